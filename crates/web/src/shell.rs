@@ -1,4 +1,4 @@
-//! The frame of all pages: templates, forms, formats, charts and flash messages.
+//! What all pages share: the frame, templates, forms, formats, charts and flash messages.
 
 pub(crate) mod assets;
 pub(crate) mod chart;

@@ -26,23 +26,23 @@ use crate::portfolios::valuation_api::Valuation;
 use crate::stocks::api::Quote;
 use crate::trading::api::Order;
 
-/// How long a browser waits before it comes back.
+/// Tells browsers to reconnect after 2 seconds.
 const RETRY: &[u8] = b"retry: 2000\n\n";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Following {
-    /// Symbols whose prices are told, separated by commas; 200 at most.
+    /// Up to 200 symbols, separated by commas. The stream has their quotes.
     #[param(example = "AAPL,MSFT")]
     symbols: Option<String>,
-    /// Ids of portfolios whose valuations are told, separated by commas; 20 at most. Orders are then told of these
-    /// alone, else of all portfolios.
+    /// Up to 20 ids of portfolios, separated by commas. The stream has their valuations, and only their orders. Without
+    /// it, the stream has the orders of all portfolios.
     portfolio: Option<String>,
 }
 
-/// `order`: as `GET /api/v1/portfolios/{id}/orders/{order_id}` answers it, with the id of its portfolio. Legs come with
-/// the order that they belong to; one that was triggered, filled or has ended also has an event of its own.
+/// `order`: an order as `GET /api/v1/portfolios/{id}/orders/{order_id}` returns it, with the id of its portfolio. It
+/// includes its legs. A leg that was triggered, filled, canceled or has expired also has an event of its own.
 #[derive(Serialize, ToSchema)]
 pub struct OrderEvent {
     #[schema(value_type = i64)]
@@ -51,7 +51,7 @@ pub struct OrderEvent {
     order: Order,
 }
 
-/// `valuation`: as `GET /api/v1/portfolios/{id}/valuation` answers it, with the id of the portfolio.
+/// `valuation`: a valuation as `GET /api/v1/portfolios/{id}/valuation` returns it, with the id of the portfolio.
 #[derive(Serialize, ToSchema)]
 pub struct ValuationEvent<'a> {
     #[schema(value_type = i64)]
@@ -60,7 +60,7 @@ pub struct ValuationEvent<'a> {
     valuation: Valuation<'a>,
 }
 
-/// `heartbeat`: the stream lives. `reset`: something was missed, load anew what you show.
+/// `heartbeat`: the connection is alive. `reset`: events were missed, so reload everything.
 #[derive(Serialize, ToSchema)]
 #[schema(as = StreamSign)]
 pub struct Sign {
@@ -68,7 +68,7 @@ pub struct Sign {
     at: Timestamp,
 }
 
-/// What stands in `data`, by the kind of event.
+/// The possible objects in `data`. The kind of the event decides which one it is.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, clippy::large_enum_variant, reason = "used only in the description")]
@@ -86,7 +86,7 @@ fn frame(event: &str, at: Option<Timestamp>, data: &impl Serialize) -> Vec<u8> {
     }
     text.extend_from_slice(format!("event: {event}\ndata: ").as_bytes());
     if let Err(error) = serde_json::to_writer(&mut text, data) {
-        // The data is ours, and has nothing that JSON lacks.
+        // Cannot happen: all values can be written as JSON.
         tracing::error!(error = &error as &dyn std::error::Error, event, "an event cannot be written");
         return Vec::new();
     }
@@ -105,7 +105,7 @@ fn valuation_frame(valued: &ValuedPortfolio) -> Vec<u8> {
     frame("valuation", None, &event)
 }
 
-/// A comment as well, for whoever watches the bytes.
+/// A heartbeat event, and a comment for clients that only watch for bytes.
 fn heartbeat_frame(at: &Timestamp) -> Vec<u8> {
     [b": heartbeat\n".to_vec(), frame("heartbeat", Some(*at), &Sign { at: *at })].concat()
 }
@@ -120,11 +120,11 @@ fn write(chunk: &mut Vec<u8>, update: Update<'_>) {
     });
 }
 
-/// The body of the answer: all that is new goes out with one write.
+/// The body of the response. All pending events are written at once.
 struct Events {
     subscription: Subscription,
     begun: bool,
-    /// How many bytes the last write had, which the next will have too.
+    /// The size of the last write, in bytes, as an estimate for the next one.
     usual: usize,
     span: Span,
     since: Instant,
@@ -165,7 +165,7 @@ impl Drop for Events {
     }
 }
 
-/// Reads the values between commas, or reports everything that is wrong with them.
+/// Reads values that are separated by commas, or reports all invalid ones.
 fn list<T>(
     field: &'static str,
     text: Option<&str>,
@@ -189,15 +189,16 @@ fn list<T>(
     }
 }
 
-/// Prices, orders and valuations as they change, as Server-Sent Events.
+/// Stream prices, orders and valuations as they change (Server-Sent Events).
 ///
-/// Each event has a kind (`quote`, `order`, `valuation`, `heartbeat`, `reset`) and a JSON object. The stream begins with
-/// the newest prices and valuations. Prices come at most once a second, and only the newest of each symbol; a
-/// valuation at most once a second, when a price or the books have changed. Orders are the user's own, and may come more
-/// than once. A leg comes in `legs` of the order that it belongs to; one that was triggered, filled, canceled or has expired
-/// also has an event of its own. `order`, `heartbeat` and `reset` carry an `id`: who comes back with `Last-Event-ID` is told the orders that
-/// have changed since, or gets a `reset` when it was more than an hour ago or are too many. A heartbeat comes every 15
-/// seconds. The stream ends with its session or token, with the account, and when the server stops: come back then.
+/// Each event has a kind (`quote`, `order`, `valuation`, `heartbeat`, `reset`) and a JSON object. The stream begins
+/// with the newest prices and valuations. After that, each symbol's newest price is sent at most once a second. A
+/// valuation is sent at most once a second, after a price or the portfolio has changed. Orders are always your own, and
+/// may be sent more than once. An order includes its `legs`; a leg that was triggered, filled, canceled or has expired
+/// also has an event of its own. `order`, `heartbeat` and `reset` carry an `id`. After reconnecting with
+/// `Last-Event-ID` you receive the orders that have changed since then, or a `reset` if that was more than an hour ago
+/// or too many have changed. A heartbeat is sent every 15 seconds. The stream ends when its session, token or account
+/// ends, and when the server stops: reconnect then.
 #[utoipa::path(
     get, path = "/api/v1/stream", tag = "stream", operation_id = "streamEvents",
     params(Following, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` of a stream before.")),
@@ -228,7 +229,7 @@ pub async fn follow(
     response
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        // Of nginx: pass on what comes, at once.
+        // Tells nginx not to buffer the stream.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     if request.extensions().get::<AskedHead>().is_some() {
         return Ok(response.finish());

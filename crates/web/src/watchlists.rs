@@ -1,4 +1,4 @@
-//! Watchlists.
+//! Watchlists: their API and pages.
 
 pub(crate) mod api;
 pub(crate) mod pages;

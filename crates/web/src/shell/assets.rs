@@ -1,4 +1,5 @@
-//! Style sheet, script and pictures, compiled in. An address with the content's hash may be kept for good.
+//! The style sheet, the scripts and the pictures, compiled in. An address with the hash of the content may be cached
+//! forever.
 
 use actix_web::http::header::{self, CacheControl, CacheDirective, EntityTag};
 use actix_web::web::{Path, Query};
@@ -18,7 +19,8 @@ struct Files;
 #[folder = "../../templates"]
 pub struct Templates;
 
-/// The chart library, which `scripts/assets` installs before the build. Without it pages show the charts of the server.
+/// The chart library, which `scripts/assets` installs before the build. Without it, pages show the charts that the
+/// server draws.
 const CHART_LIBRARY: &str = "vendor/lightweight-charts.js";
 
 /// Whether the chart library was compiled in.
@@ -32,10 +34,10 @@ fn hash(file: &EmbeddedFile) -> String {
     file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where a file is served, with the hash of its content.
+/// The address of a file, with the hash of its content.
 ///
 /// # Panics
-/// When there is no such file: templates name them, and a test renders every template.
+/// If the file does not exist. Only templates name files, and a test renders every template.
 pub fn address(path: &str) -> String {
     let file = Files::get(path).unwrap_or_else(|| panic!("Invariant: static/{path} is compiled in"));
     format!("/static/{path}?v={}", hash(&file))
@@ -53,7 +55,7 @@ pub async fn serve(
 ) -> Result<HttpResponse, Problem> {
     let file = Files::get(&path).ok_or_else(Problem::not_found)?;
     let hash = hash(&file);
-    // Weak, because the answer may be compressed on its way.
+    // Weak, because the response may be compressed.
     let tag = EntityTag::new_weak(hash.clone());
     let caching = match version.v {
         Some(v) if v == hash => CacheControl(vec![

@@ -1,7 +1,8 @@
 //! Charts drawn by the server: the geometry of SVG in attributes, ready for the templates.
 //!
-//! The outer drawing is in CSS pixels with positions in percent, so that text never stretches; lines are in an
-//! inner one of 1000 × 400 that does. The plot takes 91 % × 89 % of the frame. Values are statistics here: `f64`.
+//! The outer drawing is in CSS pixels with positions in percent, so that text is never stretched. The lines are in an
+//! inner drawing of 1000 × 400 that is stretched. The plot takes 91 % × 89 % of the frame. Values are `f64`, because a
+//! drawing needs no exact decimals.
 
 mod axis;
 pub mod treemap;
@@ -11,15 +12,16 @@ use serde::Serialize;
 
 use axis::{Axis, columns};
 
-/// Part of the frame's width and height that the plot takes, in percent.
+/// The part of the frame's width and height that the plot takes, in percent.
 const WIDTH: f64 = 91.0;
 const HEIGHT: f64 = 89.0;
-/// Buckets of a line with more points than the screen has room for; each gives its lowest and highest.
+/// A line with too many points for the screen is divided into this many buckets; each keeps its lowest and highest
+/// point.
 const BUCKETS: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chart {
-    /// Names `<title>` and `<desc>` within the page.
+    /// The ids of `<title>` and `<desc>` begin with it.
     pub id: &'static str,
     pub title: String,
     pub desc: String,
@@ -27,11 +29,11 @@ pub struct Chart {
     pub columns: Vec<Column>,
     /// The path of the line, in the inner drawing.
     pub line: String,
-    /// The path of the line to compare with.
+    /// The path of the comparison line.
     pub ghost: Option<String>,
-    /// A level drawn across, such as one's own average price.
+    /// The height of a horizontal line, such as the user's average price.
     pub level: Option<String>,
-    /// The area between zero and a line that is never above it.
+    /// The path of the area between zero and a line below it.
     pub under: Option<String>,
     pub flows: Vec<Flow>,
     pub trades: Vec<Trade>,
@@ -39,7 +41,7 @@ pub struct Chart {
     pub end: Option<End>,
 }
 
-/// A grid line across, with its label.
+/// A horizontal grid line with its label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub y: String,
@@ -60,7 +62,7 @@ pub struct Column {
 pub struct Flow {
     pub x: String,
     pub label: String,
-    /// The label stands at the left of the line, because there is no room at its right.
+    /// Whether the label is to the left of the mark, because there is no room to its right.
     pub leftwards: bool,
 }
 
@@ -78,7 +80,7 @@ pub struct End {
     pub y: String,
 }
 
-/// What a line chart shows.
+/// The data of a line chart.
 #[derive(Debug, Default)]
 pub struct Line<'a> {
     pub id: &'static str,
@@ -86,7 +88,7 @@ pub struct Line<'a> {
     pub desc: String,
     /// In order of date.
     pub points: &'a [(NaiveDate, f64)],
-    /// The line to compare with, in order of date; drawn with two points or more.
+    /// The comparison line, in order of date. It is drawn if it has two points or more.
     pub ghost: &'a [(NaiveDate, f64)],
     pub level: Option<f64>,
     /// Day and label.
@@ -94,7 +96,7 @@ pub struct Line<'a> {
     pub trades: Vec<Deal>,
 }
 
-/// An own trade to mark on a price chart.
+/// A trade of the user to mark on a price chart.
 #[derive(Debug)]
 pub struct Deal {
     pub date: NaiveDate,
@@ -103,7 +105,7 @@ pub struct Deal {
     pub title: String,
 }
 
-/// A line over time; `None` when there are fewer than two days.
+/// Draws a line over time. `None` for fewer than two days.
 pub fn line(line: Line<'_>) -> Option<Chart> {
     let time = Time::over(line.points)?;
     let deals: Vec<Deal> = line.trades.into_iter().filter(|deal| time.contains(deal.date)).collect();
@@ -144,7 +146,7 @@ pub fn line(line: Line<'_>) -> Option<Chart> {
     })
 }
 
-/// How far below its last high the growth index `1 + twr` was, from the start of the window on.
+/// Draws how far the growth index `1 + twr` was below its highest value since the start of the window.
 pub fn drawdown(id: &'static str, desc: String, twr: &[(NaiveDate, f64)]) -> Option<Chart> {
     let time = Time::over(twr)?;
     let mut high = 1.0_f64;
@@ -180,7 +182,7 @@ pub struct Spark {
     pub label: String,
 }
 
-/// `None` when there are fewer than two values. `over` names the span: `30 days`.
+/// Draws a small line. `None` for fewer than two values. `over` names the time span: `30 days`.
 pub fn spark(over: &str, values: &[f64]) -> Option<Spark> {
     let (first, last) = (*values.first()?, *values.last()?);
     if values.len() < 2 {
@@ -207,7 +209,7 @@ pub fn spark(over: &str, values: &[f64]) -> Option<Spark> {
     Some(Spark { path, label })
 }
 
-/// At most `most` of the values, first and last among them.
+/// Picks at most `most` values at even distances, including the first and the last.
 fn evenly(values: &[f64], most: usize) -> Vec<f64> {
     if values.len() <= most {
         return values.to_vec();
@@ -215,7 +217,7 @@ fn evenly(values: &[f64], most: usize) -> Vec<f64> {
     (0..most).map(|index| values[index * (values.len() - 1) / (most - 1)]).collect()
 }
 
-/// Where a value lies between two others, in percent of the way.
+/// The position of a value between `low` and `high`, in percent of the distance.
 pub fn position_between(value: f64, low: f64, high: f64) -> String {
     percent(if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) * 100.0 } else { 50.0 })
 }
@@ -230,7 +232,7 @@ fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
 }
 
-/// The days across.
+/// The horizontal axis: from the first to the last day.
 struct Time {
     first: NaiveDate,
     last: NaiveDate,
@@ -246,7 +248,7 @@ impl Time {
         (self.first..=self.last).contains(&date)
     }
 
-    /// 0 at the first day, 1 at the last.
+    /// The position of a day on the axis: 0 for the first day, 1 for the last.
     fn fraction(&self, date: NaiveDate) -> f64 {
         axis::days(self.first, date) / axis::days(self.first, self.last)
     }
@@ -273,7 +275,8 @@ fn path(time: &Time, axis: &Axis, points: &[(NaiveDate, f64)]) -> String {
     path
 }
 
-/// Keeps the shape of a line with fewer points: the lowest and the highest of each bucket, and both ends.
+/// Reduces the points of a line without changing its shape: keeps both ends, and the lowest and highest point of each
+/// bucket.
 fn thinned(points: &[(NaiveDate, f64)]) -> Vec<(NaiveDate, f64)> {
     if points.len() <= 2 * BUCKETS {
         return points.to_vec();

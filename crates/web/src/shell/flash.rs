@@ -1,9 +1,9 @@
-//! Flash messages: from the handler of a form to the page that the browser is redirected to.
+//! Flash messages: a form's handler leaves a message for the page to which it redirects the browser.
 //!
-//! A form is answered with 303 and an address with a random id. The message is shown by the first page that is loaded
-//! with this id, by the same user in the same browser, and is then deleted. Each has its own id, so tabs do not
-//! interfere. It is encrypted with a key made from the id and the server's secret; the database has only a hash of
-//! the id.
+//! A form is answered with 303 and an address that has a random id. The first page that is loaded with this id, by the
+//! same user in the same browser, shows the message and deletes it. Each message has its own id, so several tabs do not
+//! interfere. The message is encrypted with a key made from the id and the server's secret; the database has only a
+//! hash of the id.
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
 use actix_web::http::Method;
@@ -19,10 +19,10 @@ use crate::http::csrf;
 use crate::http::headers::AskedHead;
 use crate::shell::form::FormView;
 
-/// The parameter with the id.
+/// The name of the parameter with the id.
 const PARAMETER: &str = "flash";
 
-/// The most letters of a refused form's value that are stored.
+/// The maximum length of a form's value, in characters.
 const LONGEST_VALUE: usize = 4000;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Flash {
         Self { notice: Some(Notice { tone, text: text.to_owned() }), ..Self::default() }
     }
 
-    /// Values are stored up to a length that no accepted field reaches.
+    /// The message with a refused form. Values are cut at a length that no valid value reaches.
     pub fn form(mut form: FormView) -> Self {
         for value in form.values.values_mut() {
             if let Some((end, _)) = value.char_indices().nth(LONGEST_VALUE) {
@@ -78,10 +78,10 @@ impl Flash {
         Self { token: Some(NewToken { name, secret }), ..Self::default() }
     }
 
-    /// Stores the message and returns the address with its id.
+    /// Stores the message and returns `location` with its id.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn leave(
         &self,
         services: &Services,
@@ -95,7 +95,8 @@ impl Flash {
         Ok(with_id(location, &id))
     }
 
-    /// The message in the address of a page. `None` if it cannot be read: the page works without it.
+    /// Reads and deletes the message that the page's address names. Empty if it cannot be read, so that the page is
+    /// shown anyway.
     pub async fn take(request: &HttpRequest, services: &Services, config: &WebConfig, owner: &str) -> Self {
         let Some(id) = named_by(request) else { return Self::default() };
         match services.accounts().take_flash(&id, owner).await {
@@ -112,12 +113,12 @@ impl Flash {
     }
 }
 
-/// The reader of the messages of this request: the user, or a visitor without a login, in this browser.
+/// Identifies who may read the messages of this request: the user, or the visitor without a login, in this browser.
 pub fn owner(request: &HttpRequest, user: Option<UserId>) -> String {
     format!("{} {}", csrf::browser(request), user.map_or_else(String::new, |user| user.to_string()))
 }
 
-/// The id in the address of a page. HEAD reads no messages.
+/// The id in the address of a page. A HEAD request has none, because it must not delete a message.
 fn named_by(request: &HttpRequest) -> Option<String> {
     if *request.method() != Method::GET || request.extensions().get::<AskedHead>().is_some() {
         return None;
@@ -127,7 +128,7 @@ fn named_by(request: &HttpRequest) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// The address with the id as another parameter, before the fragment.
+/// Adds the id to an address as a parameter, before the fragment.
 fn with_id(location: &str, id: &str) -> String {
     let (page, fragment) = match location.split_once('#') {
         Some((page, fragment)) => (page, format!("#{fragment}")),
@@ -137,7 +138,8 @@ fn with_id(location: &str, id: &str) -> String {
     format!("{page}{joint}{PARAMETER}={id}{fragment}")
 }
 
-/// The library's encryption of private cookies: AES-256-GCM with the cookie's name authenticated.
+/// The key for the encryption of private cookies by the `cookie` crate: AES-256-GCM, with the cookie's name
+/// authenticated.
 fn key(config: &WebConfig, id: &str) -> Key {
     let mut digest = Sha512::new();
     digest.update(b"flash ");

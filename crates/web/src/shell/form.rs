@@ -1,4 +1,4 @@
-//! Forms with the entered values and their problems.
+//! Forms with their entered values and errors.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use services::FieldError;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
 
-/// A form with the entered values and their problems.
+/// A form with its entered values and errors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FormView {
-    /// Distinguishes the fields of several forms on a page.
+    /// Identifies the form among several forms of a page.
     pub id: String,
-    /// The entered values by field. Never a password.
+    /// The entered values by field, without passwords.
     pub values: BTreeMap<String, String>,
-    /// The problems by field.
+    /// The errors by field.
     pub errors: BTreeMap<String, String>,
-    /// For the summary above the form.
+    /// The lines of the summary above the form.
     pub summary: Vec<SummaryLine>,
     pub heading: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SummaryLine {
-    /// `None` for a problem of the whole form.
+    /// `None` for an error of the whole form.
     pub field: Option<String>,
     pub text: String,
 }
@@ -44,7 +44,7 @@ impl FormView {
         self.values.get(field).map_or("", String::as_str)
     }
 
-    /// Marks the invalid fields.
+    /// Marks the invalid fields of a problem.
     pub fn refused(self, problem: &Problem) -> Self {
         match problem.fields() {
             [] => self.refused_as_a_whole(problem.detail()),
@@ -99,7 +99,7 @@ fn label(field: &str) -> String {
     }
 }
 
-/// Converts a typed amount: thousands may be separated by commas, surrounding blanks are ignored.
+/// Converts an amount as users type it: removes commas between thousands and surrounding spaces.
 pub fn typed_number(text: &str) -> String {
     let text = text.trim();
     let whole = text.split('.').next().unwrap_or_default();
@@ -110,7 +110,7 @@ pub fn typed_number(text: &str) -> String {
     if grouped { text.replace(',', "") } else { text.to_owned() }
 }
 
-/// The problem of a form that can be shown again. Any other error is a page of its own.
+/// The problem of an error that the form can show. Any other error gets its own page.
 ///
 /// # Errors
 /// The error page.

@@ -1,4 +1,4 @@
-//! Formats of numbers and times on pages: separated thousands, a real minus, signed gains, times in New York.
+//! Formats of numbers and times on pages: thousands separators, a typographic minus, signed gains, times in New York.
 
 use std::fmt::Display;
 
@@ -21,22 +21,22 @@ pub struct Delta {
     pub tone: &'static str,
 }
 
-/// A large number whose cents are smaller.
+/// A large number whose cents are shown smaller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figure {
     pub whole: String,
-    /// With the point: `.77`.
+    /// With the decimal point: `.77`.
     pub cents: String,
 }
 
-/// An instant for users and for machines.
+/// An instant as text for users and in a machine-readable form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
     pub iso: String,
     pub text: String,
 }
 
-/// Separates the thousands of a plain decimal and gives it a real minus.
+/// Adds thousands separators and a typographic minus to a plain decimal.
 fn grouped(plain: &str) -> String {
     let (negative, digits) = match plain.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -160,22 +160,22 @@ pub fn percent_gain(ratio: f64) -> Delta {
     signed(&format!("{:.2}", ratio * 100.0), "%")
 }
 
-/// As [`percent_gain`], to one decimal, for tables with little room.
+/// Like [`percent_gain`], with one decimal, for tables with little space.
 pub fn percent_gain_in_tenths(ratio: f64) -> Delta {
     signed(&format!("{:.1}", ratio * 100.0), "%")
 }
 
-/// Tenths of a percent: `186` is `18.6%`.
+/// Formats tenths of a percent: `186` becomes `18.6%`.
 pub fn weight(tenths: i64) -> String {
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
-/// A ratio in percent to one decimal, if it need not add up with others.
+/// Formats a ratio as a percentage with one decimal. The results of several ratios may not add up to 100 %.
 pub fn share(ratio: f64) -> String {
     format!("{:.1}%", ratio * 100.0)
 }
 
-/// Splits off the cents of an amount or a price.
+/// Separates the cents of an amount or a price.
 pub fn figure(amount: &impl Display) -> Figure {
     let text = grouped(&amount.to_string());
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
@@ -236,7 +236,7 @@ pub fn time_of_day(at: Timestamp) -> String {
     new_york(at).format("%H:%M").to_string()
 }
 
-/// The time a session closes: midnight belongs to the day that ends.
+/// The time at which a session closes. Midnight is `24:00` of the day that ends.
 pub fn closing_time(at: Timestamp) -> String {
     match time_of_day(at) {
         midnight if midnight == "00:00" => "24:00".to_owned(),
@@ -254,29 +254,29 @@ pub fn dateline(at: Timestamp) -> Moment {
     moment(at, "%A, %-d %B %Y")
 }
 
-/// `Mon, 23 Nov`, with the year if it is another one than `today`'s.
+/// `Mon, 23 Nov`, with the year if it is not the year of `today`.
 pub fn weekday(date: NaiveDate, today: NaiveDate) -> String {
     let pattern = if date.year() == today.year() { "%a, %-d %b" } else { "%a, %-d %b %Y" };
     date.format(pattern).to_string()
 }
 
-/// `09:30 today`, `09:30 on Mon, 23 Nov`: an instant to come.
+/// A future instant: `09:30 today`, `09:30 on Mon, 23 Nov`.
 pub fn instant_ahead(at: Timestamp, now: Timestamp) -> String {
     ahead(&time_of_day(at), exchange_date(at), exchange_date(now))
 }
 
-/// The same for the close of a session: `24:00 today`.
+/// The close of a session: `24:00 today`.
 pub fn close_ahead(at: Timestamp, now: Timestamp) -> String {
     ahead(&closing_time(at), closing_day(at), exchange_date(now))
 }
 
-/// The day of the session that closes then: `today`, `Mon, 23 Nov`.
+/// The day of a session, from the time of its close: `today`, `Mon, 23 Nov`.
 pub fn session_ahead(closes_at: Timestamp, now: Timestamp) -> String {
     let (day, today) = (closing_day(closes_at), exchange_date(now));
     if day == today { "today".to_owned() } else { weekday(day, today) }
 }
 
-/// Midnight belongs to the day that ends.
+/// The day of a session. Midnight belongs to the day that ends.
 fn closing_day(at: Timestamp) -> NaiveDate {
     exchange_date(at - TimeDelta::microseconds(1))
 }
@@ -313,12 +313,12 @@ pub fn bytes(number: u64) -> String {
     format!("{}.{} {unit}", count(whole), rest * 10 / 1024)
 }
 
-/// `one` or `many` with their number: `1 position`, `9 positions`.
+/// A number with `one` or `many`: `1 position`, `9 positions`.
 pub fn plural(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
-/// Makes a sentence of an error's text: capital first letter, final period.
+/// Makes a sentence of an error's text: a capital first letter and a final period.
 pub fn sentence(text: &str) -> String {
     stopped(&capitalized(text))
 }
@@ -328,7 +328,7 @@ pub fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// A keyword of the API as pages show it: `close_out` becomes "Close out".
+/// An API value as pages show it: `close_out` becomes "Close out".
 pub fn label(word: &str) -> String {
     capitalized(&word.replace('_', " "))
 }
@@ -450,7 +450,7 @@ mod tests {
         let now = instant("2026-11-20T19:12:07Z");
         assert_eq!(instant_ahead(instant("2026-11-23T14:30:00Z"), now), "09:30 on Mon, 23 Nov");
         assert_eq!(instant_ahead(instant("2026-11-20T21:00:00Z"), now), "16:00 today");
-        // Midnight in New York, the end of the 20th.
+        // Midnight in New York: the end of November 20.
         assert_eq!(close_ahead(instant("2026-11-21T05:00:00Z"), now), "24:00 today");
         assert_eq!(close_ahead(instant("2026-11-22T05:00:00Z"), now), "24:00 on Sat, 21 Nov");
         assert_eq!(session_ahead(instant("2026-11-21T05:00:00Z"), now), "today");

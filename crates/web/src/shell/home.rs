@@ -1,4 +1,4 @@
-//! The first page: what this is, with real prices instead of a picture.
+//! The home page: what Stockyard is, with real prices.
 
 use actix_web::web::Data;
 use domain::HistoryRange;
@@ -14,7 +14,7 @@ use crate::shell::format::{Delta, Figure, Moment};
 use crate::shell::render::{Nav, PageResult, Shell};
 use crate::stocks::pages::price_points;
 
-/// Shown to visitors. Only of the built-in market: asking a real source costs requests that users need.
+/// Stocks that the home page shows, only for the built-in market: calls to a real source are for users.
 const SHOWN: [&str; 8] = ["SPY", "AAPL", "MSFT", "NVDA", "JPM", "KO", "XOM", "COST"];
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ pub async fn index(shell: Shell, state: Data<AppState>) -> PageResult {
     let mut quotes = Vec::new();
     if services.market().freshness() == Freshness::Simulated {
         for symbol in SHOWN.iter().filter_map(|symbol| symbol.parse::<Symbol>().ok()) {
-            // One that this market does not have is left out.
+            // A stock that this market does not have is left out.
             quotes.extend(services.stocks().quote(&symbol).await.ok());
         }
     }

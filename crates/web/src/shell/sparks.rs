@@ -1,4 +1,4 @@
-//! The small charts beside the stocks of a list.
+//! The small charts of the stocks in a list.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use services::Services;
 use crate::shell::chart;
 use crate::shell::chart::Spark;
 
-/// The last month of each symbol, if requests cost nothing: those to a real source are for prices.
+/// Draws the last month of each symbol. Empty for a real source, because its limited calls are for prices.
 pub async fn month_sparks<'a>(
     services: &Services,
     symbols: impl Iterator<Item = &'a Symbol>,

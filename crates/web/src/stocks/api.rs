@@ -1,4 +1,4 @@
-//! One stock: its profile, price and history. Open to all users.
+//! The API for one stock: its profile, price and history. All users may read it.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct Stock {
     currency: &'static str,
     /// Whether orders in the stock are accepted.
     tradable: bool,
-    /// Whether parts of a share can be traded, as of every tradable stock here.
+    /// Whether fractions of a share can be traded. True for every tradable stock.
     fractionable: bool,
     /// Why no orders are accepted; null for a tradable stock.
     #[schema(value_type = Option<enums::TradingRestriction>)]
@@ -54,22 +54,22 @@ impl From<TradableStock> for Stock {
     }
 }
 
-/// A stock with what happens to it.
+/// A stock with its corporate actions.
 #[derive(Serialize, ToSchema)]
 #[schema(as = StockProfile)]
 pub struct Profile {
     #[serde(flatten)]
     stock: Stock,
-    /// The first day on which it is traded no more, once that has come.
+    /// The first day without trading, once the stock is delisted.
     delisted_on: Option<NaiveDate>,
-    /// Why it was delisted; null while it is traded, and where the price source announced it.
+    /// Why the stock was delisted; null if it is traded or if the price source announced the delisting.
     delisting_reason: Option<String>,
-    /// Why orders in the stock do not fill for the time being; null when it trades.
+    /// Why orders in the stock currently do not fill; null if they do.
     hold_reason: Option<String>,
-    /// The next session that opens after the company has published quarterly results, which move its price; null where
-    /// the price source does not know, and for funds.
+    /// The first session after the company's next quarterly results, which affect its price. Null for funds, and if the
+    /// price source does not know it.
     next_results_on: Option<NaiveDate>,
-    /// Splits, dividends, new symbols and the end of the listing, past and announced, oldest first.
+    /// Splits, dividends, symbol changes and the delisting, past and announced, oldest first.
     corporate_actions: Vec<Action>,
 }
 
@@ -80,8 +80,8 @@ pub struct Quote {
     price: Price,
     bid: Option<Price>,
     ask: Option<Price>,
-    /// The close from which `change` counts: the one before the newest session, or the price itself when the stock has not traded
-    /// since.
+    /// The close that `change` refers to: the one before the newest session, or the price itself if the stock has not
+    /// traded since.
     previous_close: Option<Price>,
     /// Price − previous close.
     change: Option<PriceChange>,
@@ -95,27 +95,26 @@ pub struct Quote {
     source: String,
     #[schema(value_type = enums::Freshness)]
     freshness: &'static str,
-    /// No newer price could be had although one was due.
+    /// Whether a newer price was due but not available.
     stale: bool,
-    /// Why not, where prices were asked for by symbol.
+    /// Why the price is stale. Only in responses to requests for quotes.
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_reason: Option<String>,
-    /// A newer price that is too far from this one to be used before it is confirmed, where prices were asked for by
-    /// symbol.
+    /// A newer price that differs too much to be used before it is confirmed. Only in responses to requests for quotes.
     #[serde(skip_serializing_if = "Option::is_none")]
     unconfirmed: Option<UnconfirmedPrice>,
 }
 
-/// A price that its source tells and that is used for nothing: not for orders, valuations or snapshots.
+/// A price that its source reports and that is not used for orders, valuations or snapshots.
 #[derive(Serialize, ToSchema)]
 pub struct UnconfirmedPrice {
     price: Price,
     /// Market time of the price.
     as_of: Timestamp,
-    /// When a price like it was first seen. Market time.
+    /// When a similar price was first seen. Market time.
     first_seen_at: Timestamp,
-    /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (about a power of ten from it),
-    /// `split_not_booked`, or `possible_split` (it may be in other shares than the last price).
+    /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (off by about a power of
+    /// ten), `split_not_booked`, or `possible_split` (it may be per share after a split that is not known).
     #[schema(value_type = enums::PriceDoubt)]
     reason: &'static str,
 }
@@ -159,17 +158,17 @@ impl From<LatestQuote> for Quote {
     }
 }
 
-/// The symbol of an address.
+/// Reads the symbol in an address.
 ///
 /// # Errors
-/// 404 if no stock can have it.
+/// 404 if it is not a valid symbol.
 pub fn symbol(text: &str) -> Result<Symbol, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
 /// Get a stock with its corporate actions.
 ///
-/// A former symbol leads to the stock that had it.
+/// A former symbol finds the stock that had it.
 #[utoipa::path(
     get, path = "/api/v1/stocks/{symbol}", tag = "stocks", operation_id = "getStock",
     params(("symbol" = Symbol, Path)),
@@ -220,17 +219,17 @@ pub async fn quote(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct History {
-    /// `1Y` unless said otherwise.
+    /// Default: `1Y`.
     #[param(value_type = Option<enums::HistoryRange>)]
     range: Option<String>,
-    /// `1d` unless said otherwise.
+    /// Default: `1d`.
     #[param(value_type = Option<enums::HistoryInterval>)]
     interval: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Bar {
-    /// The session; of a week or a month its first session with a price.
+    /// The session; for a week or a month its first session with a price.
     date: NaiveDate,
     open: Price,
     high: Price,
@@ -252,31 +251,32 @@ impl From<Session> for Bar {
     }
 }
 
-/// Bars of a range, and how much of it there is.
+/// The bars of a range, and how much of the range they cover.
 #[derive(Serialize, ToSchema)]
 pub struct PriceHistory {
     /// Oldest first.
     items: Vec<Bar>,
-    /// Always null: all bars of the range are in one answer.
+    /// Always null: all bars of the range are in one response.
     next_cursor: Option<String>,
-    /// The first day of the asked range; null for `ALL`.
+    /// The first day of the requested range; null for `ALL`.
     range_start: Option<NaiveDate>,
-    /// The first session that there is a bar for; null when there is none.
+    /// The first session with a bar; null if there is none.
     first_on: Option<NaiveDate>,
-    /// Whether bars begin with the range. False when the source has no more, as a free key of a provider that has 100 sessions,
-    /// or when the stock is younger; up to four sessions without a bar at the beginning do not count. Always true for `ALL`.
+    /// Whether the bars begin with the range. False if the source has no older ones (a free key may give only 100
+    /// sessions) or if the stock is younger. Up to four missing sessions at the beginning do not count. Always true for
+    /// `ALL`.
     is_covered: bool,
-    /// Whether the last bar is final. False while the week or month of the last bar has sessions to come: the bar covers its
-    /// finished sessions and changes with the next one. Always true for `1d`.
+    /// Whether the last bar is final. False during the last bar's week or month: the bar covers the finished sessions
+    /// and changes with the next one. Always true for `1d`.
     is_last_complete: bool,
 }
 
 /// Get the prices of a stock, oldest first.
 ///
-/// Bars of finished sessions in today's shares: prices before a split are divided by it. Dividends are not taken
-/// out. A weekly bar covers the sessions from Monday to Sunday, a monthly bar those of a calendar month, by the exchange's
-/// days: the open of the first session, the highest high, the lowest low, the close of the last session and the sum of the
-/// volumes. The range is extended back to the beginning of its first week or month.
+/// Returns bars of finished sessions in today's shares: prices before a split are divided by its ratio. They are not
+/// adjusted for dividends. A weekly bar covers the sessions from Monday to Sunday, a monthly bar those of a calendar
+/// month, by the exchange's days: the open of the first session, the highest high, the lowest low, the close of the
+/// last session and the sum of the volumes. The range is extended back to the beginning of its first week or month.
 #[utoipa::path(
     get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks", operation_id = "getPriceHistory",
     params(("symbol" = Symbol, Path), History, ("If-None-Match" = Option<String>, Header)),

@@ -15,7 +15,7 @@ use crate::shell::format;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Mark {
     date: NaiveDate,
-    /// `buy`, `sell`, `dividend` or `other`: the shape.
+    /// The shape of the mark: `buy`, `sell`, `dividend` or `other`.
     kind: &'static str,
     /// Shown when the crosshair is on the day.
     text: String,
@@ -28,7 +28,7 @@ struct LatestPrice {
     price: String,
 }
 
-/// The marks as JSON, oldest first. Entries that changed neither shares nor cash by themselves have none.
+/// The marks as JSON, oldest first. Entries that changed neither shares nor cash have no mark.
 pub fn marks_json<'a>(
     entries: impl Iterator<Item = &'a NamedEntry>,
     actions: &[CorporateAction],

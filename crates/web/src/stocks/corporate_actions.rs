@@ -1,4 +1,4 @@
-//! Splits, dividends and the like in words and in JSON.
+//! Splits, dividends and other corporate actions, in words and in JSON.
 
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
@@ -11,28 +11,28 @@ use utoipa::ToSchema;
 use crate::openapi::enums;
 use crate::shell::format;
 
-/// What happens, or has happened, to a stock.
+/// A past or announced event of a stock.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CorporateAction)]
 pub struct Action {
-    /// `AAPL/2020-08-31/split`
+    /// For example `AAPL/2020-08-31/split`.
     id: String,
     #[schema(value_type = enums::CorporateActionKind)]
     kind: &'static str,
     /// The first session in new shares, without the dividend, under the new symbol, or without trading.
     ex_on: NaiveDate,
-    /// Whether that day is still to come.
+    /// Whether that day is in the future.
     upcoming: bool,
-    /// Of a split: `3:2`, three new shares for each two.
+    /// Only for a split: `3:2` for three new shares for each two old ones.
     split_ratio: Option<String>,
-    /// Of a dividend, US dollars for each share held at the close before `ex_on`.
+    /// Only for a dividend: US dollars for each share held at the close before `ex_on`.
     #[schema(value_type = Option<DecimalText>)]
     per_share: Option<PerShare>,
     /// The day a dividend is paid.
     pays_on: Option<NaiveDate>,
-    /// The next symbol.
+    /// Only for a symbol change: the new symbol.
     new_symbol: Option<Symbol>,
-    /// In a sentence.
+    /// The event as a sentence.
     description: String,
 }
 
@@ -83,17 +83,17 @@ pub fn describe(action: &CorporateAction) -> String {
     }
 }
 
-/// `, and 1.50 in cash for each`
+/// Text of an exchange's cash part: `, and 1.50 in cash for each`.
 fn and_cash(cash: Option<&PerShare>) -> String {
     cash.map_or_else(String::new, |cash| format!(", and {cash} in cash for each"))
 }
 
-/// `3 for 2`
+/// A ratio in words: `3 for 2`.
 fn for_each(ratio: SplitRatio) -> String {
     format!("{} for {}", ratio.numerator, ratio.denominator)
 }
 
-/// A journal line of a dividend, a split or a reversal: `3 for 2 split: 10 became 15 shares.`
+/// The sentence for a journal entry of a corporate action or a reversal: `3 for 2 split: 10 became 15 shares.`
 pub fn sentence(entry: &JournalEntry) -> Option<String> {
     if let Some(reversal) = &entry.reverses {
         let what = match reversal.ratio {
@@ -159,7 +159,7 @@ pub fn sentence(entry: &JournalEntry) -> Option<String> {
     })
 }
 
-/// By how much prices of that day are to be multiplied to be told in today's shares: for drawings.
+/// The factor that converts a price of that day to today's shares. An `f64`, because it is only for charts.
 pub fn price_factor(actions: &[CorporateAction], day: NaiveDate, today: NaiveDate) -> f64 {
     let since = actions.iter().filter(|action| day < action.ex_on && action.ex_on <= today);
     since.filter_map(CorporateAction::ratio).fold(1.0, |factor, ratio| {

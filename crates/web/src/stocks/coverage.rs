@@ -1,4 +1,4 @@
-//! What a chart and the extremes of a year say of prices that begin later than they should.
+//! Notes about charts and yearly extremes whose prices begin later than their range.
 
 use chrono::NaiveDate;
 use domain::HistoryRange;
@@ -7,8 +7,8 @@ use services::stocks::coverage::Coverage;
 
 use crate::shell::format;
 
-/// The sentence under a chart whose range, or a longer one, is not covered; else empty. `known` are the ranges that were
-/// looked at, that of the chart first.
+/// The note under a chart if its range or a longer one is not covered, else empty. `known` are the loaded ranges; the
+/// chart's range comes first.
 pub fn note(known: &[Coverage], today: NaiveDate) -> String {
     let Some(shortened) = known.iter().find(|coverage| !coverage.is_covered) else { return String::new() };
     let (Some(first), Some(shown)) = (shortened.first_on, known.first()) else { return String::new() };
@@ -37,7 +37,7 @@ fn name(range: HistoryRange) -> &'static str {
     if range == HistoryRange::All { "All" } else { range.as_str() }
 }
 
-/// `1Y, 5Y and All`.
+/// Joins names: `1Y, 5Y and All`.
 fn listed(names: &[&str]) -> Option<String> {
     match names {
         [] => None,
@@ -46,7 +46,7 @@ fn listed(names: &[&str]) -> Option<String> {
     }
 }
 
-/// What the lowest and highest price of a year are called: those of less, where there are prices of less.
+/// The label of the lowest and highest price of a year: `52 weeks`, or the first day if there are prices of less time.
 pub fn span_of_year(year: &Coverage) -> String {
     match year.first_on.filter(|_| !year.is_covered) {
         Some(first) => format!("Since {}", format::date(first)),
@@ -54,7 +54,7 @@ pub fn span_of_year(year: &Coverage) -> String {
     }
 }
 
-/// The sentence under the chart of a portfolio that is younger than the range; else empty.
+/// The note under a portfolio's chart if the portfolio is younger than the range, else empty.
 pub fn note_on_portfolio(period: Period, opened: NaiveDate, today: NaiveDate) -> String {
     match period.first_day(today) {
         Some(start) if start < opened => {

@@ -1,4 +1,4 @@
-//! Lists of stocks, and the prices of many. Open to all users.
+//! The API for lists of stocks and for many prices at once. All users may read it.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -18,31 +18,31 @@ use crate::openapi::{enums, problems};
 use crate::stocks::api::{Quote, Stock};
 use crate::trading::list_api::direction;
 
-/// Symbols in one request for prices.
+/// The maximum number of symbols in one request for prices.
 const MOST_QUOTES: usize = 200;
 
-/// Which stocks to list.
+/// Selects stocks.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StockList {
-    /// The beginning of a symbol or of a word of the company's name, from one character. The best match comes first, and
-    /// there is one page; leave the other parameters out, except `limit`.
+    /// The beginning of a symbol or of a word of the company's name; one character is enough. The best match comes
+    /// first. There is only one page, and no other parameter than `limit` is allowed.
     search: Option<String>,
-    /// Only stocks of this sector, as the stocks name it.
+    /// Only stocks of this sector, exactly as in the field `sector` of a stock.
     sector: Option<String>,
-    /// Only stocks of this exchange, as the stocks name it.
+    /// Only stocks of this exchange, exactly as in the field `exchange` of a stock.
     exchange: Option<String>,
-    /// `symbol` unless said otherwise.
+    /// Default: `symbol`.
     #[param(value_type = Option<enums::StockSort>)]
     sort: Option<String>,
-    /// `asc` unless said otherwise.
+    /// Default: `asc`.
     #[param(value_type = Option<enums::SortDirection>)]
     direction: Option<String>,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -81,9 +81,9 @@ impl StockList {
 
 /// List stocks, or find them by symbol or company name.
 ///
-/// Without `search` all stocks of the market are listed, page by page: of the built-in market its companies, delisted ones
-/// included; of a provider with a table of listings the stocks that it lists; otherwise the stocks that somebody here has
-/// looked up.
+/// Without `search` all stocks of the market are listed, page by page. For the built-in market these are its companies,
+/// including delisted ones; for a provider with a table of listings the stocks in the table; otherwise the stocks that
+/// users of this installation have looked up.
 #[utoipa::path(
     get, path = "/api/v1/stocks", tag = "stocks", operation_id = "listStocks",
     params(StockList),
@@ -110,12 +110,12 @@ pub async fn list(
     }))
 }
 
-/// Which prices.
+/// Selects prices.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WantedQuotes {
-    /// Symbols, separated by commas; 200 at most. A repeated one counts once.
+    /// Up to 200 symbols, separated by commas. Repeated symbols are ignored.
     #[param(example = "AAPL,MSFT")]
     symbols: String,
 }
@@ -123,7 +123,7 @@ pub struct WantedQuotes {
 /// The newest price of one of many symbols.
 #[derive(Serialize, ToSchema)]
 pub struct SymbolQuote {
-    /// As in the request, in capital letters. The quote has the symbol of now.
+    /// The symbol of the request, in capital letters. `quote` has the stock's current symbol.
     symbol: Symbol,
     quote: Option<Quote>,
     /// Why there is no quote.
@@ -131,7 +131,7 @@ pub struct SymbolQuote {
     problem: Option<Value>,
 }
 
-/// Reads symbols between commas.
+/// Reads symbols that are separated by commas.
 fn symbols(text: &str) -> Result<Vec<Symbol>, Problem> {
     let refused = |message: String| Problem::invalid(vec![FieldError::new("symbols", message)]);
     let mut symbols: Vec<Symbol> = Vec::new();
@@ -156,8 +156,8 @@ fn symbols(text: &str) -> Result<Vec<Symbol>, Problem> {
 
 /// Get the newest prices of many stocks.
 ///
-/// In the order of `symbols`. A symbol without a price does not keep the others from theirs: its item says why. A source
-/// whose calls are few is asked only for stocks that have no price yet.
+/// Returns one item per symbol, in the order of `symbols`. If a symbol has no price, its item says why; the others have
+/// theirs. If calls to the source are limited, only stocks without any price are fetched.
 #[utoipa::path(
     get, path = "/api/v1/stocks/quotes", tag = "stocks", operation_id = "listQuotes",
     params(WantedQuotes),

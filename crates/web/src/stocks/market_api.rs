@@ -1,4 +1,4 @@
-//! When the market trades. Open to all users.
+//! The API for the market's clock and calendar. All users may read it.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -17,26 +17,26 @@ use crate::http::input::Query;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 
-/// The days that the exchange's rules are known for.
+/// The range of days for which the exchange's rules are known.
 const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1995, 1, 1).expect("a date");
 const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2199, 12, 31).expect("a date");
-/// Days in one answer.
+/// The maximum number of days in one response.
 const MOST_DAYS: u64 = 366;
-/// Days after `from` unless `to` is given.
+/// The default range: this many days after `from`.
 const USUAL_DAYS: Days = Days::new(30);
 
 /// The market's time, and when it opens and closes next.
 #[derive(Serialize, ToSchema)]
 pub struct MarketClockStatus {
-    /// Market time: of quotes, orders, transactions and snapshots.
+    /// Market time, which quotes, orders, transactions and snapshots use.
     now: Timestamp,
     /// Whether a session is under way.
     is_open: bool,
-    /// When the next session opens. In the market that is always open sessions follow one another at midnight in New York.
+    /// When the next session opens. A market that is always open begins a new session at midnight in New York.
     next_open: Timestamp,
-    /// When the session under way closes, or else the next.
+    /// When the current session closes, or the next one if the market is closed.
     next_close: Timestamp,
-    /// Seconds of market time that pass in a second; 1 for the time of the wall clock.
+    /// Seconds of market time per second of wall time; 1 for a normal clock.
     speed: f64,
     #[schema(value_type = enums::MarketCalendar)]
     calendar: &'static str,
@@ -70,8 +70,8 @@ impl From<MarketClock> for MarketClockStatus {
 
 /// Get the market's time and whether it is open.
 ///
-/// With `trading_mode` `practice` orders are accepted and may fill while the market is closed, at its last close; with
-/// `realistic` they wait for the next session.
+/// With `trading_mode` `practice`, orders are also accepted while the market is closed and may fill at the last close.
+/// With `realistic`, they wait for the next session.
 #[utoipa::path(
     get, path = "/api/v1/market/clock", tag = "market", operation_id = "getMarketClock",
     responses((status = 200, description = "The market's clock", body = MarketClockStatus)),
@@ -80,15 +80,15 @@ pub async fn clock(_: CurrentUser, state: Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(MarketClockStatus::from(state.services.trading().market_clock()))
 }
 
-/// Which days.
+/// Selects a range of days.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WantedDays {
-    /// The first day, in New York; today, unless said otherwise. From 1995 on.
+    /// The first day in New York, from 1995 on. Default: today.
     #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
-    /// The last day; 30 days after `from`, unless said otherwise. At most 366 days are listed.
+    /// The last day, at most 366 days after `from`. Default: 30 days after `from`.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
 }
@@ -115,7 +115,7 @@ impl WantedDays {
         let mut reader = Fields::default();
         let mut day = |field, text: Option<&str>| -> Option<NaiveDate> {
             let text = text?;
-            // Only this form: chrono also reads years of six digits and parts without leading zeros.
+            // Checked by length, because chrono also accepts years of six digits and parts without leading zeros.
             let day: Option<NaiveDate> = (text.len() == 10).then(|| text.parse().ok()).flatten();
             match day.filter(|day| (FIRST_DAY..=LAST_DAY).contains(day)) {
                 Some(day) => Some(day),
@@ -142,8 +142,8 @@ impl WantedDays {
 
 /// List the trading sessions from one day to another.
 ///
-/// Days on which the market stays closed are left out. The market that is always open has a session on every day, from
-/// midnight to midnight in New York.
+/// Days without trading are left out. The market that is always open has a session on every day, from midnight to
+/// midnight in New York.
 #[utoipa::path(
     get, path = "/api/v1/market/calendar", tag = "market", operation_id = "getMarketCalendar",
     params(WantedDays),

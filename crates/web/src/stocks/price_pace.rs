@@ -1,4 +1,4 @@
-//! How often prices come, in words: for administrators, and for owners of orders if they are rare.
+//! How often prices are updated, in words: for administrators, and for users with orders if updates are rare.
 
 use serde::Serialize;
 use services::Services;
@@ -6,15 +6,15 @@ use services::stocks::price_pace::{PriceInterval, PriceIntervals};
 
 use crate::shell::format;
 
-/// The pace of prices on the page of administrators.
+/// The update intervals on the administrators' page.
 #[derive(Serialize)]
 pub struct PaceView {
-    /// Whether to warn that it is slow.
+    /// Whether to warn that updates are slow.
     slow: bool,
     groups: Vec<GroupRow>,
-    /// Calls of the session that are left for prices; empty without a limit per day.
+    /// Calls that the current session has left for prices; empty without a daily limit.
     left: String,
-    /// Calls reserved for closes and news; empty without a limit per day.
+    /// Calls reserved for closes and corporate actions; empty without a daily limit.
     kept: String,
     calls_per_minute: String,
 }
@@ -59,10 +59,10 @@ fn comes(minutes: Option<u32>) -> String {
     }
 }
 
-/// For the page of a stock and the ticket: how often a limit or stop order meets a price, if that is rare; otherwise
-/// empty.
+/// A note for the page of a stock and the order ticket about how often limit and stop orders are matched; empty if this
+/// is often enough.
 pub async fn note_on_orders(services: &Services) -> String {
-    // The page is shown without this sentence if it fails.
+    // If this fails, the page is shown without the note.
     let Ok(Some(intervals)) = services.stocks().price_intervals().await else { return String::new() };
     sentence(intervals.slow_minutes_for_orders())
 }

@@ -1,4 +1,4 @@
-//! Canceling all orders of a portfolio, and closing positions.
+//! The API for canceling all orders of a portfolio and for closing positions.
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -18,7 +18,7 @@ use crate::openapi::{enums, problems};
 use crate::portfolios::valuation_api::no_position;
 use crate::trading::api::{Order, created, with_key};
 
-/// Which open orders to cancel.
+/// Selects the open orders to cancel.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -28,7 +28,7 @@ pub struct OrdersToCancel {
     symbol: Option<String>,
 }
 
-/// What became of an open order that was to be canceled.
+/// The result of canceling one order.
 #[derive(Serialize, ToSchema)]
 pub struct CancelAttempt {
     #[schema(value_type = enums::CancelOutcome)]
@@ -54,9 +54,9 @@ impl From<closing::CancelAttempt> for CancelAttempt {
 
 /// Cancel all open orders.
 ///
-/// Lists every order that was open when the request arrived, oldest first, with what became of it. An order that could
-/// not be canceled does not keep the others from it. Legs are listed as orders of their own. Sent again, the request
-/// cancels what is open then.
+/// Lists every order that was open when the request arrived, oldest first, each with its result. If one order cannot be
+/// canceled, the others still are. Legs are listed as orders of their own. Repeating the request cancels the orders
+/// that are open by then.
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "cancelAllOrders",
     params(("id" = i64, Path), OrdersToCancel),
@@ -74,7 +74,7 @@ pub async fn cancel_all(
     Ok(HttpResponse::Ok().json(Items::all(attempts.into_iter().map(CancelAttempt::from).collect())))
 }
 
-/// How much of a position is to be sold; all of it, unless said otherwise.
+/// How much of a position to sell. Default: all of it.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -82,10 +82,11 @@ pub struct PartToSell {
     /// Shares, up to nine decimals.
     #[param(value_type = Option<DecimalText>)]
     quantity: Option<String>,
-    /// Of the shares held, above 0 and at most 100, with up to four decimals; rounded down to nine decimals of a share.
+    /// Percentage of the shares held, above 0 and at most 100, with up to four decimals. The result is rounded down to
+    /// nine decimals of a share.
     #[param(value_type = Option<DecimalText>)]
     percentage: Option<String>,
-    /// `true`: the open orders in the stock, buys and sells, are canceled first. If the position cannot be closed, they
+    /// `true`: cancel the open orders in the stock first, both buys and sells. If the position cannot be closed, they
     /// stay open.
     #[param(value_type = Option<bool>, default = false)]
     cancel_orders: Option<String>,
@@ -114,7 +115,7 @@ impl PartToSell {
     }
 }
 
-/// The problem of a position that is not closed, with what to do about reserved shares.
+/// The problem of a position that cannot be closed, with advice about reserved shares.
 fn not_closed(symbol: &str, error: Error) -> Problem {
     match error {
         Error::NotFound(NotFound::Position) => no_position(symbol),
@@ -131,9 +132,9 @@ fn not_closed(symbol: &str, error: Error) -> Problem {
 
 /// Close a position.
 ///
-/// Sells it at the market, in full or in part. The part is determined when the order is placed, so nothing is
-/// left of a position that is sold in full. Shares that open orders reserve cannot be sold: cancel these orders
-/// first, or send `cancel_orders=true`.
+/// Sells the position, in full or in part, with a market order. The number of shares is determined when the order is
+/// placed, so nothing remains of a position that is sold in full. Shares that open orders reserve cannot be sold:
+/// cancel these orders first, or send `cancel_orders=true`.
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios", operation_id = "closePosition",
     params(("id" = i64, Path), ("symbol" = Symbol, Path), PartToSell, ("Idempotency-Key" = Option<String>, Header)),
@@ -167,12 +168,12 @@ pub async fn close_position(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OrdersToo {
-    /// `true`: the open orders of the portfolio are canceled first. Those of a position that cannot be closed stay open.
+    /// `true`: cancel the open orders of the portfolio first. Orders in a position that cannot be closed stay open.
     #[param(value_type = Option<bool>, default = false)]
     cancel_orders: Option<String>,
 }
 
-/// What became of a position that was to be closed.
+/// The result of closing one position.
 #[derive(Serialize, ToSchema)]
 pub struct CloseAttempt {
     symbol: Symbol,
@@ -197,9 +198,9 @@ impl From<closing::CloseAttempt> for CloseAttempt {
 
 /// Close all positions.
 ///
-/// Sells every position in full at the market and lists what became of each, by symbol. A position that cannot be closed
-/// does not keep the others from it. The `client_order_id` of each order is the `Idempotency-Key`, a dash and the symbol.
-/// Sent again under its key, the request returns the orders that it has placed and places no others: use a new key for
+/// Sells every position in full with market orders and lists the results by symbol. If one position cannot be closed,
+/// the others still are. The `client_order_id` of each order is the `Idempotency-Key`, a dash and the symbol. Repeating
+/// the request with the same key returns the orders that were placed and places no new ones: use a new key for
 /// positions that were not closed.
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/positions", tag = "portfolios", operation_id = "closeAllPositions",

@@ -1,4 +1,4 @@
-//! Lists of orders.
+//! The API for lists of orders.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -16,12 +16,12 @@ use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::trading::api::Order;
 
-/// Which orders of a portfolio.
+/// Selects orders of a portfolio.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OrderQuery {
-    /// `all` unless said otherwise. With `nested=true` an order is open while one of its legs is.
+    /// Default: `all`. With `nested=true` an order counts as open while one of its legs is open.
     #[param(value_type = Option<enums::OrderFilter>)]
     status: Option<String>,
     /// Only orders in this stock.
@@ -30,33 +30,33 @@ pub struct OrderQuery {
     /// Only buys or only sells.
     #[param(value_type = Option<enums::Side>)]
     side: Option<String>,
-    /// Only orders that were submitted later than this instant.
+    /// Only orders that were submitted after this instant.
     #[param(value_type = Option<Timestamp>)]
     after: Option<String>,
-    /// Only orders that were submitted earlier than this instant.
+    /// Only orders that were submitted before this instant.
     #[param(value_type = Option<Timestamp>)]
     until: Option<String>,
-    /// By the time of submission: `desc`, newest first, unless said otherwise.
+    /// The order by time of submission. Default: `desc`, newest first.
     #[param(value_type = Option<enums::SortDirection>)]
     direction: Option<String>,
-    /// `true`: legs come in `legs` of the order that they belong to, and filters apply to that order. `false`: legs are
-    /// orders of their own, and `legs` is empty.
+    /// `true`: legs are in `legs` of the order that they belong to, and filters apply to that order. `false`: legs are
+    /// items of their own, and `legs` is empty.
     #[param(value_type = Option<bool>, default = false)]
     nested: Option<String>,
-    /// The one order with this `client_order_id`, or none.
+    /// Only the order with this `client_order_id`.
     #[param(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     client_order_id: Option<String>,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before. The page begins after that page's last order, also with other filters.
+    /// `next_cursor` of the previous page. The page begins after the last order of that page, even with other filters.
     cursor: Option<String>,
 }
 
 /// Reads an instant of the query.
 fn instant(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    // Years that both databases know and can compare.
+    // Only years that both databases can store and compare.
     let at = text.parse::<DateTime<Utc>>().ok().filter(|at| (1..=9998).contains(&at.year()));
     let message = "write an instant like 2026-11-20T15:00:00Z";
     at.map(|at| Some(at.into())).ok_or_else(|| Problem::invalid(vec![FieldError::new(field, message)]))
@@ -103,9 +103,9 @@ impl OrderQuery {
 
 /// List orders.
 ///
-/// The legs of brackets and pairs are orders of their own, or come with the order that they belong to (`nested`). A leg
-/// that was replaced is listed only as an order of its own. The pages stay in order while orders are placed: none is
-/// listed twice or left out.
+/// The legs of brackets and pairs are items of their own, or with `nested` in `legs` of the order that they belong to.
+/// A leg that was replaced is always an item of its own. New orders do not disturb paging: no order is repeated or left
+/// out.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "listOrders",
     params(("id" = i64, Path), OrderQuery),

@@ -8,7 +8,7 @@ use domain::{
     ReplaceOrder, Side, StopLoss, Symbol, TimeInForce, Trail, UnknownWord,
 };
 
-/// An unreadable field, under its name in JSON.
+/// A field that cannot be parsed, under its name in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadField {
     pub field: &'static str,
@@ -23,18 +23,18 @@ pub enum OrderTextIssue {
     Decimal(DecimalError),
     NotionalNotPositive,
     NoSize,
-    /// Both a quantity and a notional.
+    /// The order has both a quantity and a notional.
     TwoSizes,
     NoLimitPrice,
     NoStopPrice,
     NoTrail,
-    /// Both an amount and a percentage.
+    /// The trailing stop has both an amount and a percentage.
     TwoTrails,
-    /// A price that orders of this type do not have.
+    /// The order has a price that its type does not allow.
     NotOfType(OrderType),
     TakeProfitOfSimple,
     StopLossOfSimple,
-    /// A bracket without one of its exits.
+    /// A bracket lacks a take-profit or a stop-loss.
     IncompleteBracket,
     TakeProfitOfOco,
     OcoWithoutStopLoss,
@@ -80,7 +80,7 @@ pub struct OrderFields<'a> {
     pub stop_loss: Option<&'a str>,
     pub stop_loss_limit: Option<&'a str>,
     pub client_order_id: Option<&'a str>,
-    /// The order sells all shares held, instead of `quantity` or `notional`.
+    /// Whether the order sells all shares held, instead of a `quantity` or `notional`.
     pub sells_all: bool,
 }
 
@@ -107,7 +107,7 @@ impl Reading {
         text.and_then(|text| self.read(field, text))
     }
 
-    /// A price that the order needs.
+    /// Reads a price that is required.
     fn needed<T: FromStr>(
         &mut self,
         field: &'static str,
@@ -270,7 +270,7 @@ impl OrderFields<'_> {
     }
 }
 
-/// The texts of a replacement; `None` leaves a field as it is.
+/// The texts of a replacement. A field that is `None` keeps its value.
 #[derive(Debug, Clone, Default)]
 pub struct ReplaceFields<'a> {
     pub quantity: Option<&'a str>,
@@ -284,7 +284,7 @@ pub struct ReplaceFields<'a> {
 
 impl ReplaceFields<'_> {
     /// # Errors
-    /// All problems of the fields; a replacement without changes is refused too.
+    /// All problems of the fields, or that the replacement changes nothing.
     pub fn read(&self) -> Result<ReplaceOrder, Vec<UnreadField>> {
         let mut reading = Reading::default();
         let changes = ReplaceOrder {

@@ -1,4 +1,4 @@
-//! Orders: the list of them, the page of one, placing, changing and canceling by form.
+//! The pages of orders: the list, the page of one order, and the forms that place, change and cancel orders.
 
 pub mod change;
 mod preview;
@@ -47,7 +47,7 @@ pub struct OrdersPageQuery {
 struct ListView {
     portfolio: Named,
     tabs: Vec<Choice>,
-    /// Of which stock, where it is of one.
+    /// The stock, if the list has only its orders.
     symbol: Option<Symbol>,
     all_href: String,
     rows: Vec<OrderRow>,
@@ -68,7 +68,7 @@ pub async fn list(
         "closed" => Some(false),
         _ => None,
     };
-    // What cannot be a symbol or a cursor leads to the list without it.
+    // An invalid symbol or cursor is ignored.
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
     let filter = OrderFilter { open, symbol: symbol.clone(), ..OrderFilter::default() };
@@ -139,7 +139,7 @@ pub async fn place(
     }
 }
 
-/// Back to the ticket, filled in as it was. In somebody else's portfolio there is none.
+/// Redirects to the ticket with its values and errors. Returns 404 for another user's portfolio.
 async fn refuse(
     shell: &Shell,
     services: &Services,
@@ -175,7 +175,7 @@ struct Fact {
     badge: Option<Badge>,
 }
 
-/// To another order: `It took the place of` `another order`.
+/// A link to another order: `It replaced` `another order`.
 #[derive(Serialize)]
 struct Link {
     text: &'static str,
@@ -205,7 +205,7 @@ fn order_id(text: &str) -> Result<OrderId, Problem> {
     text.parse().map(OrderId).map_err(|_| Problem::not_found())
 }
 
-/// Changes an open order: another one takes its place.
+/// Changes an open order by replacing it with a new one.
 pub async fn replace(
     shell: Shell,
     signed: Signed,
@@ -240,7 +240,7 @@ pub async fn replace(
 pub struct Cancellation {
     /// The order's id, or `all`.
     cancel: String,
-    /// The list that the button stood in, to go back to.
+    /// The name of the list with the button, to return to it.
     #[serde(default)]
     back: String,
 }
@@ -275,7 +275,7 @@ pub async fn cancel(
     }
 }
 
-/// What the form says instead of an order's id.
+/// The value of the form for all orders.
 const ALL: &str = "all";
 
 async fn cancel_all(

@@ -1,4 +1,4 @@
-//! The trade ticket: its fields as posted or asked for by a link, read into a command, and shown.
+//! The order ticket: its fields from a form or a link, parsing them into a command, and showing the form.
 
 use std::fmt::Display;
 
@@ -39,14 +39,14 @@ pub struct TicketFields {
 
 /// The id of the ticket's form.
 pub const TICKET: &str = "ticket";
-/// In the field for the quantity of a sell: all shares held.
+/// The value of the quantity that sells all shares held.
 const ALL: &str = "all";
-/// No value that can be read is longer.
+/// The maximum length of a value, in characters. All valid values are shorter.
 const LONGEST_VALUE: usize = 40;
 
 impl TicketFields {
-    /// The fields as an address can hold them. What is too long is cut, and marked so that it is not read as something
-    /// else.
+    /// Cuts long values so that they fit into an address. A mark at the end prevents a cut value from being read as
+    /// another valid one.
     pub fn bounded(mut self) -> Self {
         for text in [
             &mut self.symbol,
@@ -78,7 +78,7 @@ impl TicketFields {
         self.trail_unit == "percent"
     }
 
-    /// Whether the word stands in place of a number: a sell of all shares held.
+    /// Whether the quantity is the word for all shares held.
     fn sells_all(&self) -> bool {
         self.side() == Side::Sell && !self.is_by_money() && self.quantity.trim().eq_ignore_ascii_case(ALL)
     }
@@ -91,8 +91,8 @@ impl TicketFields {
         self.r#type.parse().unwrap_or(OrderType::Market)
     }
 
-    /// What belongs to the type and the side that are chosen, as (name, value), empty fields left out: a person may
-    /// have filled in a price and chosen another type then.
+    /// The non-empty fields of the chosen type and side, as pairs of name and value. Other fields are left out: the
+    /// user may have entered a price before choosing another type.
     pub fn pairs(&self) -> Vec<(&'static str, &str)> {
         let kind = self.order_type();
         let limit = matches!(kind, OrderType::Limit | OrderType::StopLimit);
@@ -121,7 +121,7 @@ impl TicketFields {
         .collect()
     }
 
-    /// A link to the ticket filled in like this, with another quantity if one is given.
+    /// A link to the ticket with these values. `quantity` replaces the quantity.
     pub fn link(&self, portfolio: impl Display, quantity: Option<&str>) -> String {
         let mut pairs = self.pairs();
         if let Some(quantity) = quantity {
@@ -132,7 +132,7 @@ impl TicketFields {
     }
 
     /// # Errors
-    /// All that is wrong with the ticket at once, by its fields.
+    /// All problems of the ticket, by field.
     pub fn read(&self, client_order_id: Option<&str>) -> Result<PlaceOrder, Problem> {
         let pairs = self.pairs();
         let text = |name: &str| pairs.iter().find(|(one, _)| *one == name).map(|(_, text)| *text);
@@ -172,10 +172,10 @@ impl TicketFields {
     }
 }
 
-/// A refusal of an order at the field of the form that it is about.
+/// Converts an error about an order to a problem at the form's field.
 ///
 /// # Errors
-/// The error itself if it is about no field.
+/// The error itself if it is not about a field.
 pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
     let told = |field, text: String| Ok(Problem::invalid(vec![FieldError::new(field, text)]));
     match &error {
@@ -190,7 +190,7 @@ pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
     }
 }
 
-/// An entry of a select.
+/// An option of a select element.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     pub value: &'static str,
@@ -198,7 +198,7 @@ pub struct Entry {
     pub current: bool,
 }
 
-/// The kinds of goodness, the chosen one marked.
+/// The options for the time in force.
 pub fn goods(current: TimeInForce) -> Vec<Entry> {
     TimeInForce::ALL
         .iter()
@@ -206,7 +206,7 @@ pub fn goods(current: TimeInForce) -> Vec<Entry> {
         .collect()
 }
 
-/// The trade ticket as it is filled in.
+/// The order ticket with its values.
 #[derive(Serialize)]
 pub struct Ticket {
     pub form: FormView,
@@ -215,18 +215,18 @@ pub struct Ticket {
     types: Vec<Entry>,
     goods: Vec<Entry>,
     trail_unit: &'static str,
-    /// Whether the exits are unfolded.
+    /// Whether the section for take-profit and stop-loss is open.
     exits: bool,
-    /// `ask 258.42`.
+    /// The price on the other side of the book: `ask 258.42`.
     touch: String,
     most: Option<Choice>,
-    /// When the exchange opens, while it is closed and its hours hold.
+    /// When the exchange opens; empty if it is open or if orders also fill while it is closed.
     opens: String,
-    /// How often prices for open orders come, where that is seldom.
+    /// A note about how often limit and stop orders are matched; empty if this is often enough.
     pace: String,
 }
 
-/// The ticket of a portfolio, with what was refused marked.
+/// The ticket of a portfolio, with marked errors.
 pub async fn ticket(
     services: &Services,
     user: UserId,
@@ -301,7 +301,7 @@ pub async fn ticket(
     }
 }
 
-/// `09:30 on Mon, 23 Nov`, while the exchange whose hours hold is closed.
+/// When the exchange opens: `09:30 on Mon, 23 Nov`. Empty if it is open or if orders also fill while it is closed.
 fn opens(services: &Services) -> String {
     let (rules, now) = (services.trading().rules(), services.market().now());
     if rules.mode == TradingMode::Practice || rules.calendar.session_at(now).is_some() {
@@ -315,13 +315,13 @@ fn sellable(valuation: &Valuation, symbol: &Symbol) -> Option<Quantity> {
     holding.position.quantity.checked_sub(&holding.reserved)
 }
 
-/// Whether that is all there is, none of it reserved.
+/// Whether the portfolio holds exactly this quantity of the stock.
 fn holds_exactly(valuation: &Valuation, symbol: &Symbol, quantity: &Quantity) -> bool {
     let mut holdings = valuation.holdings.iter();
     holdings.any(|holding| holding.listing.symbol == *symbol && holding.position.quantity == *quantity)
 }
 
-/// The whole shares that buying power pays at that price, slippage and commission included.
+/// How many whole shares the buying power pays for at this price, including slippage and commission.
 fn affordable(valuation: &Valuation, price: &Price, rules: &TradingRules) -> Option<Quantity> {
     let price = rules.slipped(Side::Buy, price);
     let all = whole_shares(&valuation.buying_power.buys(&price))?;
@@ -332,7 +332,7 @@ fn affordable(valuation: &Valuation, price: &Price, rules: &TradingRules) -> Opt
 fn whole_shares(quantity: &Quantity) -> Option<Quantity> {
     let text = quantity.to_string();
     let whole = text.split('.').next().unwrap_or_default();
-    // More than an account can hold is no offer.
+    // `None` for a number that is too large to be an order's quantity.
     whole.parse().ok()
 }
 
@@ -346,7 +346,7 @@ mod tests {
         serde_urlencoded::from_str(&query).unwrap()
     }
 
-    /// A ticket with more than symbol, side and quantity.
+    /// A ticket with the fields `more` beside symbol, side and quantity.
     fn ticket(side: &str, more: &[(&str, &str)]) -> TicketFields {
         fields(
             &[&[("symbol", "AAPL"), ("side", side), ("quantity", "10"), ("unit", "shares")], more].concat(),
@@ -417,7 +417,7 @@ mod tests {
         assert!(matches!(attached("buy", &[loss]), Attached::OtoStopLoss { .. }));
         let pair = [("type", "limit"), ("limit_price", "160"), loss];
         assert!(matches!(attached("sell", &pair), Attached::Oco { .. }));
-        // A take-profit beside a sell was for the buy that it was before.
+        // The take-profit remained from before the user changed the side.
         assert_eq!(attached("sell", &[profit]), Attached::Nothing);
     }
 

@@ -1,4 +1,4 @@
-//! Watchlists with live quotes.
+//! The API for watchlists, with quotes.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -19,7 +19,7 @@ pub struct Watchlist {
     id: i64,
     name: String,
     created_at: Timestamp,
-    /// In the order they were added.
+    /// In the order in which they were added.
     items: Vec<WatchedStock>,
 }
 
@@ -27,7 +27,7 @@ pub struct Watchlist {
 pub struct WatchedStock {
     symbol: Symbol,
     company_name: String,
-    /// Null when there has never been a price.
+    /// Null if the stock has never had a price.
     quote: Option<Quote>,
 }
 
@@ -126,7 +126,7 @@ pub async fn delete(
 
 /// Add a stock to a watchlist.
 ///
-/// A stock that is on the list already keeps its place.
+/// A stock that is already on the list keeps its place.
 #[utoipa::path(
     put, path = "/api/v1/watchlists/{id}/items/{symbol}", tag = "watchlists", operation_id = "addToWatchlist",
     params(("id" = i64, Path), ("symbol" = Symbol, Path)),

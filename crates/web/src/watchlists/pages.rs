@@ -1,4 +1,4 @@
-//! Watchlists: lists as tabs, with forms to add and remove stocks.
+//! The page with watchlists as tabs, and its forms to add and remove stocks.
 
 use actix_web::web::{Data, Path, Query};
 use domain::HistoryRange;
@@ -45,7 +45,7 @@ struct WatchedStockRow {
     symbol: Symbol,
     name: String,
     price: String,
-    /// Only for a price with another freshness than the others.
+    /// Only for a price whose freshness differs from the rest of the list.
     badge: Option<Badge>,
     change: Option<Delta>,
     percent: Option<Delta>,
@@ -175,7 +175,7 @@ pub async fn rename(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("list").with("name", posted.name).refused(&problem);
-            // Not found for another user's list.
+            // Returns 404 for another user's list.
             state.services.watchlists().watchlist(signed.account.id, *id).await?;
             shell.refuse(format!("{}#edit", address(*id)), form).await
         }
@@ -191,10 +191,10 @@ pub struct Symbols {
     symbols: String,
 }
 
-/// Each may need a call to the price source.
+/// The maximum number of symbols per form, because each may need a call to the price source.
 const MOST_ADDED: usize = 50;
 
-/// Adds one or several stocks to the list; symbols that cannot be added stay in the field.
+/// Adds stocks to the list. Symbols that cannot be added stay in the field.
 pub async fn add(
     shell: Shell,
     signed: Signed,
@@ -259,7 +259,7 @@ pub async fn remove(
 ) -> PageResult {
     if let Ok(symbol) = posted.symbol.parse() {
         match state.services.watchlists().unwatch(signed.account.id, *id, &symbol).await {
-            // Pressed twice: the stock is already removed.
+            // The button was pressed twice: the stock is already removed.
             Ok(()) | Err(services::Error::NotFound(services::NotFound::WatchedStock)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -280,12 +280,12 @@ pub async fn delete(
 
 #[derive(Deserialize)]
 pub struct WatchedOn {
-    /// Empty for a user without a list, who gets one.
+    /// Empty for a user without a list; a list is created then.
     #[serde(default)]
     list: String,
 }
 
-/// Adds the stock of its page to a list.
+/// Adds a stock to a list, from the page of the stock.
 pub async fn watch(
     shell: Shell,
     signed: Signed,

@@ -4,7 +4,7 @@ use chrono::{Datelike, Days, Months, NaiveDate};
 
 use super::{Column, HEIGHT, Row, WIDTH, extent, percent};
 
-/// The values from bottom to top, in round steps.
+/// A vertical axis: its values from bottom to top, in round steps.
 #[derive(Debug)]
 pub struct Axis {
     bottom: f64,
@@ -13,7 +13,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Covers all values in about `wanted` steps of 1, 2, 2.5 or 5 times a power of ten.
+    /// An axis that covers all values in about `wanted` steps of 1, 2, 2.5 or 5 times a power of ten.
     pub fn around(values: impl Iterator<Item = f64>, wanted: u32) -> Self {
         let (mut low, mut high) = extent(values);
         if !(high - low).is_normal() {
@@ -21,13 +21,13 @@ impl Axis {
             (low, high) = if low.is_finite() { (low - margin, high + margin) } else { (0.0, 1.0) };
         }
         let step = nice((high - low) / f64::from(wanted));
-        // A small tolerance, so that 0.3 is three steps of 0.1.
+        // The tolerance makes 0.3 three steps of 0.1 despite rounding errors.
         let bottom = (low / step + 1e-9).floor() * step;
         let steps = whole(((high - bottom) / step - 1e-9).ceil()).max(1);
         Self { bottom, step, steps }
     }
 
-    /// From the lowest value up to zero.
+    /// An axis from the lowest value up to zero.
     pub fn down_from_zero(values: impl Iterator<Item = f64>) -> Self {
         let (low, _) = extent(values);
         let deepest = if low.is_finite() { low.min(-1.0) } else { -1.0 };
@@ -40,12 +40,12 @@ impl Axis {
         self.bottom + self.step * f64::from(self.steps)
     }
 
-    /// 0 at the top, 1 at the bottom.
+    /// The position of a value on the axis: 0 at the top, 1 at the bottom.
     pub fn fraction(&self, value: f64) -> f64 {
         (self.top() - value) / (self.top() - self.bottom)
     }
 
-    /// From the bottom up; for an axis that ends at zero from zero down.
+    /// The grid lines from the bottom up; for an axis that ends at zero, from zero down.
     pub fn rows(&self) -> Vec<Row> {
         let (unit, letter) = self.unit();
         let places = decimals(self.step / unit);
@@ -83,14 +83,14 @@ fn whole(value: f64) -> u32 {
     value as u32
 }
 
-/// The next of 1, 2, 2.5, 5 or 10 times a power of ten.
+/// Rounds up to 1, 2, 2.5, 5 or 10 times a power of ten.
 fn nice(raw: f64) -> f64 {
     let power = 10_f64.powf(raw.log10().floor());
     let factor = [1.0, 2.0, 2.5, 5.0].into_iter().find(|factor| raw <= factor * power * 1.000_001);
     factor.unwrap_or(10.0) * power
 }
 
-/// Decimals that distinguish multiples of `step`.
+/// The number of decimals that distinguishes multiples of `step`.
 fn decimals(step: f64) -> usize {
     (0..6)
         .find(|places| {
@@ -105,7 +105,7 @@ pub fn days(from: NaiveDate, to: NaiveDate) -> f64 {
     f64::from(i32::try_from((to - from).num_days()).unwrap_or(i32::MAX))
 }
 
-/// Labels of a time axis: days, weeks, months or years, so that there are a few.
+/// A few labels for a time axis: days, weeks, months or years.
 pub fn columns(first: NaiveDate, last: NaiveDate) -> Vec<Column> {
     let span = (last - first).num_days();
     let ticks = match span {
@@ -120,7 +120,7 @@ pub fn columns(first: NaiveDate, last: NaiveDate) -> Vec<Column> {
     let whole = days(first, last);
     ticks
         .into_iter()
-        // The last few percent belong to the labels at the side.
+        // The last few percent are left free for the labels at the side.
         .filter(|(date, _)| days(first, *date) <= 0.96 * whole)
         .enumerate()
         .map(|(index, (date, label))| Column {
@@ -138,7 +138,7 @@ fn every(first: NaiveDate, step: u64, last: NaiveDate, pattern: &str) -> Vec<(Na
         .collect()
 }
 
-/// The first of every `step`-th month; January shows the year.
+/// The first day of every `step`-th month. The label of January is the year.
 fn months(first: NaiveDate, last: NaiveDate, step: u32) -> Vec<(NaiveDate, String)> {
     let start = first.with_day(1).unwrap_or(first);
     std::iter::successors(Some(start), |date| date.checked_add_months(Months::new(1)))

@@ -1,8 +1,8 @@
-//! Areas for weights: a squarified treemap (Bruls, Huizing, van Wijk, 2000).
+//! A squarified treemap, which shows weights as areas (Bruls, Huizing, van Wijk, 2000).
 
 use super::percent;
 
-/// The size of a treemap and of its text in CSS pixels, about; the style sheet has the height and the sizes of letters.
+/// The approximate size of a treemap and of its text, in CSS pixels. The exact sizes are in the style sheet.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
     pub width: f64,
@@ -30,14 +30,14 @@ pub struct Cell {
     frame: Frame,
 }
 
-/// The height that one line and each further one need, in CSS pixels.
+/// The height of the first line and of each further line, in CSS pixels.
 const FIRST_LINE: f64 = 28.0;
 const NEXT_LINE: f64 = 18.0;
-/// At the left and the right together.
+/// The left and the right margin together, in CSS pixels.
 const MARGIN: f64 = 12.0;
 
 impl Cell {
-    /// How many of three lines have room: a name, a weight, a change.
+    /// How many of three lines fit into the cell: the name, the weight, the change.
     pub fn lines(&self, name: &str) -> usize {
         let (width, height) = self.size;
         let letters = name.chars().fold(0.0, |sum, _| sum + self.frame.letter);
@@ -61,7 +61,7 @@ struct Area {
     height: f64,
 }
 
-/// One cell per weight, in the same order. Weights are positive and largest first.
+/// Arranges one cell per weight, in the same order. The weights have to be positive and in descending order.
 pub fn layout(weights: &[f64], frame: Frame) -> Vec<Cell> {
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
@@ -74,7 +74,7 @@ pub fn layout(weights: &[f64], frame: Frame) -> Vec<Cell> {
     let mut rest = areas.as_slice();
     while !rest.is_empty() {
         let side = free.width.min(free.height);
-        // A row grows as long as its cells become more like squares.
+        // A row gets more cells as long as they become more square.
         let taken = (1..=rest.len())
             .take_while(|count| {
                 *count == 1 || worst(&rest[..*count], side) <= worst(&rest[..count - 1], side)
@@ -88,7 +88,7 @@ pub fn layout(weights: &[f64], frame: Frame) -> Vec<Cell> {
     cells.into_iter().map(|area| cell(area, frame)).collect()
 }
 
-/// The least square-like cell of a row along `side`.
+/// The worst aspect ratio among the cells of a row along `side`.
 fn worst(row: &[f64], side: f64) -> f64 {
     let sum: f64 = row.iter().sum();
     row.iter()

@@ -20,12 +20,12 @@ pub struct ChangeFields {
     trail: String,
     trail_unit: String,
     time_in_force: String,
-    /// Makes a repeated submit harmless.
+    /// Prevents a second order if the form is sent twice.
     client_order_id: String,
 }
 
 impl ChangeFields {
-    /// The form filled in like this.
+    /// The form, filled in with these values.
     pub fn form(&self) -> FormView {
         FormView::new(CHANGE)
             .with("quantity", self.quantity.trim())
@@ -36,10 +36,10 @@ impl ChangeFields {
             .with("time_in_force", self.time_in_force.trim())
     }
 
-    /// The differences from the current order.
+    /// Reads how the fields differ from the current order.
     ///
     /// # Errors
-    /// All problems of the fields, or that nothing is different.
+    /// All problems of the fields, or that nothing was changed.
     pub fn read(&self, order: &Order) -> Result<ReplaceOrder, Problem> {
         let given = |text: &str| Some(typed_number(text)).filter(|text| !text.is_empty());
         let (quantity, trail) = (given(&self.quantity), given(&self.trail));
@@ -59,7 +59,8 @@ impl ChangeFields {
             [UnreadField { issue: OrderTextIssue::NothingToChange, .. }] => nothing_is_different(),
             fields => words::unread(fields),
         })?;
-        // The form contains the current values. A repeated stop would have to be reached again.
+        // The form contains the current values. They are not sent as changes, because a new stop would have to be
+        // reached again.
         if matches!(order.size, OrderSize::Quantity(_)) && changes.quantity == Some(order.unfilled()) {
             changes.quantity = None;
         }
@@ -104,12 +105,12 @@ pub struct ChangeView {
 }
 
 impl ChangeView {
-    /// The form of an open order with its current values, or as it was refused.
+    /// The form of an open order with its current values, or as it was refused. `None` if the order is not open.
     pub fn for_order(portfolio: PortfolioId, order: &Order, refused: Option<FormView>) -> Option<Self> {
         if !order.status.is_open() {
             return None;
         }
-        // Linked orders end together, and a held exit is for the shares that its entry buys.
+        // Linked orders end together, and a held exit sells the shares that its entry buys, so some fields are fixed.
         let alone = order.order_class == domain::OrderClass::Simple;
         let quantity = matches!(order.size, OrderSize::Quantity(_)) && order.status != OrderStatus::Held;
         let text = |price: Option<&domain::Price>| price.map(ToString::to_string).unwrap_or_default();

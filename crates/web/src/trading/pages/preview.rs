@@ -1,7 +1,7 @@
-//! The second step of the trade ticket: what the order would do, before it is sent.
+//! The preview of an order: the second step of the order ticket, before the order is placed.
 //!
-//! A preview has an address that carries the ticket's fields and the order's `client_order_id`. Loading it again shows the
-//! preview of the same order, which is placed at most once however often it is confirmed.
+//! The address of a preview has the fields of the ticket and the order's `client_order_id`. Reloading it shows the
+//! preview of the same order, which is placed at most once even if it is confirmed several times.
 
 use actix_web::web::{Data, Path, Query};
 use domain::{Order, OrderSize, OrderStatus, PortfolioId, Side, Symbol, Timestamp, TradingRules};
@@ -29,16 +29,16 @@ struct PreviewView {
     heading: String,
     buys: bool,
     sentences: Vec<String>,
-    /// `6 × 947.52`.
+    /// Quantity and price: `6 × 947.52`.
     reckoned: String,
     gross: String,
     commission: String,
-    /// Per share where it is known, else the rate.
+    /// Per share if it is known, otherwise the rate.
     slippage: String,
-    /// Without sign: to pay, or to receive.
+    /// The amount to pay or to receive, without sign.
     amount: String,
     realized: Option<Delta>,
-    /// Whether all of it fills at once; what is shown else is for the time when it has.
+    /// Whether the order fills completely at once. Otherwise the figures are for the time after its fills.
     at_once: bool,
     cash: String,
     buying_power: String,
@@ -83,7 +83,7 @@ pub struct PreviewedOrder {
     client_order_id: String,
 }
 
-/// The target of the ticket: leads to the preview of an order of its own.
+/// The target of the ticket: redirects to the preview of a new order.
 pub async fn preview(
     shell: Shell,
     signed: Signed,
@@ -100,7 +100,7 @@ pub async fn preview(
     }
 }
 
-/// Under a new name for the order. The fragment leads to the ticket when there cannot be a preview.
+/// The address of the preview, with a new client order id. The fragment scrolls to the ticket if the preview fails.
 fn preview_address(portfolio: PortfolioId, fields: TicketFields) -> String {
     let (fields, name) = (fields.bounded(), Uuid::now_v7().to_string());
     let mut pairs = fields.pairs();
@@ -152,13 +152,13 @@ pub async fn show(
 struct PlacedView {
     portfolio: Named,
     heading: String,
-    /// The order's own page.
+    /// The address of the order's page.
     order_href: String,
-    /// The ticket, filled in for another order like this one.
+    /// The address of the ticket, filled in for another order like this one.
     again_href: String,
 }
 
-/// In place of the preview of an order that was placed in the meantime: there is nothing left to confirm.
+/// The page that replaces the preview of an order that was already placed.
 async fn show_placed(
     shell: Shell,
     services: &Services,
@@ -190,7 +190,7 @@ fn view(
     let buys = order.side == Side::Buy;
     let symbol = &stock.listing.symbol;
     let arrow = |before: String, after: String| format!("{before} → {after}");
-    // The longer of both bars fills three quarters, so that a full portfolio does not look like half of one.
+    // Both bars use the same scale: the whole track is the total value.
     let bar = |weight: f64| chart::percent(weight.clamp(0.0, 1.0) * 100.0);
     let mut hidden: Vec<Hidden> =
         fields.pairs().into_iter().map(|(name, value)| Hidden { name, value: value.to_owned() }).collect();
@@ -236,7 +236,7 @@ fn leg(order: &Order) -> Leg {
     }
 }
 
-/// What would happen at once, and what the rest waits for.
+/// What would happen at once, and what the rest of the order would wait for.
 fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
     let OrderPreview { order, stock, .. } = preview;
     let (symbol, buys) = (&stock.listing.symbol, order.side == Side::Buy);

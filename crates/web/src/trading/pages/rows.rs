@@ -16,27 +16,27 @@ use crate::shell::format::{Delta, Moment};
 #[derive(Serialize)]
 pub struct OpenRow {
     id: String,
-    /// For buttons, which are read without their row: `buy AAPL`.
+    /// The label of buttons for screen readers: `buy AAPL`.
     name: String,
     side: String,
     symbol: Symbol,
     kind: String,
-    /// An exit below its entry.
+    /// Whether the row is an exit below its entry.
     leg: bool,
     quantity: String,
     label: &'static str,
     condition: String,
     last: String,
-    /// From the last price to the one that has to come.
+    /// From the last price to the price that triggers or limits the order.
     distance: Option<Delta>,
     good: String,
     reserved: String,
     href: String,
-    /// Of an exit that stands alone: the order it came with.
+    /// The address of the entry, if the row is an exit that is not below it.
     parent_href: Option<String>,
 }
 
-/// An order whatever has become of it.
+/// An order in any state.
 #[derive(Serialize)]
 pub struct OrderRow {
     id: String,
@@ -49,10 +49,9 @@ pub struct OrderRow {
     quantity: String,
     label: &'static str,
     condition: String,
-    /// The average of its fills.
+    /// The average price of the fills.
     price: String,
     amount: String,
-    /// When it was placed.
     placed: Moment,
     open: bool,
     href: String,
@@ -67,7 +66,7 @@ fn name(order: &Order) -> String {
     format!("{} {}", order.side.as_str(), order.symbol)
 }
 
-/// Orders with their legs below them; a leg whose entry is in the list too stands there only.
+/// Lists orders with their legs below them. A leg is not repeated if its entry is in the list.
 fn with_legs(orders: &[OrderWithFills], shown: impl Fn(&Order) -> bool) -> Vec<(&OrderWithFills, bool)> {
     let listed: HashSet<OrderId> = orders.iter().map(|one| one.order.id).collect();
     let mut rows = Vec::with_capacity(orders.len());
@@ -85,7 +84,7 @@ fn parent_href(portfolio: &PortfolioAddress, order: &Order, leg: bool) -> Option
     order.parent_order_id.filter(|_| !leg).map(|parent| address(portfolio, parent))
 }
 
-/// `last` holds the prices that are known; a dash stands for the others.
+/// The rows of open orders. `last` has the known last prices; rows without one show a dash.
 pub fn open_rows(
     portfolio: &PortfolioAddress,
     orders: &[OrderWithFills],
@@ -109,7 +108,7 @@ pub fn open_rows(
                 label,
                 condition,
                 last: last.map_or_else(|| format::UNKNOWN.to_owned(), format::price),
-                // A distance is no gain: it has a sign and no color.
+                // A distance is not a gain, so it has a sign but no color.
                 distance: distance.map(|ratio| Delta { tone: "", ..format::percent_gain(ratio) }),
                 good: told::good_until(order, now),
                 reserved: told::reserved(order),
@@ -120,7 +119,7 @@ pub fn open_rows(
         .collect()
 }
 
-/// `shown` tells which legs belong below their entry.
+/// The rows of orders. `shown` decides which legs are listed below their entry.
 pub fn order_rows(
     portfolio: &PortfolioAddress,
     orders: &[OrderWithFills],
@@ -130,7 +129,7 @@ pub fn order_rows(
 }
 
 impl OrderRow {
-    /// `leg` is for one that stands below the order it came with.
+    /// `leg` is true for an exit that is listed below its entry.
     pub fn from_order(
         portfolio: &PortfolioAddress,
         OrderWithFills { order, fills, .. }: &OrderWithFills,
@@ -159,10 +158,10 @@ impl OrderRow {
     }
 }
 
-/// Stocks whose reserved shares are told one by one.
+/// Up to this many stocks, the reserved shares are listed per stock.
 const MOST_NAMED: usize = 3;
 
-/// `2 working · they reserve 2,321.00 and 20 NVDA`.
+/// The summary above the open orders: `2 open · reserved: 2,321.00 and 20 NVDA`.
 pub fn summary(orders: &[OrderWithFills], cash: &Money) -> String {
     let open: HashMap<OrderId, &Order> = orders
         .iter()

@@ -23,7 +23,7 @@ pub fn status(status: OrderStatus) -> &'static str {
     }
 }
 
-/// `limit`, and for an exit its purpose: `take-profit, limit`.
+/// The order type, after the purpose of an exit: `limit`, `take-profit, limit`.
 pub fn kind(order: &Order) -> String {
     let name = words::type_name(order.order_type()).to_lowercase();
     let is_exit = order.parent_order_id.is_some() || order.order_class == OrderClass::Oco;
@@ -34,7 +34,7 @@ pub fn kind(order: &Order) -> String {
     }
 }
 
-/// `10`, `4 of 10`, `500.00 USD`.
+/// The size of an order: `10`, `4 of 10`, `500.00 USD`.
 pub fn quantity(order: &Order) -> String {
     let filled = format::quantity(&order.filled_quantity);
     match &order.size {
@@ -49,7 +49,7 @@ pub fn quantity(order: &Order) -> String {
     }
 }
 
-/// `Buy 10 AAPL`, `Sell AAPL for 500.00`: the order as placed.
+/// The order as placed: `Buy 10 AAPL`, `Sell AAPL for 500.00`.
 pub fn intent(order: &Order, name: &str) -> String {
     let side = format::capitalized(order.side.as_str());
     match &order.size {
@@ -59,7 +59,7 @@ pub fn intent(order: &Order, name: &str) -> String {
     }
 }
 
-/// `Bought 10 Apple Inc.`, or before any fill `Buy 10 Apple Inc.`
+/// The heading of an order's page: `Bought 10 Apple Inc.`, or before any fill `Buy 10 Apple Inc.`
 pub fn heading(order: &Order, name: &str) -> String {
     match order.filled_quantity.is_zero() {
         true => intent(order, name),
@@ -88,7 +88,7 @@ pub fn trigger(order: &Order) -> Option<Price> {
     }
 }
 
-/// `5.00`, `2.5%`.
+/// The distance of a trailing stop: `5.00`, `2.5%`.
 pub fn distance(trail: &Trail) -> String {
     match trail {
         Trail::Price(price) => format::price(price),
@@ -96,7 +96,7 @@ pub fn distance(trail: &Trail) -> String {
     }
 }
 
-/// Completes “waits for …”: `a price of 140.00 or less`.
+/// Completes "The order waits for …": `a price of 140.00 or less`.
 pub fn waits_for(order: &Order, now: Timestamp) -> String {
     if order.status == OrderStatus::Held {
         return "its entry to fill".to_owned();
@@ -131,7 +131,8 @@ pub fn waits_for(order: &Order, now: Timestamp) -> String {
     }
 }
 
-/// Completes that: ` until 24:00 today`, ` until it is canceled`; empty for orders with one chance only.
+/// Follows the text of [`waits_for`]: ` until 24:00 today`, ` until it is canceled`; empty for orders with only one
+/// chance to fill.
 pub fn until(order: &Order, now: Timestamp) -> String {
     match (order.time_in_force, order.expires_at) {
         (TimeInForce::Day, Some(end)) => format!(" until {}", format::close_ahead(end, now)),
@@ -140,7 +141,7 @@ pub fn until(order: &Order, now: Timestamp) -> String {
     }
 }
 
-/// The same for a table: `today`, `Mon, 23 Nov`, `good till canceled`.
+/// How long an order stays open, for a table: `today`, `Mon, 23 Nov`, `good till canceled`.
 pub fn good_until(order: &Order, now: Timestamp) -> String {
     match (order.time_in_force, order.expires_at) {
         (TimeInForce::Day, Some(end)) => format::session_ahead(end, now),
@@ -157,7 +158,7 @@ pub fn reserved(order: &Order) -> String {
     }
 }
 
-/// The state of an order, without its fills.
+/// Sentences about the state of an order, without its fills.
 pub fn standing(order: &Order, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     let filled = !order.filled_quantity.is_zero();
@@ -226,17 +227,18 @@ pub fn rule(side: Side, rule: FillRule) -> String {
     format!("{} at the {}", side.as_str(), price_name(rule))
 }
 
-/// `the ask of 15:31:07 New York`.
+/// The source of a fill's price: `the ask of 15:31:07 New York`.
 pub fn price_origin(receipt: &Receipt, now: Timestamp) -> String {
     format!("the {} of {}", price_name(receipt.rule), format::second_seen_at(receipt.quoted_at, now).text)
 }
 
-/// `+0.02`, worse for buys and sells alike; `no` for none.
+/// The slippage per share: `+0.02` is worse for buys and sells alike; `no` for none.
 pub fn slippage(change: &PriceChange) -> String {
     if change.is_zero() { "no".to_owned() } else { format::change(change).text }
 }
 
-/// “Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage.” and the effect on cash.
+/// The receipt of a fill as a sentence, with the effect on cash: “Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New
+/// York, 0.8 s old, +0.02 slippage.”
 pub fn fill_sentence(entry: &JournalEntry, symbol: &str) -> String {
     let side = side_of(entry);
     let quantity = entry.quantity.as_ref().map(format::quantity).unwrap_or_default();
@@ -265,7 +267,7 @@ pub fn fill_sentence(entry: &JournalEntry, symbol: &str) -> String {
     format!("{} {quantity} {symbol} at {price}{origin}. {cash}", past(side))
 }
 
-/// `Rule: buy at the ask. Source: the built-in market (simulated/sim-v1). Commission 0.00.`
+/// The details of a fill: `Rule: buy at the ask. Source: the built-in market (simulated/sim-v1). Commission 0.00.`
 pub fn provenance(entry: &JournalEntry) -> String {
     entry.receipt.as_ref().map_or_else(String::new, |receipt| {
         format!(

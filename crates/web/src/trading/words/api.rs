@@ -1,4 +1,4 @@
-//! The words of the JSON API.
+//! The texts of the JSON API.
 
 use domain::{OrderIssue, OrderWarning};
 use services::FieldError;
@@ -6,16 +6,16 @@ use services::FieldError;
 use crate::http::problem::Problem;
 use crate::trading::order_fields::{OrderTextIssue, UnreadField};
 
-/// The problem of an order that breaks these rules.
+/// The problem document for an order that breaks trading rules.
 pub fn unfit(issues: &[OrderIssue]) -> Problem {
     let errors = issues.iter().map(|found| FieldError::new(found.field().as_str(), issue(found)));
     Problem::invalid(errors.collect())
 }
 
-/// The problem of an order with unreadable fields.
+/// The problem document for an order with unreadable fields.
 pub fn unread(fields: &[UnreadField]) -> Problem {
     let errors = fields.iter().map(|unread| {
-        // In JSON it is a member of the stop-loss.
+        // In JSON the limit is a member of the stop-loss.
         let field = if unread.field == "stop_loss_limit" { "stop_loss" } else { unread.field };
         FieldError::new(field, text_issue(&unread.issue))
     });

@@ -1,4 +1,4 @@
-//! The words of the trade ticket, of the form that changes an order, and of the preview.
+//! The texts of the order ticket, of the form that changes an order, and of the preview.
 
 use domain::{OrderField, OrderIssue, OrderRejected, OrderType, OrderWarning, TimeInForce};
 use services::FieldError;
@@ -29,7 +29,7 @@ pub fn good(time_in_force: TimeInForce) -> &'static str {
     }
 }
 
-/// The form field of an order's field.
+/// The name of the form's field for a field of the order.
 fn field_of_form(field: &'static str) -> &'static str {
     match field {
         "notional" => "quantity",
@@ -38,7 +38,7 @@ fn field_of_form(field: &'static str) -> &'static str {
     }
 }
 
-/// The problem of an order that breaks these rules.
+/// The problem of a form whose order breaks trading rules.
 pub fn unfit(issues: &[OrderIssue]) -> Problem {
     let errors = issues.iter().map(|found| {
         let field = field_of_form(found.field().as_str());
@@ -54,7 +54,7 @@ pub fn unread(fields: &[UnreadField]) -> Problem {
     Problem::invalid(errors.collect())
 }
 
-/// A rejection by the trading rules, at its field of the form.
+/// The problem of a form whose order was rejected, at the form's field.
 pub fn rejected(reason: &OrderRejected) -> Problem {
     let at = |field: OrderField, text: String| {
         Problem::invalid(vec![FieldError::new(field_of_form(field.as_str()), text)])
@@ -185,7 +185,7 @@ pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
     }
 }
 
-/// A line under the preview; `None` if its sentences already say it.
+/// A note under the preview; `None` if the preview's sentences already say it.
 pub fn warning(warning: &OrderWarning) -> Option<String> {
     Some(match warning {
         OrderWarning::FillsInPart { .. } | OrderWarning::RestCanceled => return None,

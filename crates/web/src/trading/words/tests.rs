@@ -45,7 +45,7 @@ fn issues() -> Vec<OrderIssue> {
     })
 }
 
-/// The values of a variant as the API writes them and as the pages do.
+/// The values of a variant as the API writes them and as pages write them.
 fn values(issue: &OrderIssue) -> Vec<(String, String)> {
     let price = |price: &domain::Price| (price.to_string(), format::price(price));
     let time = |time: &TimeInForce| (time.to_string(), pages::good(*time).to_owned());
@@ -88,7 +88,7 @@ fn every_order_issue_has_words_with_its_values_in_the_api_and_on_pages() {
     }
 }
 
-/// Pages show labels: none of the API's fields and values that have another name there.
+/// Fails if the text uses a name from the API for something that has another label on the ticket.
 fn assert_speaks_of_the_ticket(page: &str) {
     let words = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     for word in page.split(words) {
@@ -140,7 +140,7 @@ fn every_unreadable_text_has_words_in_the_api_and_on_pages() {
         samples::assert_fragment(&api::text_issue(&issue), &issue);
         let page = pages::text_issue(&issue);
         samples::assert_fragment(&page, &issue);
-        // The words about symbols and decimals name no field.
+        // The messages about symbols and decimals do not name a field.
         if !matches!(issue, OrderTextIssue::Symbol(_) | OrderTextIssue::Decimal(_)) {
             assert_speaks_of_the_ticket(&page);
         }
