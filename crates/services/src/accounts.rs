@@ -1,4 +1,4 @@
-//! Accounts: registration, logins, sessions, API tokens, and what protects them.
+//! Accounts: registration, logins, sessions, API tokens, and their protection.
 
 pub mod actor;
 pub mod admin;
@@ -23,7 +23,7 @@ use password::Hasher;
 use token_cache::TokenCache;
 use turns::Turns;
 
-/// Password checks that wait behind others of the same account or address.
+/// Queues of password checks: one check at a time per account or address.
 #[derive(Clone, Default)]
 struct LoginQueues {
     accounts: Turns,
@@ -42,7 +42,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// A login waits for at most `password_queue_timeout` until the machine has time to check its password.
+    /// Creates the use cases. A login waits for at most `password_queue_timeout` for the machine to check its password.
     pub(crate) fn new(store: Store, clock: Clock, password_queue_timeout: Duration) -> Self {
         Self {
             store,
@@ -54,7 +54,7 @@ impl Accounts {
         }
     }
 
-    /// How many tokens are cached.
+    /// The number of cached tokens.
     pub(crate) fn cached_tokens(&self) -> usize {
         self.token_cache.len()
     }

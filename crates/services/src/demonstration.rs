@@ -1,5 +1,6 @@
-//! The demonstration: an account whose three public portfolios were traded over five years. The ordinary use cases make
-//! it on a clock that is moved from session to session, so its books are those of a user who traded in these years.
+//! The demonstration: an account with three public portfolios that were traded over five years. The ordinary use cases
+//! create it with a clock that is moved from session to session. Its books are the same as those of a user who traded
+//! in these years.
 
 mod candidates;
 mod schedule;
@@ -20,23 +21,23 @@ use crate::{Clock, Services};
 use candidates::Candidates;
 use schedule::{PLANS, Plan, Step, StepKind};
 
-/// Takes the place of the account in the record of the demonstration until it is complete.
+/// The record of the demonstration until it is complete; then the record names the account.
 const UNFINISHED: &str = "unfinished";
 const USERNAME: &str = "demo";
 const EMAIL: &str = "demo@example.invalid";
-/// How long the demonstration was traded, unless a shorter time is asked for.
+/// The default length of the demonstration's history, in months.
 pub const MONTHS: u32 = 60;
-/// After a close by the market's clock until its snapshot is taken, as a worker takes it.
+/// The market time from a close until its snapshot is taken, the same as for a worker.
 const AFTER_CLOSE: TimeDelta = TimeDelta::minutes(20);
-/// Open orders that are canceled together.
+/// The most open orders that are canceled in one step.
 const MOST_OPEN_ORDERS: usize = 50;
-/// Sessions whose snapshots are taken together. Fewer days than corporate actions are looked for in the past, so that
-/// none is missed, and few enough that one request for closing prices covers all of them.
+/// The number of sessions whose snapshots are taken together. They span fewer days than the job looks back for
+/// corporate actions, so that no action is missed, and few enough for a single request for closing prices.
 const SESSIONS_AT_ONCE: usize = 25;
-/// After an order until working orders meet the prices.
+/// The market time from an order until working orders meet the prices.
 const AFTER_ORDER: TimeDelta = TimeDelta::minutes(1);
 
-/// The demonstration as it was made.
+/// The result of creating the demonstration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demonstration {
     pub owner: UserId,
@@ -46,18 +47,18 @@ pub struct Demonstration {
     pub sessions: usize,
 }
 
-/// The clock on which the demonstration is made: it starts so many months before `end`.
+/// The clock with which the demonstration is created: it starts `months` months before `end`.
 pub fn demonstration_clock(end: Timestamp, months: u32) -> Clock {
     let start = end.utc().checked_sub_months(Months::new(months)).unwrap_or(end.utc());
     Clock::manual(start.into())
 }
 
 impl Services {
-    /// Makes the demonstration account and its portfolios, traded from the time of this process's clock (see
-    /// [`demonstration_clock`]) to `end`. `progress` is told how many sessions of how many are done.
+    /// Creates the demonstration account and its portfolios, traded from the time of this process's clock (see
+    /// [`demonstration_clock`]) to `end`. `progress` receives the number of sessions done and their total.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the database has portfolios already, or the market has too few stocks. Otherwise only when
+    /// [`Error::Invalid`] if the database already has portfolios, or the market has too few stocks. Otherwise only when
     /// the database fails.
     pub async fn make_demonstration(
         &self,
@@ -119,8 +120,8 @@ impl Services {
         })
     }
 
-    /// Does what a worker would have done after each of these sessions: working orders meet the prices up to the last
-    /// close, and every session gets its snapshots. A snapshot that is taken late is the same.
+    /// Does the work of a worker after these sessions: matches working orders with the prices up to the last close, and
+    /// takes the snapshots of every session. Taking a snapshot late does not change its result.
     async fn close_sessions(&self, sessions: &[Session]) -> Result<()> {
         let Some(last) = sessions.last() else { return Ok(()) };
         self.market.clock.set(last.closes_at + AFTER_CLOSE);
@@ -146,7 +147,7 @@ impl Services {
         Ok(self.books().change_portfolio(owner, id, update).await?.id)
     }
 
-    /// Refuses a database with portfolios: a clock that starts years ago would change their past.
+    /// Rejects a database with portfolios: a clock that starts years ago would change their past.
     async fn check_empty(&self) -> Result<()> {
         if !self.books().has_portfolios().await? {
             return Ok(());
@@ -162,8 +163,8 @@ impl Services {
         Err(Error::invalid("database", why))
     }
 
-    /// Carries a step out. What the portfolio cannot do at these prices, such as an order for more cash than there is, is
-    /// left out, as its owner would leave it.
+    /// Executes a step. If the portfolio cannot execute it at current prices, for example for lack of cash, the step is
+    /// skipped.
     async fn take_step(&self, owner: UserId, portfolio: PortfolioId, step: &Step) -> Result<()> {
         let taken = match &step.kind {
             StepKind::Deposit(amount) => self
@@ -220,7 +221,8 @@ impl Services {
         }
     }
 
-    /// Records whose the demonstration is, and that all sessions have their snapshots: the worker goes on from there.
+    /// Records the account of the demonstration, and that all sessions have snapshots, so that the worker continues
+    /// from there.
     async fn finish_demonstration(&self, owner: UserId, last: NaiveDate) -> Result<()> {
         let wall = self.market.clock.wall();
         let settled = newest_settled_session(&self.market, wall).date;
@@ -234,7 +236,7 @@ impl Services {
     }
 }
 
-/// A moment in a session's middle, when orders fill in every mode of trading.
+/// The middle of a session, when orders fill in every trading mode.
 fn middle(session: &Session) -> Timestamp {
     session.opens_at + (session.closes_at - session.opens_at) / 2
 }

@@ -1,4 +1,4 @@
-//! Why a use case was refused or failed.
+//! The errors of the use cases.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What is wrong with one field of the input, in words for the person who filled it in.
+/// The error of one input field, in words for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     pub field: &'static str,
@@ -24,7 +24,7 @@ impl FieldError {
     }
 }
 
-/// What does not exist or belongs to another user, which callers cannot tell apart.
+/// An object that does not exist or belongs to another user. Callers cannot tell the two cases apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotFound {
     #[error("there is no such user")]
@@ -57,29 +57,29 @@ pub enum Error {
     NotFound(NotFound),
     #[error("some fields are invalid")]
     Invalid(Vec<FieldError>),
-    /// A name or an address that somebody else has.
+    /// Another user has the name or the address.
     #[error("another account has this {}", .0.iter().map(|error| error.field).collect::<Vec<_>>().join(" and "))]
     Taken(Vec<FieldError>),
     #[error(transparent)]
     OrderRejected(OrderRejected),
-    /// The same `client_order_id` came with another order before.
+    /// The `client_order_id` was already used for a different order.
     #[error("that client_order_id was used for another order: choose a new one")]
     ClientOrderIdReused,
-    /// The same idempotency key came with another request before.
+    /// The idempotency key was already used for a different request.
     #[error("that Idempotency-Key was used for another request: choose a new one")]
     IdempotencyKeyReused,
     /// Only an open order can be canceled or replaced.
     #[error("the order is already {status}")]
     OrderNotOpen { status: OrderStatus },
-    /// The portfolio was reset; what there was can only be looked at.
+    /// The portfolio was archived by a reset and is read-only.
     #[error("the portfolio is archived and read-only")]
     Archived,
-    /// More orders wait than can be taken in.
+    /// The queue of the order desk is full.
     #[error("too many orders are waiting: try again in a moment")]
     Busy,
     #[error("you cannot withdraw {required}: {available} is available")]
     InsufficientCash { required: Money, available: Money },
-    /// The shares are there, and open orders are to sell them.
+    /// The portfolio has the shares, but open orders to sell have reserved them.
     #[error(
         "open orders reserve shares of {symbol}: {required} are to be sold and {available} are free; cancel these orders \
          first"
@@ -89,39 +89,40 @@ pub enum Error {
     UnknownSymbol(Symbol),
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
-    /// No orders are accepted in the stock for the time being.
+    /// No orders are accepted in the stock for now.
     #[error("{symbol}: {hold}")]
     TradingHalted { symbol: Symbol, hold: Box<TradingHold> },
     #[error("no split of {0} waits for a price or is in doubt")]
     NoSplitInDoubt(Symbol),
-    /// Fills would be booked at a time that is not that of their prices, or prices are dated after our time.
+    /// The server's clock is behind: either fills would be booked at a later time than their prices, or prices are
+    /// dated in the future.
     #[error(
         "the server's clock is behind by {}: there are no newer prices and orders cannot be filled until it is set \
          right; try again later, or tell the operator",
         in_words(*by)
     )]
     ClockBehind { by: TimeDelta },
-    /// The source has no price, and there is no older one either.
+    /// The source has no price, and no older price is stored.
     #[error("there is no price for {symbol} at the moment")]
     NoPrice { symbol: Symbol, retry_at: Option<Timestamp> },
-    /// There has never been a price, and the calls for asking are used up.
+    /// No price is stored, and the calls for new symbols are used up.
     #[error("there is no price for {symbol} yet: {limit}, and they are used up; try again at {}", in_new_york(*.retry_at))]
     CallsUsedUp { symbol: Symbol, limit: CallLimit, retry_at: Timestamp },
-    /// The only price that the source tells is too far from the last accepted one to be used.
+    /// The only available price differs too much from the last accepted one.
     #[error("there is no confirmed price for {symbol}: {cause}")]
     PriceUnconfirmed { symbol: Symbol, cause: QuoteError },
-    /// The source cannot be asked just now.
+    /// The source cannot be called now.
     #[error("the price source does not answer at the moment")]
     SourceUnavailable { retry_at: Option<Timestamp> },
-    /// Name, address or password are wrong, or the account is closed: not told apart.
+    /// The name, the address or the password is wrong, or the account is closed. Clients cannot tell these cases apart.
     #[error("the name or the password is wrong")]
     BadCredentials,
     #[error("too many failed attempts: wait a moment")]
     TooManyAttempts { retry_after: TimeDelta },
-    /// More passwords are to be checked than the machine can check in time.
+    /// Too many password checks are waiting.
     #[error("too many users are logging in at the moment: try again in a few seconds")]
     PasswordChecksBusy,
-    /// The current password did not match when a new one was to be set or the account to be closed.
+    /// The current password is wrong in a request to set a new one or to close the account.
     #[error("that is not the current password")]
     WrongPassword,
     #[error("the last administrator cannot be removed: make another user an administrator first")]
@@ -130,10 +131,10 @@ pub enum Error {
     TooManyPortfolios(usize),
     #[error("you have {0} open streams, which is the limit: close one first")]
     TooManyStreams(usize),
-    /// As many streams are open as this process takes, or it is about to end.
+    /// The process has reached its limit of streams, or is shutting down.
     #[error("no more streams can be opened at the moment")]
     StreamsFull,
-    /// The database did not confirm an order. If it was placed, it is found by this name.
+    /// The database did not confirm an order. The client can find out by this name whether it was placed.
     #[error("{source}")]
     OrderUnconfirmed { client_order_id: String, source: Box<Error> },
     #[error(transparent)]
@@ -153,12 +154,12 @@ impl From<OrderRejected> for Error {
     }
 }
 
-/// "00:05 on 21 November, New York time"
+/// Formats a time like "00:05 on 21 November, New York time".
 fn in_new_york(at: Timestamp) -> String {
     at.utc().with_timezone(&EXCHANGE_ZONE).format("%H:%M on %-d %B, New York time").to_string()
 }
 
-/// A span with its largest unit: "40 days", "1 hour".
+/// Formats a span in its largest unit, such as "40 days" or "1 hour".
 fn in_words(span: TimeDelta) -> String {
     let units = [(span.num_days(), "day"), (span.num_hours(), "hour"), (span.num_minutes(), "minute")];
     let (count, unit) =
@@ -175,7 +176,7 @@ impl Error {
         Self::Internal(error.into())
     }
 
-    /// Adds the order's name when the order may have been placed, or can be sent again.
+    /// Adds the name of the order, if the order may have been placed or can be sent again.
     pub(crate) fn about_order(self, client_order_id: String) -> Self {
         match self {
             Self::Busy => Self::OrderUnconfirmed { client_order_id, source: Box::new(self) },
@@ -186,7 +187,7 @@ impl Error {
         }
     }
 
-    /// What a source's refusal means for a request about one symbol.
+    /// Converts the error of a source for a request about one symbol.
     pub(crate) fn from_quote(symbol: &Symbol, error: QuoteError) -> Self {
         match error {
             QuoteError::UnknownSymbol(symbol) => Self::UnknownSymbol(symbol),
@@ -203,7 +204,7 @@ impl Error {
         }
     }
 
-    /// What a source's refusal means for a search.
+    /// Converts the error of a source for a search.
     pub(crate) fn from_search(error: QuoteError) -> Self {
         match error {
             QuoteError::RateLimited { retry_at } => {
@@ -214,12 +215,12 @@ impl Error {
     }
 }
 
-/// Collects what is wrong with the fields of the input while they are read.
+/// Collects the errors of the input fields while they are parsed.
 #[derive(Debug, Default)]
 pub struct Fields(pub(crate) Vec<FieldError>);
 
 impl Fields {
-    /// The value of a field; `None` and an error if its text cannot be read.
+    /// Parses a field. If the text is invalid, adds an error and returns `None`.
     pub fn read<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
     where
         T::Err: ToString,
@@ -237,10 +238,10 @@ impl Fields {
         self.0.push(FieldError::new(field, message));
     }
 
-    /// What was built from the fields.
+    /// Returns the value that was built from the fields.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with all that is wrong.
+    /// [`Error::Invalid`] with the errors of all fields.
     pub fn finish<T>(self, built: Option<T>) -> Result<T> {
         match built {
             Some(built) if self.0.is_empty() => Ok(built),

@@ -1,22 +1,22 @@
-//! Events: what was committed, for those who follow it.
+//! Events: committed changes, for subscribers.
 
 use std::sync::{PoisonError, RwLock};
 
 use domain::{OrderGroup, OrderId, PortfolioId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-/// Something happened in a portfolio, and is committed. What it was stands in the database.
+/// A committed change of a portfolio. The database contains the details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub user: UserId,
     pub portfolio: PortfolioId,
-    /// Orders that were placed or have changed. A leg comes with the order that it belongs to; one that was triggered,
-    /// filled or has ended also as an order of its own.
+    /// Orders that were placed or changed. A leg is included in the order it belongs to; a leg that was triggered,
+    /// filled or has ended is also listed separately.
     pub orders: Vec<OrderId>,
 }
 
 impl Change {
-    /// Cash has moved, or another thing that is no order.
+    /// A change of cash, or another one that does not concern orders.
     pub(crate) fn of_books(user: UserId, portfolio: PortfolioId) -> Self {
         Self { user, portfolio, orders: Vec::new() }
     }
@@ -29,10 +29,10 @@ pub(crate) fn orders_to_announce(group: &OrderGroup, now: Timestamp) -> impl Ite
     group.orders.iter().filter(has_event).map(|order| order.id)
 }
 
-/// Receives what was committed. It must not wait: it is called between two transactions of the order desk.
+/// Receives committed changes. It must not block: it is called between two transactions of the order desk.
 type Subscriber = Box<dyn Fn(&[Change]) + Send + Sync>;
 
-/// The changes of this process, for those who subscribe. Code that writes announces; it does not know who listens.
+/// The changes of this process. Code that writes announces them without knowing the subscribers.
 #[derive(Default)]
 pub(crate) struct Events(RwLock<Vec<Subscriber>>);
 
@@ -42,7 +42,7 @@ impl Events {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(subscriber));
     }
 
-    /// Passes on what was committed.
+    /// Passes committed changes to all subscribers.
     pub fn announce(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;

@@ -1,8 +1,8 @@
-//! Requests that are carried out once, however often they are sent.
+//! Requests that are executed only once, even if they are sent repeatedly.
 //!
-//! A client names a request that moves cash or shares by a key. The key is stored in the transaction of the request, with
-//! the request and the row that it made; the same request under the same key is answered from there. Orders have keys of
-//! their own, their `client_order_id`.
+//! The client names a request that moves cash or shares by a key. The key is stored in the transaction of the request,
+//! together with the request and the id of the created row. A repeated request under the same key gets its answer from
+//! this record. Orders use their `client_order_id` instead.
 
 use std::str::FromStr;
 
@@ -17,15 +17,15 @@ use crate::error::{Error, Result};
 /// The longest name that a client can give to a request or an order, in characters.
 pub const LONGEST_NAME: usize = 128;
 
-/// Whether a text has 1 to `longest` printable ASCII characters, without blanks.
+/// Whether a text has 1 to `longest` printable ASCII characters, without spaces.
 pub(crate) fn is_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// How long a key is remembered.
+/// How long a key is stored.
 const REMEMBERED: TimeDelta = TimeDelta::days(30);
 
-/// The name that a client gives to a request: 1 to 128 printable ASCII characters without blanks, unique for its user.
+/// The client's name for a request: 1 to 128 printable ASCII characters without spaces, unique per user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -40,28 +40,28 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// What a request has made.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once<T> {
     pub value: T,
-    /// The request had been carried out before, under the same key; nothing was done now.
+    /// Whether the request had already been executed under the same key, so that this call changed nothing.
     pub replayed: bool,
 }
 
-/// The author of a decision that is kept with their name.
+/// The administrator who makes a decision that is stored with the administrator's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionAuthor {
     pub administrator: Administrator,
-    /// The key of the request, if it has one: it is carried out once.
+    /// The key of the request. A request with a key is executed only once.
     pub key: Option<IdempotencyKey>,
 }
 
-/// A request that is carried out once if it has a key.
+/// A request that is executed only once if it has a key.
 #[derive(Debug, Clone)]
 pub(crate) struct OnceRequest {
     pub user: UserId,
     pub key: Option<IdempotencyKey>,
-    /// In one canonical line: two requests are the same exactly when their lines are.
+    /// The request as one canonical line: equal requests have equal lines.
     pub line: String,
 }
 
@@ -72,11 +72,11 @@ impl OnceRequest {
         Self { user, key: author.key.clone(), line }
     }
 
-    /// Carries the request out with `act`, which returns what it made with the id of the row, or answers with `again` what
-    /// it made before.
+    /// Executes the request with `act`, which returns the result and the id of the created row. If the request was
+    /// already executed, `again` reads its result by that id.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`], and those of `act` and `again`.
+    /// [`Error::IdempotencyKeyReused`], and the errors of `act` and `again`.
     pub fn carry_out<T>(
         &self,
         tx: &mut Tx<'_>,
@@ -95,10 +95,11 @@ impl OnceRequest {
         }
     }
 
-    /// As [`OnceRequest::carry_out`] where no row keeps the answer: `act` also returns it as text, from which `again` reads it.
+    /// Like [`OnceRequest::carry_out`], for results that are not stored in a row: `act` also returns the result as
+    /// text, and `again` parses this text.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`], and those of `act` and `again`.
+    /// [`Error::IdempotencyKeyReused`], and the errors of `act` and `again`.
     pub fn carry_out_with_answer<T>(
         &self,
         tx: &mut Tx<'_>,
@@ -119,7 +120,7 @@ impl OnceRequest {
         }
     }
 
-    /// What the key was used for; `None` for a new key and for a request without one.
+    /// The earlier request under this key; `None` for a new key and for a request without one.
     fn find(&self, tx: &mut Tx<'_>) -> Result<Option<KeyedRequest>> {
         let Some(IdempotencyKey(key)) = &self.key else { return Ok(None) };
         match idempotency::find(tx, self.user, key)? {
@@ -128,8 +129,8 @@ impl OnceRequest {
         }
     }
 
-    /// Takes the key before anything is done: the same request that arrives meanwhile waits here, and is not refused for what
-    /// this one has changed.
+    /// Stores the key before the request is executed. An identical concurrent request then waits here, instead of
+    /// failing because of the changes that this one makes.
     fn store_key(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
         let Some(IdempotencyKey(key)) = &self.key else { return Ok(()) };
         let request = KeyedRequest {
@@ -151,8 +152,8 @@ impl OnceRequest {
     }
 }
 
-/// The answer to a request that was carried out before under its key. Use cases look here first where what the request
-/// has changed would refuse it: a stock that was renamed has the new name already.
+/// Returns the result of a request that was already executed under its key. Use cases that would reject a repeated
+/// request call this first. For example, a repeated rename fails because the stock has the new symbol already.
 pub(crate) async fn replay<T: Send + 'static>(
     store: &Store,
     request: &OnceRequest,
@@ -169,7 +170,8 @@ pub(crate) async fn replay<T: Send + 'static>(
     replayed.await
 }
 
-/// What was done, or the answer to the same request if that is why this one was refused: it was carried out meanwhile.
+/// Returns `done`. If it is an error and the same request has been executed in the meantime, returns the result of that
+/// execution.
 pub(crate) async fn or_replay<T: Send + 'static>(
     store: &Store,
     done: Result<Once<T>>,
@@ -184,8 +186,8 @@ pub(crate) async fn or_replay<T: Send + 'static>(
     }
 }
 
-/// Runs the work of a request in a transaction of its own. Where the same request is carried out elsewhere at the same moment,
-/// the key is a duplicate: nothing of this one stays, and it is answered with what the other one made.
+/// Executes a request in its own transaction. If the same request is being executed elsewhere, the key is a duplicate:
+/// this transaction is rolled back, and a second attempt returns the result of the other one.
 pub(crate) async fn write_once<T: Send + 'static>(
     store: &Store,
     work: impl FnOnce(&mut Tx<'_>) -> Result<Once<T>> + Clone + Send + 'static,
@@ -196,7 +198,7 @@ pub(crate) async fn write_once<T: Send + 'static>(
     }
 }
 
-/// Forgets old keys.
+/// Deletes old keys.
 pub(crate) fn prune(tx: &mut Tx<'_>, wall: Timestamp) -> Result<()> {
     idempotency::delete_before(tx, wall - REMEMBERED)?;
     Ok(())

@@ -1,6 +1,6 @@
-//! The use cases: what people and jobs do with Stockyard, called by web and worker alike.
+//! The use cases of Stockyard, called by web and worker.
 //!
-//! Network first, then one transaction that loads, decides in `domain` and saves.
+//! A use case calls the network first, then runs one transaction that loads, decides in `domain` and saves.
 
 pub mod accounts;
 pub mod books;
@@ -46,21 +46,21 @@ use stocks::Stocks;
 use trading::Trading;
 use watchlists::Watchlists;
 
-/// What the use cases need to know of the deployment.
+/// The settings of the use cases.
 #[derive(Debug, Clone)]
 pub struct ServicesConfig {
-    /// What a new portfolio starts with unless its owner says otherwise.
+    /// The starting cash of a new portfolio, unless its owner chooses another amount.
     pub starting_cash: Money,
-    /// What money earns without risk, as a ratio per year; for ratios such as Sharpe.
+    /// The risk-free rate, as a ratio per year, for measures such as the Sharpe ratio.
     pub risk_free: f64,
-    /// The most bytes of closed days of portfolios that are kept in memory, for performance.
+    /// The most bytes of closed days of portfolios that are cached for performance.
     pub performance_cache_bytes: u64,
-    /// How long a running job may be silent before another worker takes it over.
+    /// How long a running job may be without a heartbeat before another worker takes it over.
     pub job_silence: chrono::TimeDelta,
     pub trading: TradingConfig,
     pub streams: StreamLimits,
     pub health: HealthConfig,
-    /// How long a login waits until the machine has time to check its password.
+    /// How long a login waits for the machine to check its password.
     pub password_queue_timeout: Duration,
 }
 
@@ -96,7 +96,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Connects the facades. Each one uses only those that were made before it.
+    /// Connects the facades. Each one uses only facades that were created before it.
     pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
         let market = Arc::new(market);
         let events = Arc::<Events>::default();
@@ -184,7 +184,7 @@ impl Services {
         &self.accounts
     }
 
-    /// The stock that a symbol leads to.
+    /// The stocks behind symbols.
     pub fn instruments(&self) -> &Instruments {
         &self.instruments
     }
@@ -194,7 +194,7 @@ impl Services {
         &self.corporate_actions
     }
 
-    /// Search, quotes, history, the price source as an operator sees it.
+    /// Search, quotes, history, and the state of the price source for operators.
     pub fn stocks(&self) -> &Stocks {
         &self.stocks
     }
@@ -228,16 +228,16 @@ impl Services {
     }
 }
 
-/// One page of a list and where the next one begins.
+/// One page of a list, with the cursor of the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, C> {
     pub items: Vec<T>,
-    /// The cursor of the last item, when there are more.
+    /// The cursor of the last item if there are more.
     pub next: Option<C>,
 }
 
 impl<T, C> Page<T, C> {
-    /// Makes a page of `limit` items out of the `limit + 1` that were asked for.
+    /// Creates a page of `limit` items from up to `limit + 1` rows.
     fn from_items(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -250,7 +250,7 @@ impl<T, C> Page<T, C> {
     }
 }
 
-/// One more than a page holds, to see whether there are more.
+/// One row more than the page size, to find out whether there are more.
 fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
 }

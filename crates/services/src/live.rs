@@ -1,9 +1,9 @@
 //! Event streams: prices, valuations and a user's orders as they change.
 //!
-//! A stream is a hint. The database has all data, and a client that missed events is told to reload. One loop per
-//! process requests once per second the prices of all followed symbols, and stores each in a slot that all its
-//! streams read. Orders come from the order desk after their commit, and from other processes through [`Peers`]; they
-//! are read from the database before they are sent, so a message contains only ids.
+//! Events are only hints: the database has all data, and a client that missed events reloads. Once per second, one loop
+//! per process requests the prices of all followed symbols and stores each price in a slot that all streams read. Order
+//! changes come from the order desk after its commit, and from other processes through [`Peers`]. They are read from
+//! the database before they are sent, so a message between processes contains only ids.
 
 mod followed;
 mod loops;
@@ -38,12 +38,12 @@ use followed::Followed;
 use shared::Slot;
 use subscriber::Subscriber;
 
-/// The limits on streams. Each needs a connection and a few kilobytes.
+/// The limits on streams. Each stream needs a connection and a few kilobytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// Per user, in this process.
+    /// The most streams of one user, in this process.
     pub per_user: usize,
-    /// In total, in this process.
+    /// The most streams of all users, in this process.
     pub in_all: usize,
 }
 
@@ -61,7 +61,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// `key` is the session's.
+    /// The proof of a session with the key `key`.
     pub fn session(key: &str) -> Self {
         Self::Session(secret::hash(key))
     }
@@ -78,15 +78,15 @@ pub struct Wanted {
     pub symbols: Vec<Symbol>,
     /// Portfolios whose valuations and orders are sent; if empty, the orders of all portfolios.
     pub portfolios: Vec<PortfolioId>,
-    /// The id of the last event that the client received before.
+    /// The id of the last event that the client received on an earlier stream.
     pub last_event_id: Option<String>,
 }
 
-/// As many as in a watchlist.
+/// The most symbols of a stream, the same as of a watchlist.
 pub const MOST_SYMBOLS: usize = 200;
 pub const MOST_PORTFOLIOS: usize = 20;
 
-/// How often, and at which interval, streams are written to in order to find those that are no longer read.
+/// How often, and at which interval, all streams are written to in order to find those whose client is gone.
 const PROBES: usize = 4;
 const PROBE: Duration = Duration::from_millis(100);
 
@@ -94,14 +94,14 @@ const PROBE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderChanged {
     pub order: OrderWithFills,
-    /// The market time up to which the user's orders have been sent with it.
+    /// The market time up to which the user's orders have been sent, including this one.
     pub at: Timestamp,
 }
 
-/// How far before the last event, in wall time, changes are sent again: they are written in another order than their
-/// times, and reach a process even later.
+/// How far before the last event, in wall time, changes are sent again. Changes are not committed in the order of their
+/// times, and reach other processes even later.
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
-/// Older changes, in wall time, are not repeated one by one.
+/// Changes older than this, in wall time, are not sent again one by one: the client reloads.
 const REPLAYED: TimeDelta = TimeDelta::hours(1);
 const MOST_REPLAYED: usize = 100;
 
@@ -110,24 +110,24 @@ pub fn event_id(at: Timestamp) -> i64 {
     at.utc().timestamp_micros()
 }
 
-/// The slot of the newest price of a symbol.
+/// The slot of a symbol's newest price.
 type PriceSlot = (Symbol, Arc<Slot<Quote>>);
 
 /// All streams of a process.
 pub(crate) struct Hub {
     limits: StreamLimits,
     state: Mutex<State>,
-    /// The versions of prices and values.
+    /// Counts the versions of prices and values.
     versions: AtomicU64,
     /// Seconds since the loops began.
     seconds: AtomicU64,
-    /// The second in which prices were last requested.
+    /// The second of the last request for prices.
     asked_at: AtomicU64,
-    /// The share basis of the last requested prices.
+    /// The share basis of the most recent prices.
     asked_in: Mutex<Option<loops::Basis>>,
-    /// The number of streams, readable without the lock.
+    /// The number of streams, which can be read without the lock.
     audience: AtomicUsize,
-    /// Notified when data has to be read from the database.
+    /// Wakes the loop that reads changes from the database.
     news: Notify,
 }
 
@@ -141,13 +141,13 @@ struct State {
     portfolios: HashMap<PortfolioId, Arc<Followed>>,
 }
 
-/// A user with streams.
+/// A user who has streams.
 #[derive(Default)]
 struct User {
-    /// Places in use, also by streams that are being opened.
+    /// Reserved places, including those of streams that are being opened.
     places: usize,
     streams: Vec<Arc<Subscriber>>,
-    /// Changed orders that have to be read.
+    /// Changed orders that are not read yet.
     orders: BTreeSet<OrderId>,
 }
 
@@ -165,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Records changes for users with streams here.
+    /// Records changes of users who have streams here.
     fn hear(&self, changes: &[Change]) {
         if self.audience.load(Ordering::Acquire) == 0 {
             return;
@@ -188,7 +188,7 @@ impl Hub {
         }
     }
 
-    /// Tells all streams to reload, because messages were lost.
+    /// Makes all clients reload, because messages were lost.
     fn reset_all(&self, at: Timestamp) {
         let at = Arc::new(Shared::new(at));
         let state = self.state();
@@ -198,7 +198,7 @@ impl Hub {
         self.news.notify_one();
     }
 
-    /// Ends all streams and accepts no more.
+    /// Ends all streams and rejects new ones.
     fn close(&self) {
         let mut state = self.state();
         state.closing = true;
@@ -227,7 +227,7 @@ impl Hub {
         Ok(Place { live: self.clone(), user })
     }
 
-    /// The slots of the newest prices of these symbols.
+    /// Returns the slots of the newest prices of these symbols.
     fn slots(&self, symbols: impl Iterator<Item = Symbol>) -> Vec<PriceSlot> {
         let mut state = self.state();
         symbols.map(|symbol| (symbol.clone(), state.quotes.entry(symbol).or_default().clone())).collect()
@@ -250,7 +250,7 @@ impl Hub {
     }
 }
 
-/// One of the streams that a user may have.
+/// The reservation of one stream of a user.
 pub(super) struct Place {
     live: Arc<Hub>,
     user: UserId,
@@ -266,7 +266,8 @@ impl Drop for Place {
             }
         }
         if self.live.audience.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Slots are not updated without a stream, so the next stream must not begin with old prices and books.
+            // Without streams the slots are not updated. They are dropped, so that the next stream does not begin with
+            // old data.
             state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
             state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
@@ -299,7 +300,7 @@ pub(crate) struct Shown {
 }
 
 impl Live {
-    /// Subscribes to `events`: streams are told of what is announced there.
+    /// Creates the use cases and subscribes to `events`.
     pub(crate) fn new(
         store: Store,
         market: Arc<Market>,
@@ -314,19 +315,20 @@ impl Live {
         Self { store, market, events, accounts, instruments, stocks, corporate_actions, books, trading, hub }
     }
 
-    /// How many streams there may be.
+    /// The limit on the number of streams.
     pub(crate) fn most_streams(&self) -> usize {
         self.hub.limits.in_all
     }
 }
 
 impl Live {
-    /// Opens a stream. It begins with the newest prices and valuations, and with the orders that have changed since
-    /// the last event.
+    /// Opens a stream. It begins with the newest prices and valuations, and with the orders that have changed since the
+    /// last event.
     ///
     /// # Errors
     /// [`Error::TooManyStreams`], [`Error::StreamsFull`], [`Error::Invalid`] for too many symbols or portfolios,
-    /// [`Error::NotFound`] for a portfolio, and those of [`Instruments::stock`](crate::market::instruments::Instruments::stock).
+    /// [`Error::NotFound`] for a portfolio, and the errors of
+    /// [`Instruments::stock`](crate::market::instruments::Instruments::stock).
     pub async fn follow(&self, user: UserId, proof: Proof, wanted: Wanted) -> Result<Subscription> {
         let Wanted { mut symbols, mut portfolios, last_event_id } = wanted;
         symbols.sort_unstable();
@@ -359,7 +361,7 @@ impl Live {
                 return Err(Error::StreamsFull);
             }
             state.last_id += 1;
-            // Another stream of the user may have begun to follow it at the same time: one of the two is valued.
+            // Another stream of the user may have followed the portfolio at the same time: both share one entry.
             let shared =
                 |followed: Arc<Followed>| state.portfolios.entry(followed.id).or_insert(followed).clone();
             let valuations = valuations.into_iter().map(shared).collect();
@@ -376,8 +378,8 @@ impl Live {
             subscriber
         };
         let subscription = Subscription::new(live, subscriber, place);
-        // After it was registered: later changes are sent anyway. Earlier ones, and unannounced ones of other
-        // processes, show in the portfolios' versions.
+        // The books are read after the stream was registered, so later changes are sent anyway. Earlier changes, and
+        // unannounced ones by other processes, show in the portfolios' versions.
         for followed in &subscription.subscriber.valuations {
             self.renew_books(followed).await?;
         }
@@ -385,12 +387,12 @@ impl Live {
         Ok(subscription)
     }
 
-    /// Tells other processes of what happens here, by `peers`. Called once.
+    /// Announces changes of this process to other processes through `peers`. Called once.
     pub fn connect_peers(&self, peers: Arc<dyn Peers>) {
         self.events.subscribe(move |changes| peers.tell(changes.to_vec()));
     }
 
-    /// Applies changes that another process has committed.
+    /// Applies changes that another process committed.
     pub fn hear_of(&self, changes: &[Change]) {
         self.hub.hear(changes);
     }
@@ -400,7 +402,7 @@ impl Live {
         self.hub.audience.load(Ordering::Acquire) > 0
     }
 
-    /// Called when messages of other processes may have been lost.
+    /// Handles the possible loss of messages from other processes: all clients reload.
     pub fn missed_changes(&self) {
         self.hub.reset_all(self.market.now());
     }
@@ -415,8 +417,8 @@ impl Live {
         self.hub.state().subscribers.len()
     }
 
-    /// A place for a stream. A reader that has gone away is noticed at the second write, so all streams are written
-    /// to before a user is refused.
+    /// Reserves a place for a stream. A client that has gone away is noticed at the second write, so all streams are
+    /// written to before a user is rejected.
     async fn find_place(&self, user: UserId) -> Result<Place> {
         for _ in 0..PROBES {
             match self.hub.take_place(user) {
@@ -436,10 +438,10 @@ impl Live {
         Ok(followed)
     }
 
-    /// Reads and values the books of a portfolio unless the database confirms that the current ones are the newest.
+    /// Reads and values the books of a portfolio, unless the database confirms that they are current.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's.
+    /// [`Error::NotFound`], also for another user's portfolio.
     async fn renew_books(&self, followed: &Followed) -> Result<()> {
         let newest = match followed.version() {
             Some(kept) => self
@@ -453,23 +455,23 @@ impl Live {
         if newest != Some(true) {
             self.read_books(followed).await?;
         }
-        // Also books that were just read: the loop values them only in the next second.
+        // Books that were just read are valued here; the loop would value them only in the next second.
         let version = self.hub.versions.load(Ordering::Acquire);
         followed.value(version, || self.hub.next_version(), self.market.now());
-        // Streams that already follow it.
+        // Wakes the streams that already follow the portfolio.
         self.hub.streams_of(followed.user).iter().for_each(|stream| stream.wake());
         Ok(())
     }
 
-    /// Sends the orders that have changed since the last event, if they are few enough.
+    /// Sends the orders that have changed since the last event. If there are too many, the client reloads.
     async fn catch_up(&self, subscriber: &Arc<Subscriber>, last_event_id: Option<&str>) -> Result<()> {
         let (now, wall) = (self.market.now(), self.market.clock.wall());
         let at = Arc::new(Shared::new(now));
         subscriber.beat(&at);
-        // A separate value, because a shared one keeps its first serialized text.
+        // Each caller gets a value of its own, because a shared value keeps its first serialized form.
         let reset = Arc::new(Shared::new(now));
         let Some(last) = last_event_id else { return Ok(()) };
-        // In market time, which may run faster.
+        // Market time may run faster than wall time.
         let before = |span: TimeDelta| self.market.clock.at_wall(wall - span);
         let last = last.trim().parse().ok().and_then(DateTime::from_timestamp_micros).map(Timestamp::from);
         let Some(last) = last.filter(|last| (before(REPLAYED)..=now).contains(last)) else {

@@ -1,7 +1,7 @@
 //! Targets of log events that operators filter by.
 
 /// Events of account security and of administrators' actions. Each has a field `event` with a fixed name
-/// (`docs/deployment.md` lists them), and repeated ones are never suppressed:
+/// (`docs/deployment.md` lists them), and repeated events are never suppressed:
 ///
 /// ```
 ///

@@ -25,12 +25,12 @@ use crate::market::book_calendar::BookCalendar;
 use crate::market::provider_store::ProviderStore;
 use crate::market::stock_memory::StockChanges;
 
-/// Jobs wait for a limit that ends within this time.
+/// Jobs wait for a rate limit if it ends within this time.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
 const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
 const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// The only access of use cases to prices and time.
+/// The access of use cases to prices and time. All use cases go through it.
 pub struct Market {
     pub quotes: Gateway,
     pub clock: Clock,
@@ -44,7 +44,7 @@ impl Market {
         Self { quotes: Gateway::new(source), clock, calendar, stock_changes: StockChanges::default() }
     }
 
-    /// A source with the limits of a provider, whose state is in `store`.
+    /// Creates a market whose source has the limits of a provider; the state of the limits is in `store`.
     pub fn limited(source: Arc<dyn QuoteSource>, rules: Rules, store: &Store, clock: Clock) -> Self {
         let (calendar, wall) = (source.calendar(), clock.clone());
         let now = Arc::new(move || wall.wall().utc());
@@ -58,8 +58,8 @@ impl Market {
         self.clock.now()
     }
 
-    /// The session of the newest prices available at `at`: the current one, or the last that closed; for an
-    /// end-of-day source always the latter.
+    /// The session of the newest prices available at `at`: the current session, or else the last closed one. For an
+    /// end-of-day source always the last closed one.
     pub fn priced_session(&self, at: Timestamp) -> Session {
         let under_way = match self.quotes.freshness() {
             domain::Freshness::EndOfDay => None,
@@ -68,55 +68,55 @@ impl Market {
         under_way.unwrap_or_else(|| self.calendar.last_closed(at))
     }
 
-    /// When the session at `at` opened; `at` if there is none.
+    /// The opening of the session at `at`; `at` itself outside of sessions.
     pub fn opened_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.session_at(at).map_or(at, |session| session.opens_at)
     }
 
-    /// The close before the newest prices, from which "today" counts.
+    /// The close before the newest prices, from which the day change counts.
     pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.before(self.priced_session(at).date).closes_at
     }
 
-    /// The machine's time, for logins, sessions and jobs, independent of the market's clock.
+    /// Wall time, for logins, sessions and jobs; it does not depend on the market clock.
     pub fn wall_time(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// Whether the market's clock was moved or runs faster than the machine's.
+    /// Whether the market clock was moved or runs at another speed than wall time.
     pub fn is_clock_moved(&self) -> bool {
         self.clock.is_moved()
     }
 
-    /// Where the prices come from.
+    /// The price source of this installation.
     pub fn price_source(&self) -> PriceSource {
         self.quotes.source()
     }
 
-    /// The session of a booking now: the current one, or else the next.
+    /// The session in which bookings are made now: the current session, or else the next one.
     pub fn booking_session(&self) -> Session {
         self.calendar.booking_session(self.now())
     }
 
-    /// The day of a company's next quarterly results, if the price source knows it.
+    /// The day of a company's next quarterly results; `None` if the price source does not know it.
     pub fn next_results_on(&self, symbol: &Symbol) -> Option<NaiveDate> {
         self.quotes.next_results_on(symbol, self.now())
     }
 
-    /// How close to the market this installation's newest prices are.
+    /// How current the newest prices of this installation are.
     pub fn freshness(&self) -> Freshness {
         self.quotes.freshness()
     }
 
-    /// For jobs: waits while a limit per minute or second is reached. Returns whether the failure was such a limit
-    /// and the request can be repeated.
+    /// For jobs: waits until a limit per minute or second ends. Returns whether `failure` was such a limit, so that the
+    /// request can be repeated.
     pub(crate) async fn may_ask_again(&self, failure: Option<&QuoteError>) -> bool {
         let Some(QuoteError::RateLimited { retry_at: Some(retry_at) }) = failure else { return false };
         let (begun, until) = (self.clock.wall(), Timestamp::from(*retry_at));
         until - begun <= LONGEST_PAUSE && self.wait_until(until).await
     }
 
-    /// Waits until that wall time. Returns whether it has come; a clock that stands still is not waited for.
+    /// Waits until the wall time `until`. Returns whether it was reached: false if the clock stands still.
     async fn wait_until(&self, until: Timestamp) -> bool {
         let begun = (self.clock.wall(), std::time::Instant::now());
         let span = (until - begun.0).to_std().unwrap_or_default() + std::time::Duration::from_millis(100);
@@ -127,7 +127,7 @@ impl Market {
         self.clock.wall() >= until
     }
 
-    /// The sessions by which the books were kept.
+    /// Returns the calendar of the books, with the sessions of former price sources.
     pub(crate) async fn book_calendar(&self, store: &Store) -> Result<BookCalendar, StoreError> {
         let current = self.calendar;
         store.read(move |tx| BookCalendar::load(tx, current)).await

@@ -25,13 +25,13 @@ use crate::operations::health::{Health, HealthConfig};
 use crate::trading::Trading;
 use crate::{Clock, Market};
 
-/// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
+/// A run is overdue after waiting this long, or after running this long without a heartbeat.
 pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// Failed runs are counted over this span.
+/// The time span in which failed runs are counted.
 pub const FAILED_WITHIN: TimeDelta = TimeDelta::days(1);
 /// The row of a worker that died is shown for this long.
 const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
-/// How old the state in a scrape of `/metrics` may be.
+/// The maximum age of the state in a scrape of `/metrics`.
 const STATUS_AGE: Duration = Duration::from_secs(5);
 /// Sessions without a final snapshot are counted up to this number.
 const MOST_SESSIONS_BEHIND: usize = 1000;
@@ -58,7 +58,7 @@ impl WorkerMode {
 /// A worker process, as it describes itself in its heartbeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerIdentity {
-    /// Unique for each start.
+    /// The name of the worker, unique for each start.
     pub name: String,
     pub mode: WorkerMode,
     pub started_at: Timestamp,
@@ -87,7 +87,7 @@ pub struct JobStatus {
     pub failed: i64,
     /// Waiting or without a heartbeat for longer than [`OVERDUE_AFTER`].
     pub overdue: i64,
-    /// Failed finally within [`FAILED_WITHIN`].
+    /// Runs that failed after all attempts within [`FAILED_WITHIN`].
     pub failed_lately: i64,
     pub last_success_at: Option<Timestamp>,
 }
@@ -96,15 +96,15 @@ pub struct JobStatus {
 pub struct OperationsStatus {
     /// Wall time of this report.
     pub at: Timestamp,
-    /// In the order in which they started.
+    /// The workers, in the order in which they started.
     pub workers: Vec<WorkerStatus>,
-    /// One entry for each kind.
+    /// One entry per kind of job.
     pub jobs: Vec<JobStatus>,
     pub last_final_snapshot: Option<FinalSnapshot>,
-    /// Sessions that have closed and settled since the last final snapshot.
+    /// The number of sessions since the last final snapshot whose closing prices count as settled.
     pub sessions_behind: usize,
     pub database_bytes: u64,
-    /// When `stockyard backup` last copied this database.
+    /// The wall time of the last `stockyard backup` of this database.
     pub last_backup_at: Option<Timestamp>,
 }
 
@@ -122,7 +122,7 @@ impl OperationsStatus {
     }
 }
 
-/// The newest state, and when it was read.
+/// The last state, and when it was read.
 pub(crate) type RecentStatus = Mutex<Option<(Instant, Arc<OperationsStatus>)>>;
 
 /// The use cases of the operator. Cheap to clone; clones share everything.
@@ -165,17 +165,17 @@ impl Operations {
         self.store.read(|tx| installation::get(tx, "ready").map(drop).map_err(Error::from)).await
     }
 
-    /// Before the end of a process: ends its leases on calls to the price source.
+    /// Releases the leases on calls to the price source before the process ends.
     pub async fn give_back_leases(&self) {
         if let Some(limits) = self.market.quotes.limits() {
             limits.release_all().await;
         }
     }
 
-    /// Before the end of a process: see [`Store::checkpoint`].
+    /// Writes the database to its file before the process ends; see [`Store::checkpoint`].
     ///
     /// # Errors
-    /// As [`Store::checkpoint`].
+    /// The same as [`Store::checkpoint`].
     pub async fn checkpoint(&self) -> Result<()> {
         Ok(self.store.checkpoint().await?)
     }
@@ -220,7 +220,7 @@ impl Operations {
         self.store.write(move |tx| workers::beat(tx, &record, forget_before).map_err(Error::from)).await
     }
 
-    /// Removes a worker that shuts down.
+    /// Removes a worker that is shutting down.
     ///
     /// # Errors
     /// Only when the database fails.

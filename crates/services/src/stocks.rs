@@ -1,4 +1,4 @@
-//! Stocks: finding them, their profile, price and history.
+//! Stocks: search, profile, price and history.
 
 pub mod coverage;
 mod history;
@@ -42,7 +42,7 @@ impl Stocks {
         Self { store, market, instruments, corporate_actions }
     }
 
-    /// The same with more time for each call of the database.
+    /// Returns the same use cases with a longer database timeout, for jobs.
     pub(crate) fn for_jobs(&self) -> Self {
         let (instruments, corporate_actions) =
             (Arc::new(self.instruments.for_jobs()), Arc::new(self.corporate_actions.for_jobs()));

@@ -1,4 +1,4 @@
-//! Services on a fresh database, with a clock and prices that the test sets.
+//! Test services on a fresh database, with a clock and prices that the test controls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub fn friday_afternoon() -> Timestamp {
     chrono::DateTime::from_timestamp(1_795_201_920, 0).expect("an instant").into()
 }
 
-/// The hash of a password as older versions stored it, of its text as typed.
+/// The hash of a password in the form that older versions stored: of the text as typed.
 ///
 /// # Panics
 /// If there is not enough memory.
@@ -40,7 +40,7 @@ pub fn hash_as_typed(password: &str) -> String {
 }
 
 impl TestServices {
-    /// On the simulated market, on a Friday afternoon.
+    /// Services on the simulated market, on a Friday afternoon.
     pub async fn new() -> Self {
         Self::with(Arc::new(Simulated::new(DEFAULT_SEED)), ServicesConfig::default()).await
     }
@@ -49,7 +49,7 @@ impl TestServices {
         Self::on(config, |_, clock| Market::new(source, clock)).await
     }
 
-    /// With the limits of a provider.
+    /// Services with the limits of a provider.
     pub async fn limited(source: Arc<dyn QuoteSource>, rules: Rules, config: ServicesConfig) -> Self {
         Self::on(config, |store, clock| Market::limited(source, rules, store, clock)).await
     }
@@ -72,17 +72,17 @@ impl TestServices {
     }
 }
 
-/// A source whose prices stand still until the test sets others. Clones share everything.
+/// A source whose prices do not change until the test sets others. Clones share everything.
 ///
-/// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00, has no bid, ask or bars until they are
+/// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00. It has no bid, ask or bars until they are
 /// set, and answers only for symbols it lists.
 #[derive(Clone)]
 pub struct FixedPrices {
     freshness: Freshness,
     calendar: Calendar,
-    /// Prices per call to the provider; `None` without one, so that nothing is paid for.
+    /// The prices per call to the provider; `None` if there is no provider and calls are not counted.
     prices_per_call: Option<usize>,
-    /// The features that a key is configured for.
+    /// The features for which the key is configured.
     features: Vec<FeatureState>,
     state: Arc<Mutex<State>>,
 }
@@ -95,7 +95,7 @@ pub struct Calls {
     pub searches: usize,
     pub listings: usize,
     pub bars: usize,
-    /// For the tables of listed and of formerly listed stocks.
+    /// Calls for the tables of listed and of formerly listed stocks.
     pub tables: usize,
 }
 
@@ -104,15 +104,15 @@ type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 #[derive(Default)]
 struct State {
     listed: BTreeMap<Symbol, Listed>,
-    /// Runs once before the next request about that symbol is answered.
+    /// Runs once before the next request about this symbol is answered.
     meanwhile: Option<(Symbol, Meanwhile)>,
-    /// Prices that hold from an instant on.
+    /// Prices with the time from which each is valid.
     path: BTreeMap<(Symbol, Timestamp), (Price, Option<u64>)>,
     closes: BTreeMap<(Symbol, NaiveDate), Price>,
-    /// Each with the time from which it is reported.
+    /// Corporate actions, each with the time from which it is reported.
     actions: Vec<(Timestamp, CorporateAction)>,
     failure: Option<QuoteError>,
-    /// Errors of single symbols.
+    /// The errors of single symbols.
     failures: HashMap<Symbol, QuoteError>,
     /// The tables of listed and of formerly listed stocks; `None` without such a table.
     table: Option<Vec<ListedStock>>,
@@ -130,7 +130,7 @@ struct Listed {
 }
 
 impl FixedPrices {
-    /// Like the simulated market: always open, with current prices.
+    /// A source like the simulated market: always open, with current prices.
     pub fn new() -> Self {
         Self::of(Freshness::Simulated, Calendar::AroundTheClock)
     }
@@ -145,14 +145,14 @@ impl FixedPrices {
         prices
     }
 
-    /// Each request makes calls that its limits must allow, one per so many prices.
+    /// Makes each request use calls that the limits must allow, one per `prices_per_call` prices.
     #[must_use]
     pub fn with_paid_calls(mut self, prices_per_call: usize) -> Self {
         self.prices_per_call = Some(prices_per_call);
         self
     }
 
-    /// With a key that is configured for these features.
+    /// Sets the features for which the key is configured.
     #[must_use]
     pub fn with_features(mut self, features: Vec<FeatureState>) -> Self {
         self.features = features;
@@ -192,7 +192,7 @@ impl FixedPrices {
         self.change(symbol, |listed| listed.touch = Some((parse_price(bid), parse_price(ask))));
     }
 
-    /// Sets the price from that instant on, until the next one.
+    /// Sets the price from this time on, until the next price.
     pub fn set_from(&self, at: Timestamp, symbol: &str, price: &str) {
         self.state().path.insert((parse_symbol(symbol), at), (parse_price(price), None));
     }
@@ -339,7 +339,7 @@ impl FixedPrices {
                 freshness: self.freshness,
                 stale: false,
             };
-            // The previous close is in the shares of the session.
+            // The previous close is in the shares of the current session.
             let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
             let today = today.filter(|(_, action)| action.ex_on == session);
             let splits = SplitHistory::of_actions(today.map(|(_, action)| action), self.calendar);
@@ -384,7 +384,7 @@ impl QuoteSource for FixedPrices {
         self.calendar
     }
 
-    /// Complete like the simulated market's; other stocks have to be requested.
+    /// A complete catalogue like the simulated market's; for other kinds of sources, stocks must be requested.
     fn catalogue(&self, _: Timestamp) -> Catalogue {
         match self.freshness {
             Freshness::Simulated => {
@@ -431,7 +431,7 @@ impl QuoteSource for FixedPrices {
         answers
     }
 
-    /// All price steps, and the newest price.
+    /// Returns all price steps, and the newest price.
     async fn moves(
         &self,
         symbol: &Symbol,

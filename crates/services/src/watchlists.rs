@@ -1,4 +1,4 @@
-//! Watchlists: stocks a user follows, with live quotes.
+//! Watchlists: stocks that a user follows, with live quotes.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ pub struct WatchedList {
     pub id: WatchlistId,
     pub name: String,
     pub created_at: Timestamp,
-    /// In order of addition.
+    /// The stocks, in the order in which they were added.
     pub items: Vec<WatchedStock>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedStock {
     pub stock: Stock,
-    /// `None` if the stock never had a price.
+    /// The newest quote; `None` if the stock never had a price.
     pub quote: Option<Quote>,
 }
 
@@ -63,7 +63,7 @@ impl Watchlists {
 }
 
 impl Watchlists {
-    /// All lists of a user with quotes, in order of creation.
+    /// Returns all lists of a user with quotes, in the order they were created.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -85,8 +85,10 @@ impl Watchlists {
         Ok(watched)
     }
 
+    /// Returns one list of a user with quotes.
+    ///
     /// # Errors
-    /// [`Error::NotFound`], also for a list of another user; the same for all functions on one list.
+    /// [`Error::NotFound`], also for another user's list; the same for all functions on one list.
     pub async fn watchlist(&self, user: UserId, id: WatchlistId) -> Result<WatchedList> {
         let (list, items) = self
             .store
@@ -98,6 +100,8 @@ impl Watchlists {
         Ok(self.with_quotes(user, list, items).await)
     }
 
+    /// Creates an empty list.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for an unusable name, or if the user has 50 lists.
     pub async fn create_watchlist(&self, user: UserId, name: &str) -> Result<WatchedList> {
@@ -145,10 +149,11 @@ impl Watchlists {
             .await
     }
 
-    /// Adds a stock to the list. If the list contains it already, nothing changes.
+    /// Adds a stock to the list. If the list already contains it, nothing changes.
     ///
     /// # Errors
-    /// Those of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] if the list is full.
+    /// The errors of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] if the
+    /// list is full.
     pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
         self.store.read(move |tx| owned(tx, id, user)).await?;
         let stock = self.instruments.stock_for(Some(user), symbol).await?;

@@ -1,4 +1,4 @@
-//! The rights with which a use case is carried out.
+//! The rights with which a use case is executed.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use thiserror::Error;
 use crate::accounts::register::Account;
 use crate::accounts::tokens::Scope;
 
-/// How a request has proved whose it is.
+/// How a request was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     /// The session of a browser.
     Session,
-    /// An API token with its scope.
+    /// An API token, with its scope.
     Token(Scope),
 }
 
@@ -24,7 +24,7 @@ pub struct Actor {
     pub credential: Credential,
 }
 
-/// Why an actor is no administrator.
+/// Why an actor is not an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotAdministrator {
     #[error("the user is no administrator")]
@@ -34,7 +34,7 @@ pub enum NotAdministrator {
 }
 
 impl Actor {
-    /// The right to administer: of an administrator who is logged in or sends a token with the scope `admin`.
+    /// The right to administer. An administrator has it when logged in, or with a token of the scope `admin`.
     ///
     /// # Errors
     /// For all other users and tokens.
@@ -49,7 +49,7 @@ impl Actor {
     }
 }
 
-/// The right to administer. Use cases that need it take a reference to it.
+/// The right to administer. Use cases that need this right take a reference to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Administrator {
     name: String,
@@ -57,12 +57,13 @@ pub struct Administrator {
 }
 
 impl Administrator {
-    /// The operator of the machine, who administers by commands instead of an account. `name` is kept with decisions.
+    /// The operator of the machine, who administers by commands and without an account. `name` is stored with
+    /// decisions.
     pub fn operator(name: &str) -> Self {
         Self { name: name.to_owned(), user: None }
     }
 
-    /// The name that is kept with decisions: the user name of an account.
+    /// The name that is stored with decisions: for an account, its user name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn administrators_have_their_right_in_a_session_and_by_a_token_for_it() {
+    fn administrators_need_a_session_or_a_token_with_the_admin_scope() {
         let all = [Scope::Trade, Scope::Read, Scope::Admin].map(Credential::Token);
         for credential in all.into_iter().chain([Credential::Session]) {
             assert_eq!(actor(false, credential).administrator(), Err(NotAdministrator::Account));

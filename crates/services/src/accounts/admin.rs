@@ -1,4 +1,4 @@
-//! What administrators see and do of accounts.
+//! Administration of accounts.
 
 use domain::UserId;
 use persistence::users::{User, UserChanges};
@@ -20,10 +20,10 @@ pub struct AccountRow {
 }
 
 impl Accounts {
-    /// Newest first; `search` is a part of a name or an address.
+    /// Returns accounts, newest first; `search` is a part of a name or an address.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a search that is too long.
+    /// [`Error::Invalid`] for a search text that is too long.
     pub async fn all_users(
         &self,
         _: &Administrator,
@@ -40,6 +40,8 @@ impl Accounts {
         Ok(page.map(|(user, portfolios)| AccountRow { account: user.into(), portfolios }))
     }
 
+    /// Returns the account of any user.
+    ///
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn any_user(&self, _: &Administrator, id: UserId) -> Result<Account> {
@@ -47,7 +49,7 @@ impl Accounts {
         user.map(Account::from).ok_or(Error::NotFound(NotFound::User))
     }
 
-    /// The account with the number of its portfolios.
+    /// Returns an account with the number of its portfolios.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -60,8 +62,8 @@ impl Accounts {
         Ok(AccountRow { account: user.into(), portfolios })
     }
 
-    /// Opens or closes an account and gives or takes the administrator's rights; `None` leaves it. A closed
-    /// account's sessions and tokens end at once.
+    /// Opens or closes an account, and grants or withdraws administrator rights; `None` leaves a flag unchanged. The
+    /// sessions and tokens of a closed account end immediately.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`].
@@ -85,7 +87,8 @@ impl Accounts {
                     tokens::delete_all(tx, id)?;
                 }
                 if is_admin == Some(false) {
-                    // Should they become an administrator again, these must not come back to life.
+                    // The tokens are deleted, so that they do not work again if the user becomes an administrator
+                    // later.
                     tokens::delete_scope(tx, id, Scope::Admin.as_str())?;
                 }
                 let changes = UserChanges { is_active, is_admin, ..UserChanges::default() };

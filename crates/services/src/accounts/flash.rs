@@ -7,11 +7,11 @@ use crate::accounts::Accounts;
 use crate::accounts::secret;
 use crate::error::{Error, Result};
 
-/// A browser follows a redirect at once; a slow phone may take a while.
+/// Browsers follow a redirect immediately, but a slow phone may take a while.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
 impl Accounts {
-    /// Stores a message for `owner` under a random id of the caller, which also encrypts the content.
+    /// Stores a message for `owner` under a random id that the caller chose; the id also encrypts the content.
     ///
     /// # Errors
     /// Only if the database fails; the same for [`Accounts::take_flash`].
@@ -26,7 +26,7 @@ impl Accounts {
         self.store.write(move |tx| flash_messages::insert(tx, new, now).map_err(Error::from)).await
     }
 
-    /// Returns the message with that id once. `None` if it was read already, has expired, or belongs to another
+    /// Returns and deletes the message with this id. `None` if it was already read, has expired, or belongs to another
     /// owner.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
-//! The rules that slow down password guessing. Failures are counted in the database, so that all processes share them:
+//! Rules that slow down password guessing. Failures are counted in the database, so that all processes share them:
 //!
-//! - per account, over all addresses; user name and e-mail address lead to the same counter;
-//! - per device, for browsers that have logged in to the account before: they are not affected by the account's counter;
-//! - per address, which never refuses an attempt: `logins.rs` lets the attempts of such an address wait in line.
+//! - per account, over all addresses; user name and e-mail address share one counter;
+//! - per device, for browsers that have logged in to the account before: the account's counter does not affect them;
+//! - per address: this counter never rejects an attempt, but `logins.rs` queues the attempts from an address with many
+//!   failures.
 
 use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
@@ -12,33 +13,33 @@ use persistence::{StoreError, Tx, login_attempts};
 use crate::accounts::logins::LoginClient;
 use crate::accounts::secret;
 
-/// Failures without a wait. The next attempt waits 1 s, and each further failure doubles the wait.
+/// The number of failures without a wait. The next attempt waits 1 s, and each further failure doubles the wait.
 const FREE_FAILURES: i32 = 5;
 const LONGEST_WAIT_S: i64 = 300;
-/// An account's failures expire after this time without a new one...
+/// An account's failures expire after this time without a new failure.
 const MEMORY: TimeDelta = TimeDelta::days(1);
-/// ...or after this time, as long as there is no wait yet.
+/// The shorter expiry of failures that are too few to cause a wait.
 const SHORT_MEMORY: TimeDelta = TimeDelta::hours(1);
 /// After this many failures a device counts as unknown for a day.
 const DEVICE_FAILURES: i32 = 10;
 /// How long a device stays known after its last login.
 pub(crate) const DEVICE_LIFETIME: TimeDelta = TimeDelta::days(365);
-/// After this many failures the attempts from an address wait in line.
+/// After this many failures, attempts from the address are queued.
 pub(crate) const ADDRESS_FAILURES: i32 = 30;
-/// One failure of an address is forgiven each time this passes.
+/// Each time this interval passes, one failure of an address is forgiven.
 const ADDRESS_FORGIVENESS: TimeDelta = TimeDelta::minutes(2);
 
-/// The counter that an attempt is charged to, and the data to choose it.
+/// The counter that an attempt counts for, and the data to choose it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    /// The account, or the unknown name.
+    /// The account, or the unknown login name.
     account: String,
     /// The device, if it has logged in to the account before.
     device: Option<String>,
     address: String,
 }
 
-/// An attempt that was admitted. It counts as failed until [`take_back`].
+/// An attempt that was admitted. It counts as failed until [`take_back`] is called.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     subject: String,
@@ -49,8 +50,8 @@ pub(crate) struct Admitted {
 }
 
 impl Attempt {
-    /// `name` is the typed name, normalized. It is hashed because it may have any length and may be a password typed
-    /// by mistake.
+    /// `name` is the normalized text that the user typed. It is hashed, because it may have any length and may be a
+    /// password typed by mistake.
     pub fn new(user: Option<&User>, name: &str, client: &LoginClient, now: Timestamp) -> Self {
         Self {
             account: user.map_or_else(|| unknown_name(name), |user| account(user.id)),
@@ -59,7 +60,7 @@ impl Attempt {
         }
     }
 
-    /// Attempts with the same key are checked one after the other.
+    /// The key of the queue: attempts with the same key are checked one at a time.
     pub fn queue(&self) -> &str {
         self.device.as_deref().unwrap_or(&self.account)
     }
@@ -81,7 +82,7 @@ fn address(address: &str) -> String {
     format!("address {address}")
 }
 
-/// A device stays known for a year and until the password changes.
+/// A device stays known for a year, unless the password changes.
 fn known_device(user: &User, client: &LoginClient, now: Timestamp) -> Option<String> {
     // Cookies contain whole seconds.
     let changed_at_s = user.password_changed_at.utc().timestamp();
@@ -112,8 +113,8 @@ fn lock(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> Result<(i32, Timestam
     Ok(known.filter(|(failures, last)| now - *last < memory(*failures)).unwrap_or((0, now)))
 }
 
-/// Admits an attempt and counts it as failed, so that simultaneous attempts are not free. Returns the time to wait if
-/// it comes too soon after the last failure; then it is not counted.
+/// Admits an attempt and counts it as failed, so that simultaneous attempts are counted too. If the attempt comes too
+/// soon after the last failure, it is not counted, and the time to wait is returned.
 pub(crate) fn admit(
     tx: &mut Tx<'_>,
     attempt: &Attempt,
@@ -133,7 +134,7 @@ pub(crate) fn admit(
         None => lock(tx, subject, now)?,
     };
     let (wait, elapsed) = (wait_after(failures), now - previous_failure_at);
-    // A failure in the future means that the clock was set back: it must not lock anyone out until then.
+    // A failure in the future means that the clock was set back. It must not block the user until that time.
     if (TimeDelta::zero()..wait).contains(&elapsed) {
         return Ok(Err(wait - elapsed));
     }
@@ -147,10 +148,10 @@ pub(crate) fn admit(
     }))
 }
 
-/// Takes back the failure that [`admit`] counted, because the password was right or could not be checked.
+/// Removes the failure that [`admit`] counted, because the password was right or could not be checked.
 ///
-/// Earlier failures of an account stay, so that its owner's logins do not give an attacker new free attempts. Those
-/// of a device are deleted when its user `logged_in`.
+/// Earlier failures of an account stay, so that the owner's logins do not give an attacker new free attempts. The
+/// failures of a device are deleted when its user `logged_in`.
 pub(crate) fn take_back(
     tx: &mut Tx<'_>,
     admitted: &Admitted,
@@ -161,7 +162,7 @@ pub(crate) fn take_back(
     if failures <= 1 || (logged_in && admitted.from_known_device) {
         return login_attempts::delete(tx, &admitted.subject);
     }
-    // Another process may have counted a failure since.
+    // Another process may have counted a failure in the meantime.
     let last = if last > admitted.at { last } else { admitted.previous_failure_at };
     login_attempts::set(tx, &admitted.subject, failures - 1, last)
 }
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_forgiven_one_failure_every_two_minutes() {
+    fn one_failure_of_an_address_is_forgiven_every_two_minutes() {
         let at = |minutes: i64| Timestamp::from(chrono::DateTime::from_timestamp(minutes * 60, 0).unwrap());
         for (minutes, expected) in
             [(0, (3, 0)), (1, (3, 0)), (2, (2, 2)), (3, (2, 2)), (5, (1, 4)), (6, (0, 6)), (99, (0, 99))]

@@ -1,7 +1,7 @@
-//! Checking passwords: at login, and again before a sensitive action.
+//! Password checks: at login, and again before a sensitive action.
 //!
-//! Attempts at one account are made one after the other. `login_throttle` decides whether an attempt comes too soon after
-//! failures; the hasher's queue bounds what all checks together cost.
+//! Attempts at one account are checked one at a time. `login_throttle` decides whether an attempt comes too soon after
+//! failures; the hasher's queue limits the total cost of all checks.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::accounts::secret;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
 
-/// The longest wait of an attempt behind others from an address with many failures. It is long so that users are not
-/// refused because of their neighbors' failures.
+/// The longest wait in the queue of an address with many failures. It is long, so that users are not rejected because
+/// of the failures of others at the same address.
 const ADDRESS_WAIT: Duration = Duration::from_secs(30);
 /// The pause after a wrong password from an address with many failures: four guesses per second.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(250);
 
-/// The origin of a password.
+/// The client that sent a password.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginClient {
     /// The client's network address as text.
     pub address: String,
-    /// The accounts that this browser has logged in to before. The caller has checked their signatures.
+    /// The accounts that this browser has logged in to before. The caller has verified the signatures.
     pub devices: Vec<KnownDevice>,
 }
 
@@ -37,7 +37,7 @@ pub struct LoginClient {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownDevice {
     pub user: UserId,
-    /// Distinguishes the browsers of one user.
+    /// A random value that distinguishes the browsers of one user.
     pub nonce: String,
     pub issued_at: Timestamp,
 }
@@ -77,12 +77,12 @@ impl Accounts {
         let found = self
             .store
             .read(move |tx| {
-                // Logins contain no control characters, and PostgreSQL's texts cannot contain NUL.
+                // Login names contain no control characters, and PostgreSQL cannot store NUL in a text.
                 if wanted.chars().any(char::is_control) {
                     return Ok(None);
                 }
                 match users::by_login(tx, &wanted)? {
-                    // An address that was stored before addresses were normalized.
+                    // The address may have been stored before addresses were normalized.
                     None if typed != wanted => users::by_login(tx, &typed),
                     found => Ok(found),
                 }
@@ -92,7 +92,7 @@ impl Accounts {
         let attempt = Attempt::new(found.as_ref(), &name, client, self.clock.wall());
         let id = found.map(|user| user.id);
         let checked = self.check_password(&attempt, id, password).await;
-        // Never the name itself: users type passwords into the wrong field.
+        // The name itself is never logged: users sometimes type a password into the wrong field.
         let name_hash = &secret::hash(&name)[..16];
         let (user_id, address) = (id.map(|id| id.0), &client.address);
         match checked {
@@ -122,7 +122,7 @@ impl Accounts {
         }
     }
 
-    /// Checks the password of a user who is logged in, before a sensitive action.
+    /// Checks the password of a logged-in user before a sensitive action.
     ///
     /// # Errors
     /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], [`Error::PasswordChecksBusy`].
@@ -164,7 +164,7 @@ impl Accounts {
             .store
             .write(move |tx| {
                 let admitted = login_throttle::admit(tx, &asked, clock.wall())?;
-                // Read after the wait: the password may have changed meanwhile.
+                // The user is read after the wait, because the password may have changed in the meantime.
                 let user = id.map(|id| users::by_id(tx, id)).transpose()?.flatten();
                 Ok::<_, Error>((admitted, user.filter(|user| user.is_active)))
             })
@@ -201,7 +201,7 @@ impl Accounts {
         Ok((user.filter(|_| matched.is_some()), admitted))
     }
 
-    /// Checks the password, after earlier attempts from the same address if that has many failures.
+    /// Checks the password. If the address has many failures, earlier attempts from it are checked first.
     async fn match_in_turn(
         &self,
         attempt: &Attempt,
@@ -215,7 +215,7 @@ impl Accounts {
         let place = self.login_queues.addresses.join(attempt.address());
         let under_way = i32::try_from(place.others()).unwrap_or(i32::MAX);
         if admitted.address_failures.saturating_add(under_way) < ADDRESS_FAILURES {
-            // Keeps its place in the queue, so that later attempts see it.
+            // `place` is kept during the check, so that later attempts count this one.
             let matched = self.hasher.verify(password, hash, Priority::Normal).await;
             drop(place);
             return matched;
@@ -223,7 +223,7 @@ impl Accounts {
         let turn = place.turn(ADDRESS_WAIT).await.ok_or(Error::PasswordChecksBusy)?;
         let matched = self.hasher.verify(password, hash, Priority::Low).await?;
         if matched.is_none() {
-            // The answer does not wait for the pause, but the next attempt does.
+            // The response does not wait for the pause, but the next attempt does.
             tokio::spawn(async move {
                 tokio::time::sleep(ADDRESS_PAUSE).await;
                 drop(turn);

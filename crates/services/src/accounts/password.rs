@@ -13,11 +13,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Fields, Result};
 
-/// Hashes passwords outside the async threads, a few at a time: each takes 47 MiB and about 50 ms of one core.
+/// Hashes passwords outside the async threads, a few at a time: each hash takes 47 MiB and about 50 ms of one core.
 #[derive(Clone)]
 pub(crate) struct Hasher {
     permits: Arc<Semaphore>,
-    /// Low-priority checks use one permit at most.
+    /// Low-priority checks use at most one permit.
     low_priority: Arc<Semaphore>,
     /// How long a caller waits for a permit.
     timeout: Duration,
@@ -29,11 +29,11 @@ pub(crate) enum Priority {
     Low,
 }
 
-/// The form of a password that its hash was made from.
+/// The form of the password that a hash was computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Prepared,
-    /// The password as typed, in hashes from older versions: they should be replaced.
+    /// The password as typed. Older versions of the program stored such hashes; they should be replaced.
     AsTyped,
 }
 
@@ -43,10 +43,10 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 });
 
-/// Limits the memory for hashes to below 200 MB.
+/// Limits the memory for concurrent hashes to less than 200 MB.
 const MOST_AT_ONCE: usize = 4;
 
-/// The hash that is checked for an unknown name, so that it takes as long as a known one.
+/// A hash that is checked for an unknown name, so that the check takes as long as for a known one.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
 
 impl Hasher {
@@ -62,13 +62,13 @@ impl Hasher {
     /// Hashes a password.
     ///
     /// # Errors
-    /// [`Error::PasswordChecksBusy`]; otherwise only without memory or randomness.
+    /// [`Error::PasswordChecksBusy`]; otherwise only if memory or randomness is unavailable.
     pub async fn hash(&self, password: SecretString) -> Result<String> {
         self.run(Priority::Normal, move || hash_now(&prepare(password.expose_secret()))).await?
     }
 
-    /// Returns the form of the password that the hash was made from, or `None` if the password is wrong. Without a hash
-    /// every password is wrong, after the same time.
+    /// Returns the form of the password that the hash was computed from, or `None` if the password is wrong. Without a
+    /// hash, every password is wrong, and the check takes the same time.
     ///
     /// # Errors
     /// [`Error::PasswordChecksBusy`].
@@ -121,10 +121,10 @@ impl Hasher {
     }
 }
 
-/// The form of a password that is hashed and compared: the OpaqueString profile of RFC 8265 (section 4.2), with every
-/// space as an ASCII space and in NFC, so that the same password matches from any keyboard.
+/// The prepared form of a password, which is hashed and compared: the OpaqueString profile of RFC 8265 (section 4.2),
+/// with every space as an ASCII space and in NFC, so that the same password matches from any keyboard.
 ///
-/// Characters that the profile forbids are unchanged: its tables lag behind Unicode and would reject emoji.
+/// Characters that the profile forbids stay unchanged: its tables lag behind Unicode and would reject emoji.
 pub(crate) fn prepare(password: &str) -> String {
     let is_space = |c: char| c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
     password.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect()
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_long_and_common_passwords_are_refused() {
+    fn only_short_long_and_common_passwords_are_rejected() {
         for bad in ["", "1234567", "password", "Password1", "12345678", &"x".repeat(257)] {
             assert_eq!(complaints(bad), 1, "{bad}");
         }
@@ -172,14 +172,14 @@ mod tests {
 
     #[test]
     fn a_password_is_measured_in_its_prepared_form() {
-        // Seven characters, one of which is typed as two.
+        // Seven characters, one of which is typed as two code points.
         assert_eq!(complaints("zwo\u{308}lf 7"), 1);
         assert_eq!(complaints("zwo\u{308}lf 78"), 0);
         assert_eq!(complaints("pass\tword with a tab"), 1);
     }
 
     #[test]
-    fn passwords_are_prepared_as_rfc_8265_says() {
+    fn passwords_are_prepared_by_rfc_8265() {
         for (typed, prepared) in [
             ("pa\u{308}sswo\u{308}rter", "p\u{e4}ssw\u{f6}rter"),
             ("p\u{e4}ssw\u{f6}rter", "p\u{e4}ssw\u{f6}rter"),
@@ -187,7 +187,7 @@ mod tests {
             ("\u{212b}", "\u{c5}"),
             ("\u{1112}\u{1161}\u{11ab}", "\u{d55c}"),
             ("no\u{a0}break\u{2003}em\u{3000}wide", "no break em wide"),
-            // Case, width, compatibility forms and emoji sequences stay.
+            // Case, width, compatibility forms and emoji sequences are unchanged.
             ("Correct Horse", "Correct Horse"),
             ("\u{ff41}\u{fb01}", "\u{ff41}\u{fb01}"),
             ("\u{2764}\u{fe0f}\u{1f468}\u{200d}\u{1f469}", "\u{2764}\u{fe0f}\u{1f468}\u{200d}\u{1f469}"),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_belongs_to_one_password_and_to_none_without_an_account() {
+    async fn a_hash_matches_one_password_and_a_missing_hash_matches_none() {
         let hasher = Hasher::new(Duration::from_secs(60));
         let hash = hasher.hash("correct horse".to_owned().into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=48128,t=1,p=1$"));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_of_passwords_as_they_were_typed_still_match() {
+    async fn hashes_of_unprepared_passwords_still_match() {
         let hasher = Hasher::new(Duration::from_secs(60));
         let typed = "pa\u{308}ssw\u{f6}rter";
         let old = hash_now(typed).unwrap();
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_that_waits_too_long_is_refused() {
+    async fn a_check_that_waits_too_long_is_rejected() {
         let hasher = Hasher::new(Duration::from_millis(10));
         let all = u32::try_from(hasher.permits.available_permits()).unwrap();
         let taken = hasher.permits.clone().acquire_many_owned(all).await.unwrap();
         let refused = hasher.hash("correct horse".to_owned().into()).await;
         assert!(matches!(refused, Err(Error::PasswordChecksBusy)));
         drop(taken);
-        // One low-priority check leaves the other permits to normal ones.
+        // One low-priority check leaves the other permits to checks with normal priority.
         let low = hasher.low_priority.clone().acquire_owned().await.unwrap();
         let refused = hasher.verify("correct horse".to_owned().into(), None, Priority::Low).await;
         assert!(matches!(refused, Err(Error::PasswordChecksBusy)));

@@ -51,7 +51,7 @@ pub struct Registration {
     pub last_name: String,
 }
 
-/// `None` leaves a field as it is.
+/// Changes to a profile; a field that is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileChanges {
     pub username: Option<String>,
@@ -75,10 +75,10 @@ fn check_email(fields: &mut Fields, email: &str) {
     fields.check("email", valid, "write an e-mail address like sam@example.org");
 }
 
-/// The stored form of an e-mail address: as typed, but in NFC and with letters beyond ASCII in lower case, because
-/// the databases' `lower` may not know those.
+/// The stored form of an e-mail address: as typed, but in NFC, and with letters beyond ASCII in lower case, because the
+/// databases' `lower` may not convert such letters.
 fn normalized_email(email: &str) -> String {
-    // Composed first, because the base letter of a decomposed one is ASCII.
+    // Compose first: the base letter of a decomposed letter is ASCII.
     let lower = email.trim().nfc().fold(String::new(), |mut lower, letter| {
         match letter.is_ascii() {
             true => lower.push(letter),
@@ -117,7 +117,7 @@ impl Accounts {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with all fields that need another value, [`Error::Taken`], [`Error::PasswordChecksBusy`].
+    /// [`Error::Invalid`] with all invalid fields, [`Error::Taken`], [`Error::PasswordChecksBusy`].
     pub async fn register(&self, registration: Registration) -> Result<Account> {
         self.create_user(registration, false).await
     }
@@ -125,7 +125,7 @@ impl Accounts {
     /// Creates an account, which may be an administrator's.
     ///
     /// # Errors
-    /// As [`Accounts::register`].
+    /// The same as [`Accounts::register`].
     pub async fn create_user(&self, registration: Registration, is_admin: bool) -> Result<Account> {
         let Registration { username, email, password, first_name, last_name } = registration;
         let (username, email) = (username.trim().to_owned(), normalized_email(&email));
@@ -169,7 +169,7 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The account with that id, unless it is closed.
+    /// Returns the account with this id; `None` if it is closed or does not exist.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -178,6 +178,8 @@ impl Accounts {
         Ok(user.filter(|user| user.is_active).map(Account::from))
     }
 
+    /// Changes the profile of an account.
+    ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::Taken`].
     pub async fn update_profile(&self, id: UserId, changes: ProfileChanges) -> Result<Account> {
@@ -208,11 +210,11 @@ impl Accounts {
         changed
     }
 
-    /// Sets a new password and ends all other sessions and all API tokens. `session` is the key of the session
-    /// that stays.
+    /// Sets a new password, and ends all other sessions and all API tokens. `session` is the key of the session that
+    /// stays.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], or [`Error::Invalid`] for the new one.
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], or [`Error::Invalid`] for the new password.
     pub async fn change_password(
         &self,
         id: UserId,
@@ -266,7 +268,7 @@ impl Accounts {
         self.remove(id).await
     }
 
-    /// Deletes a user without their password, for administrators.
+    /// Deletes a user without asking for the user's password, for administrators.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`].
@@ -294,7 +296,7 @@ impl Accounts {
     }
 }
 
-/// Another process took the name between the look and the write.
+/// The error when another request took the name between the check and the write.
 fn taken_meanwhile(error: Error) -> Error {
     match error {
         Error::Store(persistence::StoreError::Duplicate(_)) => Error::Taken(vec![FieldError::new(

@@ -1,5 +1,5 @@
-//! Browser sessions. The cookie contains a random key and the database its hash, so a copy of the database cannot be
-//! used to log in.
+//! Browser sessions. The cookie contains a random key, and the database only its hash. A copy of the database can
+//! therefore not be used to log in.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::log_target::SECURITY;
 /// How often the use of a session is recorded.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// A session in its owner's list.
+/// A session as shown to its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     pub id: i64,
@@ -23,12 +23,12 @@ pub struct SessionInfo {
     pub state: String,
     pub created_at: Timestamp,
     pub last_seen_at: Timestamp,
-    /// The session of this request.
+    /// Whether this is the session of the request.
     pub is_current: bool,
 }
 
 impl Accounts {
-    /// The values of a live session.
+    /// Returns the values of a live session.
     ///
     /// # Errors
     /// Only if the database fails; the same for all functions here.
@@ -75,7 +75,7 @@ impl Accounts {
         Ok(key)
     }
 
-    /// Returns whether the session still exists.
+    /// Replaces the values of a session. Returns whether the session still exists.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -104,7 +104,7 @@ impl Accounts {
             .await
     }
 
-    /// Prolongs a session. Writes at most once per hour.
+    /// Extends a session. Writes at most once per hour.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -123,7 +123,7 @@ impl Accounts {
         }
     }
 
-    /// Ends the session with that key.
+    /// Ends the session with this key.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -132,7 +132,7 @@ impl Accounts {
         self.store.write(move |tx| sessions::delete_by_key(tx, &hash).map_err(Error::from)).await
     }
 
-    /// A user's live sessions, last used first; `current` is the key of the requesting one.
+    /// Returns a user's live sessions, most recently used first; `current` is the key of the session of the request.
     ///
     /// # Errors
     /// Only if the database fails.

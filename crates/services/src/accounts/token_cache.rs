@@ -1,8 +1,8 @@
 //! A cache of API tokens, so that a request does not read its token from the database.
 //!
-//! The database decides. Once per second, and only while tokens are used, one statement confirms all cached tokens in
-//! use. A token that is not confirmed is removed, and a confirmation older than two seconds does not count. So a
-//! token that is revoked by any process stops working within two seconds, even if the database does not answer.
+//! The database is authoritative. Once per second, and only while tokens are used, one statement confirms all cached
+//! tokens in use. A token that is not confirmed is removed, and a confirmation older than two seconds is not valid. If
+//! any process revokes a token, it therefore stops working within two seconds, even if the database does not answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use tokio::sync::OwnedMutexGuard;
 use crate::accounts::register::Account;
 use crate::accounts::tokens::Scope;
 
-/// How long a confirmation counts.
+/// How long a confirmation is valid.
 const CONFIRMED_FOR: TimeDelta = TimeDelta::seconds(2);
-/// How often tokens are confirmed; the rest of the time is for the answer.
+/// How often tokens are confirmed. The remaining time leaves room for the database to answer.
 const CONFIRM_EVERY: TimeDelta = TimeDelta::seconds(1);
-/// A token without a request for this time is not confirmed.
+/// A token that no request used within this time is not confirmed again.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
-/// About 10 MB at most. Invalid tokens are not cached, so all of these are real.
+/// The most cached tokens, about 10 MB. Invalid tokens are not cached.
 const CAPACITY: usize = 10_000;
 
 /// A token's data from the database.
@@ -33,7 +33,7 @@ pub(crate) struct KnownToken {
 }
 
 impl KnownToken {
-    /// Whether the token has not expired.
+    /// Whether the token has not expired yet.
     pub fn lives_at(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
     }
@@ -56,18 +56,18 @@ pub(crate) struct TokenCache {
 struct State {
     entries: HashMap<String, Entry>,
     asked_at: Option<Timestamp>,
-    /// Counts removals: an answer to an older question is ignored.
+    /// Counts removals. A query that started before the latest removal is ignored.
     forgotten: u64,
 }
 
-/// A question to the database, created before it is asked: the answer holds for that time.
+/// A query of the database. It is created before the query runs; the result is valid from that moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
     at: Timestamp,
     forgotten: u64,
 }
 
-/// The question about all tokens in use. While it exists there is no second one.
+/// The query that confirms all tokens in use. While one exists, no second one is started.
 pub(crate) struct Confirmation {
     pub hashes: Vec<String>,
     question: Question,
@@ -75,7 +75,7 @@ pub(crate) struct Confirmation {
 }
 
 impl TokenCache {
-    /// The token's data, if its confirmation counts.
+    /// Returns the token's data if its confirmation is still valid.
     pub fn get(&self, hash: &str, now: Timestamp) -> Option<KnownToken> {
         let mut state = self.state();
         let entry = state.entries.get_mut(hash)?;
@@ -90,21 +90,21 @@ impl TokenCache {
         Question { at: now, forgotten: self.state().forgotten }
     }
 
-    /// Stores the answer to a question, unless a token was removed since.
+    /// Stores the result of a query, unless a token was removed since.
     pub fn remember(&self, hash: String, known: KnownToken, question: Question) {
         let mut state = self.state();
         if state.forgotten != question.forgotten {
             return;
         }
         if state.entries.len() >= CAPACITY {
-            // Tokens in use are read again with one question each.
+            // Tokens in use are then read again, each with a query.
             state.entries.clear();
         }
         let at = question.at;
         state.entries.insert(hash, Entry { known, confirmed_at: at, used_at: at });
     }
 
-    /// The question that is due now; `None` if none is.
+    /// Returns the confirmation that is due now, if one is.
     pub fn due(&self, now: Timestamp) -> Option<Confirmation> {
         let mut state = self.state();
         if state.asked_at.is_some_and(|at| is_within(CONFIRM_EVERY, at, now)) {
@@ -120,7 +120,7 @@ impl TokenCache {
         })
     }
 
-    /// Applies the answer: tokens that were asked about and are not in it are removed.
+    /// Applies the result of a confirmation: tokens that it queried but did not find are removed.
     pub fn confirm(&self, confirmation: Confirmation, mut found: HashMap<String, KnownToken>) {
         let Confirmation { hashes, question, _turn } = confirmation;
         let mut state = self.state();
@@ -130,7 +130,7 @@ impl TokenCache {
         for hash in hashes {
             let Some(entry) = state.entries.get_mut(&hash) else { continue };
             match found.remove(&hash) {
-                // This token may have been confirmed separately, and later.
+                // A separate query confirmed this token later.
                 _ if entry.confirmed_at > question.at => {}
                 Some(known) => (entry.known, entry.confirmed_at) = (known, question.at),
                 None => drop(state.entries.remove(&hash)),
@@ -142,12 +142,12 @@ impl TokenCache {
         self.state().entries.len()
     }
 
-    /// Removes a token that was revoked here.
+    /// Removes a token that this process revoked.
     pub fn forget_token(&self, id: TokenId) {
         self.forget(|known| known.id == id);
     }
 
-    /// Removes the tokens of an account that was changed here.
+    /// Removes the tokens of an account that this process changed.
     pub fn forget_user(&self, id: UserId) {
         self.forget(|known| known.account.id == id);
     }
@@ -163,7 +163,7 @@ impl TokenCache {
     }
 }
 
-/// Whether `then` is less than `span` ago. A time in the future is not: the clock was set back.
+/// Whether `then` is less than `span` ago. A time in the future does not count, because the clock was set back.
 fn is_within(span: TimeDelta, then: Timestamp, now: Timestamp) -> bool {
     (TimeDelta::zero()..span).contains(&(now - then))
 }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_believed_for_less_than_two_seconds() {
+    fn a_confirmation_is_valid_for_less_than_two_seconds() {
         let cache = remembering([1]);
         assert_eq!(cache.get(&hash(2), at(0)), None);
         for (milliseconds, believed) in [(0, true), (1_999, true), (2_000, false), (-1, false)] {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_at_its_end() {
+    fn a_token_is_invalid_from_its_expiry_on() {
         let cache = TokenCache::default();
         let ending = KnownToken { expires_at: Some(at(500)), ..known(1) };
         cache.remember(hash(1), ending, cache.question(at(0)));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_due_once_a_second_and_never_twice_at_once() {
+    fn one_confirmation_per_second_is_due_and_never_two_at_once() {
         let cache = remembering([1]);
         let first = cache.due(at(0)).unwrap();
         assert!(cache.due(at(999)).is_none());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_prolongs_changes_and_forgets() {
+    fn a_confirmation_extends_updates_and_removes_tokens() {
         let cache = remembering([1, 2, 3]);
         let confirmation = cache.due(at(1_000)).unwrap();
         let mut asked = confirmation.hashes.clone();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_about_tokens_that_nobody_uses() {
+    fn unused_tokens_are_not_confirmed() {
         let cache = remembering([1, 2]);
         for second in 1..10 {
             let confirmation = cache.due(at(second * 1_000)).unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_here_is_forgotten_at_once() {
+    fn tokens_changed_by_this_process_are_removed_immediately() {
         let cache = remembering([1, 2, 3]);
         cache.forget_token(known(1).id);
         cache.forget_user(known(2).account.id);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_from_before_a_change_comes_too_late() {
+    fn a_query_from_before_a_change_is_ignored() {
         let cache = remembering([1]);
         let (question, confirmation) = (cache.question(at(1_000)), cache.due(at(1_000)).unwrap());
         cache.forget_user(known(2).account.id);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_size_is_limited() {
         let cache = remembering(0..CAPACITY as u128 + 5);
         assert!(cache.state().entries.len() <= CAPACITY);
         assert!(cache.get(&hash(CAPACITY as u128 + 4), at(0)).is_some());

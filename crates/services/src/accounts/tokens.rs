@@ -25,7 +25,7 @@ pub enum Scope {
     #[default]
     Trade,
     Read,
-    /// Administration and reading. Only administrators have such tokens.
+    /// Administration and reading. Only administrators can have such a token.
     Admin,
 }
 
@@ -65,7 +65,7 @@ impl From<Token> for TokenInfo {
         Self {
             id: token.id,
             name: token.name,
-            // The table's check allows known scopes; an unknown one would grant the least.
+            // A constraint of the table allows only known scopes; an unknown one would grant the fewest rights.
             scope: token.scope.parse().unwrap_or(Scope::Read),
             created_at: token.created_at,
             expires_at: token.expires_at,
@@ -77,10 +77,10 @@ impl From<Token> for TokenInfo {
 const PREFIX: &str = "sy_";
 
 impl Accounts {
-    /// Creates a token for trading or reading, and returns it with its secret, which is not stored.
+    /// Creates a token for trading or reading. Returns it with its secret, which is not stored.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty or long name, an expiry in the past, or the administrators' scope.
+    /// [`Error::Invalid`] for an empty or long name, an expiry in the past, or the scope of administrators.
     pub async fn create_token(
         &self,
         user: UserId,
@@ -94,12 +94,12 @@ impl Accounts {
         self.make_token(user, name, scope, expires_at).await
     }
 
-    /// Creates a token with the administrators' scope. It can do more than any other, so its owner confirms the
-    /// password again.
+    /// Creates a token with the scope of administrators. Because it has more rights than any other token, its owner
+    /// must confirm the password.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is not an
-    /// administrator, and as in [`Accounts::create_token`].
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is not an administrator,
+    /// and as in [`Accounts::create_token`].
     pub async fn create_admin_token(
         &self,
         user: UserId,
@@ -145,7 +145,8 @@ impl Accounts {
         self.store
             .write(move |tx| {
                 if scope == Scope::Admin {
-                    // So that a user who is losing the rights at this moment gets no such token.
+                    // The lock keeps a user who is losing the administrator rights at this moment from getting such a
+                    // token.
                     users::lock_admins(tx)?;
                 }
                 if scope == Scope::Admin && !users::by_id(tx, user)?.is_some_and(|user| user.is_admin) {
@@ -164,8 +165,8 @@ impl Accounts {
         Ok((info, text))
     }
 
-    /// The owner and scope of a token; `None` if it is unknown, expired or of a closed account. Changes by other
-    /// processes count within two seconds, changes by this one at once.
+    /// Returns the owner and the scope of a token; `None` if the token is unknown or expired, or its account is closed.
+    /// Changes by other processes take effect within two seconds, changes by this process immediately.
     ///
     /// # Errors
     /// Only if the database fails.
@@ -186,7 +187,7 @@ impl Accounts {
         Ok(known.lives_at(now).then_some((known.account, known.scope)))
     }
 
-    /// Starts the confirmation of the tokens in use if it is due. No request waits for it.
+    /// Starts the confirmation of the tokens in use if it is due. Requests do not wait for it.
     fn confirm_tokens(&self, now: Timestamp) {
         let Some(confirmation) = self.token_cache.due(now) else { return };
         let accounts = self.clone();
@@ -200,7 +201,7 @@ impl Accounts {
         });
     }
 
-    /// The owners of the live tokens with these hashes, from the database.
+    /// Reads the owners of the live tokens with these hashes from the database.
     pub(crate) async fn token_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
         if hashes.is_empty() {
             return Ok(HashMap::new());

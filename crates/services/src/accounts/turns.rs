@@ -1,4 +1,4 @@
-//! Lets callers with the same key go one at a time, first come, first served.
+//! Queues: callers with the same key go one at a time, in the order of arrival.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,8 @@ pub(crate) struct Place {
     others: usize,
 }
 
-/// Until it is dropped, no other caller with the same key gets a turn. It keeps the place in the queue.
+/// The turn of a caller. Until it is dropped, no other caller with the same key gets a turn, and the caller keeps its
+/// place in the queue.
 pub(crate) struct Turn {
     _turn: OwnedMutexGuard<()>,
     _place: Place,
@@ -45,7 +46,7 @@ impl Turns {
 }
 
 impl Place {
-    /// The number of others in the queue when this one joined, with or without a turn.
+    /// The number of other places in the queue when this one was created, including the one that has the turn.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_knows_of_the_others_in_its_queue() {
+    fn a_place_counts_the_others_in_its_queue() {
         let turns = Turns::default();
         let (one, other) = (turns.join("a"), turns.join("a"));
         assert_eq!((one.others(), other.others(), turns.join("b").others()), (0, 1, 0));
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_queue_is_forgotten() {
+    async fn an_empty_queue_is_removed() {
         let turns = Turns::default();
         let first = turns.join("a").turn(LONG).await.unwrap();
         assert!(turns.join("a").turn(SOON).await.is_none());

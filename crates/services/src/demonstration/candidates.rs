@@ -1,5 +1,6 @@
-//! Chooses the stocks of the demonstration with knowledge of all their prices, so that the portfolios have a deep
-//! drawdown with every seed of the market, and a split if there is one. The trades do not depend on later prices.
+//! Chooses the stocks of the demonstration. The choice uses all prices, past and future, so that with every seed of the
+//! market the portfolios have a deep drawdown, and a split if there is one. The trades themselves do not depend on
+//! later prices.
 
 use chrono::NaiveDate;
 use domain::{Bar, CorporateAction, CorporateActionKind, Listing, Session, Symbol, Timestamp};
@@ -8,17 +9,17 @@ use market_data::{Catalogue, Purpose};
 use crate::Services;
 use crate::error::{Error, Result};
 
-/// Funds that the plans name; the market lists them from its first day.
+/// The funds that the plans name; the market lists them from its first day.
 pub(super) const BROAD_FUND: &str = "VTI";
 pub(super) const TECHNOLOGY_FUND: &str = "QQQ";
-/// Stocks that pay dividends, in the order of preference.
+/// Stocks that pay dividends, in order of preference.
 const DIVIDEND_PAYERS: [&str; 12] =
     ["KO", "PG", "JNJ", "XOM", "VZ", "PEP", "IBM", "CVX", "MRK", "NEE", "WFC", "MCD"];
-/// How many of them are held.
+/// The number of dividend payers that are held.
 const PAYERS_HELD: usize = 7;
-/// Courses are compared by every so many sessions' bars: to compute all of them would take most of the time.
+/// Only the bar of every fifth session is compared: computing all bars would take most of the time.
 const SAMPLED_EVERY: usize = 5;
-/// Where a fall ends at the latest, as a part of the sessions: there is time left to recover.
+/// The latest end of a fall, as a fraction of all sessions, so that there is time to recover.
 const LATEST_TROUGH: f64 = 0.8;
 
 /// The chosen stocks.
@@ -27,7 +28,7 @@ pub(super) struct Candidates {
     pub broad: Symbol,
     pub technology: Symbol,
     pub dividend_payers: Vec<Symbol>,
-    /// A stock that is split while it is held.
+    /// A stock that splits while it is held.
     pub split: Option<Symbol>,
     pub fallen: Fallen,
     /// Two other volatile stocks.
@@ -38,27 +39,27 @@ pub(super) struct Candidates {
 #[derive(Debug, Clone)]
 pub(super) struct Fallen {
     pub symbol: Symbol,
-    /// Session before the fall, from 0.
+    /// The session before the fall, from 0.
     pub peak: usize,
-    /// Session of the lowest close.
+    /// The session of the lowest close.
     pub trough: usize,
 }
 
-/// A stock that was traded under one symbol in all sessions.
+/// A stock that was traded under the same symbol in all sessions.
 struct Course {
     symbol: Symbol,
-    /// Of every [`SAMPLED_EVERY`]th session, as they traded: a split is a jump in them.
+    /// The bars of every [`SAMPLED_EVERY`]th session as traded, so that a split shows as a jump.
     bars: Vec<Bar>,
-    /// A split with time to buy before it and to see it afterwards.
+    /// The ex-date of a split, late enough to buy before it and early enough to see its effect.
     split_on: Option<NaiveDate>,
     is_split: bool,
 }
 
 impl Candidates {
-    /// Looks through the catalogue.
+    /// Chooses the candidates from the catalogue.
     ///
     /// # Errors
-    /// [`Error::Invalid`] on a market that has no catalogue or too few stocks.
+    /// [`Error::Invalid`] if the market has no catalogue or too few stocks.
     pub async fn find(services: &Services, sessions: &[Session], end: Timestamp) -> Result<Self> {
         let courses = courses(services, sessions, end).await?;
         let known =
@@ -135,7 +136,7 @@ fn listings(catalogue: Catalogue) -> Vec<Listing> {
     }
 }
 
-/// The deepest fall of the closes as a ratio, below zero, with the sessions of its peak and its trough.
+/// The deepest fall of the closes, as a negative ratio, with the sessions of its peak and its trough.
 fn fall(bars: &[Bar]) -> (f64, usize, usize) {
     #[expect(
         clippy::cast_precision_loss,
@@ -158,7 +159,7 @@ fn fall(bars: &[Bar]) -> (f64, usize, usize) {
     deepest
 }
 
-/// The mean size of the moves from close to close.
+/// The mean absolute change from close to close, as a logarithm.
 fn mean_move(bars: &[Bar]) -> f64 {
     let moves = bars.windows(2).map(|pair| (pair[1].close.to_f64() / pair[0].close.to_f64()).ln().abs());
     let (sum, count) = moves.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));

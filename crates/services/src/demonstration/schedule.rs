@@ -1,15 +1,15 @@
-//! What the owner of the demonstration does, and when.
+//! The trades in the demonstration and their times.
 
 use chrono::{Datelike, NaiveDate};
 use domain::{Money, Percent, Session, Symbol};
 
 use super::candidates::Candidates;
 
-/// A portfolio as it is opened.
+/// The settings with which a portfolio is opened.
 pub(super) struct Plan {
     pub name: &'static str,
     pub description: &'static str,
-    /// The symbol that its performance is compared with.
+    /// The symbol of the portfolio's benchmark.
     pub benchmark: &'static str,
     starting_dollars: i64,
 }
@@ -45,17 +45,17 @@ pub(super) const PLANS: [Plan; 3] = [
     },
 ];
 
-/// Cash that a reinvestment leaves.
+/// The amount of cash that a reinvestment leaves.
 const CASH_KEPT: i64 = 200;
-/// The least that is reinvested.
+/// The smallest amount that is reinvested.
 const LEAST_REINVESTED: i64 = 200;
 
 /// One action in one of the portfolios.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Which session, from 0.
+    /// The index of the session, from 0.
     pub session: usize,
-    /// Which of the plans.
+    /// The index of the plan.
     pub portfolio: usize,
     pub kind: StepKind,
 }
@@ -65,13 +65,13 @@ pub(super) enum StepKind {
     Deposit(Money),
     Withdrawal(Money),
     Buy(Symbol, Money),
-    /// A percentage of the shares held.
+    /// Sells a percentage of the held shares.
     Sell(Symbol, Percent),
-    /// A limit order so many percent below the price, good until canceled.
+    /// Places a limit order this percentage below the price, good until canceled.
     BuyBelow(Symbol, Money, Percent),
     /// Cancels all open orders.
     CancelOpen,
-    /// Buys with the cash that is left.
+    /// Buys with the remaining cash.
     Reinvest(Symbol),
 }
 
@@ -83,18 +83,18 @@ fn percent(whole: u8) -> Percent {
     whole.to_string().parse().expect("Invariant: a whole number is a percentage")
 }
 
-/// How much of that cash is reinvested; `None` when it is too little.
+/// The amount of cash to reinvest; `None` when it is too small.
 pub(super) fn reinvested(cash: &Money) -> Option<Money> {
     let left = cash.clone() - &dollars(CASH_KEPT);
     (left >= dollars(LEAST_REINVESTED)).then_some(left)
 }
 
-/// All steps, in the order of their sessions.
+/// All steps, ordered by session.
 pub(super) fn steps(sessions: &[Session], candidates: &Candidates) -> Vec<Step> {
     let mut steps = savings(sessions, candidates);
     steps.extend(dividends(sessions, candidates));
     steps.extend(conviction(sessions, candidates));
-    // Stable: steps of one session stay in their order.
+    // The sort is stable: steps of the same session keep their order.
     steps.sort_by_key(|step| step.session);
     steps
 }
@@ -126,7 +126,7 @@ fn savings(sessions: &[Session], candidates: &Candidates) -> Vec<Step> {
             add(*session, StepKind::Buy(stock.clone(), dollars(250)));
         }
     }
-    // A car, late enough that it can be paid.
+    // The purchase of a car, late enough that there is money for it.
     if let Some((session, _)) = months.get(months.len() * 7 / 10) {
         add(*session, StepKind::Sell(broad.clone(), percent(30)));
         add(*session + 1, StepKind::Withdrawal(dollars(4_000)));
@@ -145,7 +145,7 @@ fn dividends(sessions: &[Session], candidates: &Candidates) -> Vec<Step> {
     for (number, (session, _)) in quarters.enumerate() {
         let Some(payer) = payers.get(number % payers.len().max(1)) else { continue };
         add(session, StepKind::Reinvest(payer.clone()));
-        // One of them is exchanged for another after three years.
+        // After three years, one of the stocks is replaced by another.
         if number == 12 {
             add(session, StepKind::Sell(payer.clone(), Percent::hundred()));
             add(session + 1, StepKind::Reinvest(candidates.broad.clone()));
@@ -158,7 +158,7 @@ fn conviction(sessions: &[Session], candidates: &Candidates) -> Vec<Step> {
     let fallen = &candidates.fallen;
     let mut steps = Vec::new();
     let mut add = |session, kind| steps.push(Step { session, portfolio: CONVICTION, kind });
-    // Most of it before the fall, but with something to show before.
+    // Most shares are bought shortly before the fall, some earlier, so that there is a gain to show first.
     let bought = fallen.peak.saturating_sub(60).max(2);
     add(bought, StepKind::Buy(fallen.symbol.clone(), dollars(20_000)));
     for symbol in &candidates.volatile {
@@ -166,7 +166,7 @@ fn conviction(sessions: &[Session], candidates: &Candidates) -> Vec<Step> {
         add(3, StepKind::BuyBelow(symbol.clone(), dollars(800), percent(3)));
     }
     add(10, StepKind::CancelOpen);
-    // Half of the loss is realized near the low; later there is new money for a second attempt.
+    // Half of the shares are sold at a loss near the low; later a deposit pays for a second attempt.
     let sold = fallen.trough + 10;
     let again = fallen.trough + (sessions.len().saturating_sub(fallen.trough)) / 3;
     add(sold, StepKind::Sell(fallen.symbol.clone(), percent(50)));
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_begin_with_their_first_session() {
+    fn each_month_begins_with_its_first_session() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let sessions: Vec<Session> = Calendar::Xnys.sessions(day("2026-10-29"), day("2027-01-05")).collect();
         let found: Vec<String> = months(&sessions).iter().map(|(_, on)| on.to_string()).collect();

@@ -1,4 +1,4 @@
-//! A portfolio whose value is followed: its books as last read, valued again with each price.
+//! A portfolio whose value is streamed: its books as last read, valued again at each new price.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,26 +9,26 @@ use domain::{PortfolioId, Quote, StockId, Timestamp, UserId};
 use super::shared::Slot;
 use crate::books::valuation::{Loaded, ValuedPortfolio};
 
-/// Shared by all streams that follow it.
+/// A followed portfolio, shared by all its streams.
 pub(super) struct Followed {
     pub user: UserId,
     pub id: PortfolioId,
     pub value: Slot<ValuedPortfolio>,
-    /// The portfolio has changed since its books were read.
+    /// Whether the portfolio has changed since its books were read.
     moved: AtomicBool,
-    /// The database has newer books, and no process has announced the change.
+    /// Whether the database has newer books although no process has announced the change.
     never_sent: AtomicBool,
-    /// It no longer exists.
+    /// Whether the portfolio was deleted.
     gone: AtomicBool,
     books: Mutex<Option<Books>>,
 }
 
-/// See [`Followed::compare`].
+/// The result of [`Followed::compare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Compared {
-    /// The kept books are older than the database's.
+    /// Whether the books are older than those in the database.
     pub outdated: bool,
-    /// The last comparison found newer books, and no process has announced that change since.
+    /// Whether the last comparison found newer books, and no process has announced the change since.
     pub never_told: bool,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Compared {
 struct Books {
     loaded: Loaded,
     prices: HashMap<StockId, Arc<Slot<Quote>>>,
-    /// Last prices of stocks without a newer one: see [`crate::stocks::Stocks::valuation_quotes`].
+    /// The last prices of stocks without a newer price; see [`crate::stocks::Stocks::valuation_quotes`].
     last: HashMap<StockId, Quote>,
-    /// The close from which "today" counts in them.
+    /// The close from which the day change of these books counts.
     since: Timestamp,
     read_at: u64,
-    /// They have not been valued yet.
+    /// Whether these books have not been valued yet.
     fresh: bool,
 }
 
@@ -52,7 +52,7 @@ impl Followed {
         Self { user, id, value, moved: flag(), never_sent: flag(), gone: flag(), books }
     }
 
-    /// Marks the books to be read again.
+    /// Marks the books as outdated.
     pub fn move_on(&self) {
         self.moved.store(true, Ordering::Release);
     }
@@ -68,8 +68,8 @@ impl Followed {
         self.books().as_ref().map(|books| books.loaded.version())
     }
 
-    /// Compares the current books with the portfolio's version in the database (`None` if it does not exist). Older
-    /// books are marked to be read again.
+    /// Compares the books with the portfolio's version in the database (`None` if the portfolio does not exist). Older
+    /// books are marked as outdated.
     pub fn compare(&self, newest: Option<i64>) -> Compared {
         let never_told = self.never_sent.swap(false, Ordering::AcqRel);
         let outdated = match (self.version(), newest) {
@@ -83,14 +83,14 @@ impl Followed {
         Compared { outdated, never_told }
     }
 
-    /// Stops reading and valuing it.
+    /// Stops reading and valuing the portfolio.
     pub fn give_up(&self) {
         self.gone.store(true, Ordering::Release);
         *self.books() = None;
     }
 
-    /// Whether the books have to be read: after a change, on a new day, or after a long time in case that an
-    /// announcement was lost. The caller must then read them.
+    /// Whether the books must be read: after a change, on a new day, or after a long time, because an announcement may
+    /// have been lost. The caller must then read them, because the mark is cleared.
     pub fn wants_books(&self, since: Timestamp, second: u64, longest: u64) -> bool {
         if self.gone.load(Ordering::Acquire) {
             return false;
@@ -100,7 +100,7 @@ impl Followed {
         moved || self.books().as_ref().is_none_or(old)
     }
 
-    /// Stores books that were read, unless newer ones are stored already.
+    /// Stores books that were read, unless newer ones are already stored.
     pub fn keep(
         &self,
         loaded: Loaded,
@@ -114,8 +114,8 @@ impl Followed {
         }
     }
 
-    /// Values the portfolio if its books or a price are newer than `version`. An unchanged value is not sent: a new
-    /// time of valuation alone is not a change.
+    /// Values the portfolio if it has new books or a price newer than `version`. An unchanged value is not sent, even
+    /// though its time is new.
     pub fn value(&self, version: u64, next: impl Fn() -> u64, now: Timestamp) {
         let mut books = self.books();
         let Some(books) = books.as_mut() else { return };
@@ -137,7 +137,7 @@ impl Followed {
                 }
                 books.fresh = false;
             }
-            // A position without any price; it may come later.
+            // A position has no price yet; one may come later.
             Err(error) => {
                 tracing::debug!(portfolio.id = %self.id, error = &error as &dyn std::error::Error, "a followed portfolio has no value")
             }

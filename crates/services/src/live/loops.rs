@@ -1,4 +1,4 @@
-//! The loops behind streams: they request prices, read books and orders, and confirm credentials.
+//! The loops that serve streams: they request prices, read books and orders, and confirm credentials.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -19,17 +19,17 @@ use crate::error::{Error, NotFound, Result};
 use crate::live::Live;
 use crate::trading::OrderWithFills;
 
-/// The share basis of displayed prices: the opening of the session, and a counter of news about splits.
+/// The share basis of displayed prices: the opening of the session, and the count of new corporate actions.
 pub(super) type Basis = (Timestamp, u64);
 
 /// How often prices are requested and credentials confirmed.
 const EVERY: Duration = Duration::from_secs(1);
 /// Seconds between heartbeats of a stream.
 const HEARTBEAT: u64 = 15;
-/// The largest age of a credential's confirmation, in seconds, while the database does not answer: then streams are
-/// not ended at once.
+/// The maximum age of a credential's confirmation, in seconds, while the database does not answer. Until then, streams
+/// stay open.
 const CONFIRMED_FOR_S: u64 = 10;
-/// Seconds after which books are read again, with or without announced changes.
+/// The age in seconds at which books are read again, even without an announced change.
 const BOOKS_KEPT: u64 = 30;
 /// Portfolios per statement that reads versions.
 const VERSIONS_AT_ONCE: usize = 500;
@@ -39,19 +39,19 @@ const READ_AT_ONCE: usize = 4;
 const ORDERS_AT_ONCE: usize = 500;
 
 impl Hub {
-    /// All followed prices and portfolios. Others are dropped.
+    /// Returns all followed prices and portfolios, and drops those that no stream follows.
     fn all_followed(&self) -> (Vec<PriceSlot>, Vec<Arc<Followed>>) {
         let mut state = self.state();
-        // First, because portfolios use prices.
+        // Portfolios go first, because they hold references to prices.
         state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
         state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
         let quotes = state.quotes.iter().map(|(symbol, slot)| (symbol.clone(), slot.clone())).collect();
         (quotes, state.portfolios.values().cloned().collect())
     }
 
-    /// Wakes the streams that follow a price or value above that version.
+    /// Wakes the streams that follow a price or value with a version above `version`.
     fn wake_above(&self, version: u64) {
-        // They send on other threads, which should not wait for the lock.
+        // The streams send on other threads, which should not wait for the lock.
         for subscriber in self.subscribers() {
             if subscriber.is_behind(version) {
                 subscriber.wake();
@@ -67,15 +67,14 @@ impl Hub {
         self.state().users.get(&user).map(|user| user.streams.clone()).unwrap_or_default()
     }
 
-    /// The orders to read, by user.
+    /// Takes the orders to read, by user.
     fn take_orders(&self) -> Vec<(UserId, BTreeSet<OrderId>)> {
         let mut state = self.state();
         let changed = state.users.iter_mut().filter(|(_, user)| !user.orders.is_empty());
         changed.map(|(id, user)| (*id, std::mem::take(&mut user.orders))).collect()
     }
 
-    /// Whether prices should be requested: after `pause` seconds, or at once if the share basis may have changed
-    /// since.
+    /// Whether prices should be requested: after `pause` seconds, or immediately if the share basis may have changed.
     fn asks(&self, pause: u64, basis: Basis) -> bool {
         let second = self.second();
         let changed = self.takes_up(basis);
@@ -98,8 +97,8 @@ impl Hub {
 }
 
 impl Live {
-    /// Serves all streams of this process while it is polled. Each loop is independent, so that a slow price source
-    /// does not delay orders, nor a slow database prices.
+    /// Serves all streams of this process while it is polled. The loops are independent: a slow price source does not
+    /// delay orders, and a slow database does not delay prices.
     pub async fn keep_streams(&self) {
         let prices = async {
             let mut seconds = seconds();
@@ -131,7 +130,7 @@ impl Live {
         };
         let news = async {
             loop {
-                // At least once per second, because books become outdated by themselves.
+                // Runs at least once per second, because books also become outdated without a notification.
                 let _ = tokio::time::timeout(EVERY, self.hub.news.notified()).await;
                 self.read_news().await;
             }
@@ -156,14 +155,14 @@ impl Live {
         self.hub.wake_above(before);
     }
 
-    /// Splits take effect at openings, and news about them may come late.
+    /// The current share basis. Splits take effect at openings, and may become known late.
     fn basis(&self, now: Timestamp) -> Basis {
         let calendar = self.market.calendar;
         let session = calendar.session_at(now).unwrap_or_else(|| calendar.last_closed(now));
         (session.opens_at, self.corporate_actions.noted().count())
     }
 
-    /// Sets the newest prices. If a price cannot be requested, the old one stays, marked as stale.
+    /// Requests the newest prices. If a price is not available, the old one stays, marked as stale.
     async fn ask_for(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
         if slots.is_empty() {
             return;
@@ -174,7 +173,7 @@ impl Live {
             slots.iter().partition(|(symbol, _)| ended.contains(symbol))
         };
         for (symbol, slot) in ended {
-            // Its last price is shown once, marked as stale.
+            // The last price of a delisted stock is shown once, marked as stale.
             if slot.newest().is_none_or(|shown| !shown.value.stale)
                 && let Ok(quote) = self.stocks.quote(symbol).await
             {
@@ -209,7 +208,8 @@ impl Live {
                 (None, Some(before)) if before.value.as_of >= opened_at => {
                     Some(Quote { stale: true, ..before.value.clone() })
                 }
-                // Shares may have been split since, so the last known price is converted, not the displayed one.
+                // The stock may have been split since: the last stored price is converted, instead of the displayed
+                // one.
                 (None, Some(_)) => self.stocks.quote(symbol).await.ok(),
                 (None, None) => None,
             };
@@ -221,8 +221,8 @@ impl Live {
         }
     }
 
-    /// The followed symbols of delisted stocks, which are not requested from a real source: it has no newer price, or
-    /// that of another company. Only stocks without a price of the session are looked up.
+    /// The followed symbols of delisted stocks. A real source is not called for them: it has no newer price, or the
+    /// price of another company. Only stocks without a price of the session are looked up.
     async fn delisted_symbols(&self, slots: &[PriceSlot], opened_at: Timestamp) -> HashSet<Symbol> {
         if self.market.freshness() == Freshness::Simulated {
             return HashSet::new();
@@ -237,8 +237,8 @@ impl Live {
         found.unwrap_or_default()
     }
 
-    /// Converts a quote to the shares that exist at `at`. A quote of the current session needs no look-up of its
-    /// stock.
+    /// Converts a quote to the shares that exist at `at`. For a quote of the current session, the stock is not looked
+    /// up.
     async fn in_shares_of_symbol(
         &self,
         symbol: &Symbol,
@@ -252,7 +252,7 @@ impl Live {
         self.corporate_actions.one_in_shares_at(stock.id, quote, at).await
     }
 
-    /// Sets prices that were not followed until now, or the last known ones.
+    /// Fills the slots of symbols that were not followed before, with a new price or the last known one.
     pub(super) async fn fill(&self, slots: &[PriceSlot]) {
         let empty = |slots: &[PriceSlot]| -> Vec<PriceSlot> {
             slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
@@ -265,7 +265,7 @@ impl Live {
         let open = empty(slots);
         self.ask_for(&open, Purpose::Interactive, now).await;
         for (symbol, slot) in empty(&open) {
-            // There may never have been one; then the stream begins without.
+            // The stock may never have had a price; then the stream begins without one.
             if let Ok(quote) = self.stocks.quote(&symbol).await {
                 slot.set(quote, self.hub.next_version());
             }
@@ -275,7 +275,7 @@ impl Live {
     /// Reads the books of a followed portfolio.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's.
+    /// [`Error::NotFound`], also for another user's portfolio.
     pub(super) async fn read_books(&self, followed: &Followed) -> Result<()> {
         let since = self.market.previous_close_at(self.market.now());
         let loaded = self.books.loaded(followed.user, followed.id, since).await?;
@@ -323,7 +323,7 @@ impl Live {
                 match self.read_books(&followed).await {
                     Ok(()) => {}
                     Err(Error::NotFound(NotFound::Portfolio)) => {
-                        // Its displayed value is no longer valid.
+                        // The displayed value is no longer valid.
                         followed.give_up();
                         self.reset_streams_of(&followed);
                     }
@@ -336,9 +336,9 @@ impl Live {
             .await;
     }
 
-    /// Finds unannounced changes of followed portfolios by their versions in the database: another process made them,
-    /// and its message was lost or cannot be sent. Their books are read again; if no message has come by the next
-    /// comparison, their streams are told to reload, because the changed orders are unknown.
+    /// Finds unannounced changes of followed portfolios by comparing versions with the database: another process made
+    /// the change, and its message was lost or could not be sent. The books are read again. If no message has come by
+    /// the next comparison, the clients reload, because it is unknown which orders changed.
     pub async fn compare_books(&self) {
         if self.hub.is_idle() {
             return;
@@ -380,7 +380,7 @@ impl Live {
 
     async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {
         let ids: Vec<OrderId> = changed.iter().flat_map(|(_, orders)| orders.iter().copied()).collect();
-        // Before they are read, so that later changes have a later id.
+        // The time is taken before the orders are read, so that later changes have a later id.
         let at = self.market.now();
         let mut found: HashMap<OrderId, OrderWithFills> = HashMap::new();
         for ids in ids.chunks(ORDERS_AT_ONCE) {
@@ -401,7 +401,7 @@ impl Live {
         Ok(())
     }
 
-    /// Ends the streams whose session or token has ended, or whose account is closed.
+    /// Ends the streams whose session or token has expired, or whose account is closed.
     pub async fn confirm_streams(&self) {
         if self.hub.is_idle() {
             return;
@@ -449,7 +449,7 @@ impl Live {
         }
     }
 
-    /// Called every second: sends the heartbeats that are due.
+    /// Sends the heartbeats that are due. Called every second.
     pub fn beat_streams(&self) {
         let second = self.hub.seconds.fetch_add(1, Ordering::Relaxed) + 1;
         if self.hub.is_idle() {
@@ -464,7 +464,7 @@ impl Live {
     }
 }
 
-/// Seconds between requests for prices: a source that publishes rarely is not called every second.
+/// Seconds between requests for prices. A source that publishes rarely is not called every second.
 fn pause(freshness: Freshness) -> u64 {
     match freshness {
         Freshness::Simulated | Freshness::Realtime => 0,

@@ -2,8 +2,8 @@
 
 use crate::events::Change;
 
-/// The connection to the other processes. A lost message affects streams only.
+/// The connection to the other processes of the installation. Lost messages affect only streams.
 pub trait Peers: Send + Sync {
-    /// Must not wait: the order desk calls it between two transactions.
+    /// Sends changes to the other processes. It must not block: the order desk calls it between two transactions.
     fn tell(&self, changes: Vec<Change>);
 }

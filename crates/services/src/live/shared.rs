@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// A value with its serialized form, which the first sender creates and all others share.
+/// A value and its serialized form, which the first sender creates and all others reuse.
 #[derive(Debug)]
 pub struct Shared<T> {
     pub value: T,
@@ -20,11 +20,11 @@ impl<T> Shared<T> {
     }
 }
 
-/// The newest value of a kind. Slow readers miss values, but never the newest, so no writer waits for them and
-/// nothing is queued.
+/// A slot for the newest value. Slow readers miss intermediate values, but never the newest one. Writers therefore
+/// never wait, and values are not queued.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
-    /// Grows with each value; zero before the first.
+    /// Increases with each value; zero before the first.
     version: AtomicU64,
     newest: Mutex<Option<Arc<Shared<T>>>>,
 }
@@ -36,7 +36,7 @@ impl<T> Default for Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// `version` must be larger than any before.
+    /// Sets the value. `version` must be larger than every earlier one.
     pub fn set(&self, value: T, version: u64) {
         let value = Arc::new(Shared::new(value));
         let mut newest = self.lock();
@@ -52,7 +52,7 @@ impl<T> Slot<T> {
         self.lock().clone()
     }
 
-    /// The newest value, unless its version is `seen`, which is updated.
+    /// Returns the newest value if its version differs from `seen`, and updates `seen`.
     pub fn newer_than(&self, seen: &mut u64) -> Option<Arc<Shared<T>>> {
         if self.version() == *seen {
             return None;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_looks_seldom_sees_the_newest_value_alone() {
+    fn a_slow_reader_gets_only_the_newest_value() {
         let slot = Slot::default();
         let (mut eager, mut slow) = (0, 0);
         assert!(slot.newer_than(&mut eager).is_none());
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_is_made_once() {
+    fn the_serialized_form_is_created_once() {
         let shared = Shared::new(7);
         assert_eq!(shared.wire(|value| vec![*value]), [7]);
         assert_eq!(shared.wire(|_| unreachable!("it exists already")), [7]);

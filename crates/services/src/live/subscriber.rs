@@ -1,4 +1,4 @@
-//! One stream: its contents, its waiting events, and its end.
+//! One stream: its contents, its queued events, and its end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,29 +13,29 @@ use super::shared::{Shared, Slot};
 use super::{Hub, OrderChanged, Place, Proof};
 use crate::books::valuation::ValuedPortfolio;
 
-/// Orders that wait for a slow reader; beyond that it gets a `Reset`.
+/// The most orders queued for a slow reader. With more, the reader gets a `Reset`.
 const ORDERS_WAITING: usize = 100;
 
 /// An event of a stream.
 #[derive(Debug)]
 pub enum Update<'a> {
-    /// Events were missed: the client has to reload.
+    /// Events were missed: the client must reload.
     Reset(&'a Shared<Timestamp>),
     Order(&'a Shared<OrderChanged>),
     Valuation(&'a Shared<ValuedPortfolio>),
     Quote(&'a Shared<Quote>),
-    /// The stream is alive, and all orders of the user that changed before that market time have been sent.
+    /// The stream is alive. All orders of the user that changed before this market time have been sent.
     Heartbeat(&'a Shared<Timestamp>),
 }
 
-/// The part of a stream that is written by others.
+/// The part of a stream that the loops write to.
 pub(super) struct Subscriber {
     pub id: u64,
     pub user: UserId,
     pub proof: Proof,
-    /// The second of the process's life in which the credential was last confirmed.
+    /// The second (since the process started) in which the credential was last confirmed.
     pub confirmed_at: AtomicU64,
-    /// Portfolios whose orders are sent; `None` for all of the user's.
+    /// The portfolios whose orders are sent; `None` for all portfolios of the user.
     pub portfolios: Option<Box<[PortfolioId]>>,
     pub quotes: Box<[Arc<Slot<Quote>>]>,
     pub valuations: Box<[Arc<Followed>]>,
@@ -74,7 +74,7 @@ impl Subscriber {
         }
     }
 
-    /// Whether a followed price or value is newer than that.
+    /// Whether a followed price or value is newer than `version`.
     pub fn is_behind(&self, version: u64) -> bool {
         self.quotes.iter().any(|slot| slot.version() > version)
             || self.valuations.iter().any(|followed| followed.value.version() > version)
@@ -91,7 +91,7 @@ impl Subscriber {
     pub fn tell(&self, order: Arc<Shared<OrderChanged>>) {
         let mut inbox = self.inbox();
         if inbox.reset.is_some() {
-            // All of it will be reloaded anyway.
+            // The client will reload everything anyway.
             return;
         }
         if inbox.orders.len() >= ORDERS_WAITING {
@@ -117,7 +117,7 @@ impl Subscriber {
         self.waker.wake();
     }
 
-    /// Ends the stream. Waiting events are not sent.
+    /// Ends the stream. Queued events are not sent.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.waker.wake();
@@ -132,11 +132,11 @@ impl Subscriber {
     }
 }
 
-/// A stream for its reader. Dropping it ends it.
+/// The reader's side of a stream. Dropping it ends the stream.
 pub struct Subscription {
     pub(super) live: Arc<Hub>,
     pub(super) subscriber: Arc<Subscriber>,
-    /// Versions that were sent: of the quotes, then of the valuations.
+    /// The versions that were sent: first of the quotes, then of the valuations.
     seen: Box<[u64]>,
     _place: Place,
 }
@@ -147,14 +147,15 @@ impl Subscription {
         Self { live, subscriber, seen: vec![0; followed].into(), _place: place }
     }
 
-    /// Passes all new events to `tell`; of prices and values only the newest. `Ready(false)` is the end.
+    /// Passes all new events to `tell`; for prices and values only the newest. `Ready(false)` means that the stream has
+    /// ended.
     pub fn poll_updates(
         &mut self,
         context: &mut Context<'_>,
         mut tell: impl FnMut(Update<'_>),
     ) -> Poll<bool> {
         let subscriber = &self.subscriber;
-        // First, so that no new value is missed between the check and the sleep.
+        // The waker is registered first, so that no value is missed between the check and the sleep.
         subscriber.waker.register(context.waker());
         if subscriber.ended.load(Ordering::Acquire) {
             return Poll::Ready(false);

@@ -1,8 +1,8 @@
 //! The calendars of an installation's books.
 //!
-//! Another price source may have another calendar: `simulated/sim-v2` is open around the clock,
-//! `simulated/sim-v2-xnys` in the exchange's sessions. Snapshots from before the change keep the session they were
-//! taken or planned for.
+//! The calendar may change with the price source: `simulated/sim-v2` is open around the clock, `simulated/sim-v2-xnys`
+//! follows the exchange's sessions. Snapshots from before the change keep the session for which they were taken or
+//! planned.
 
 use chrono::NaiveDate;
 use domain::share_basis::session_basis;
@@ -10,7 +10,7 @@ use domain::{Calendar, Session, Timestamp};
 use market_data::{ALPHA_VANTAGE_SOURCE, SimulatedModel, YAHOO_SOURCE};
 use persistence::{StoreError, Tx, installation, jobs, snapshots};
 
-/// The key of the former price sources in `installation`: pairs of the last day of each and its name, oldest first.
+/// The key of the former price sources in `installation`: pairs of a source's last day and its name, oldest first.
 const FORMER_SOURCES: &str = "former_price_sources";
 
 /// The sources of real prices, which follow New York's sessions.
@@ -42,7 +42,7 @@ impl BookCalendar {
         self.on(date).session(date)
     }
 
-    /// The shares that a day's bar is in, like [`session_basis`].
+    /// The market time whose share basis the bar of the day has, as in [`session_basis`].
     pub(crate) fn basis(&self, date: NaiveDate) -> Timestamp {
         session_basis(self.on(date), date)
     }
@@ -53,7 +53,7 @@ impl BookCalendar {
         loop {
             let eve = next.pred_opt().unwrap_or(next);
             let found = self.on(eve).before(next);
-            // Days until the last one of a former calendar belong to that calendar.
+            // The days up to the last one of a former calendar belong to that calendar.
             let mut earlier = self.former.iter().rev().map(|(until, _)| *until);
             match earlier.find(|until| found.date <= *until && *until < eve) {
                 Some(until) => next = until.succ_opt().unwrap_or(until),
@@ -88,7 +88,7 @@ fn former_sources(tx: &mut Tx<'_>) -> std::result::Result<Vec<(NaiveDate, String
     }
 }
 
-/// `None` for an unknown source.
+/// The calendar of a price source; `None` for an unknown source.
 fn calendar_of(source: &str) -> Option<Calendar> {
     let simulated = SimulatedModel::ALL.into_iter().find(|model| model.name() == source);
     simulated
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_day_has_the_sessions_of_its_own_calendar() {
+    fn each_day_has_the_session_of_its_calendar() {
         let books = changed_twice();
         let dates =
             books.sessions(day("2026-11-20"), day("2026-11-30")).map(|session| session.date.to_string());

@@ -1,6 +1,6 @@
-//! Time: the wall clock, and the market's clock that may start elsewhere or run faster.
+//! Wall time, and market time, which may start at another time or run faster.
 //!
-//! What the operating system says of the time is asked for in `wall_clock.rs` alone.
+//! Only `wall_clock.rs` reads the system's clock.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,28 +14,28 @@ use uuid::timestamp::context::ContextV7;
 
 use crate::market::wall_clock::WallClock;
 
-/// A difference between market time and wall time that is logged at start.
+/// A larger difference between market time and wall time is logged at start.
 const NOTEWORTHY_OFFSET: TimeDelta = TimeDelta::minutes(1);
 
-/// How far a portfolio's newest change may lie ahead of this process's clock, by the wall: clocks of two machines differ
-/// a little.
+/// How far a portfolio's newest change may lie ahead of this process's clock, in wall time: the clocks of two machines
+/// differ a little.
 const SKEW_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
-/// Cheap to clone; clones show the same time.
+/// A source of wall time and market time. Cheap to clone; clones show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     wall: Arc<WallClock>,
-    /// `None`: market time is wall time.
+    /// `None` means that market time is wall time.
     anchor: Option<Anchor>,
 }
 
-/// `market time = market_at + (wall time − wall_at) × speed`
+/// The relation of the two times: `market time = market_at + (wall time − wall_at) × speed`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Anchor {
     wall_at: Timestamp,
     market_at: Timestamp,
     speed: f64,
-    /// The start that was set last, to see whether a later process sets another.
+    /// The last configured start. A later process compares it with its own setting.
     start: Option<Timestamp>,
 }
 
@@ -80,17 +80,17 @@ fn stored_anchor(tx: &mut Tx<'_>) -> Result<Option<Anchor>, ClockError> {
     Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
 }
 
-/// How the market's clock runs after a start.
+/// How the market clock runs after a process starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ClockPlan {
-    /// `None`: market time is wall time.
+    /// `None` means that market time is wall time.
     anchor: Option<Anchor>,
-    /// Market time before and after, where a start moves it forward.
+    /// Market time before and after, if the configured start moves it forward.
     jump: Option<(Timestamp, Timestamp)>,
 }
 
-/// Decides on the market's clock. Market time continues from where it stands; only a start that is not the one given
-/// before moves it, and only forward. `newest_change` is the newest instant in the books.
+/// Decides how the market clock runs. Market time continues where it stands; only a configured start that differs from
+/// the last one moves it, and only forward. `newest_change` is the newest time in the books.
 ///
 /// # Errors
 /// [`ClockError::WouldTurnBack`].
@@ -116,7 +116,7 @@ fn plan(
             Ok(ClockPlan { anchor: Some(Anchor { wall_at: wall, market_at, speed, start }), jump: None })
         }
         (stands, Some(asked)) => {
-            // Without an anchor market time was wall time; instants after the newest one in the books are unused.
+            // Without an anchor, market time was wall time. Times after the newest one in the books are not used yet.
             if let Some(now) = stands.or(newest_change).filter(|now| asked < *now) {
                 return Err(ClockError::WouldTurnBack { now, asked });
             }
@@ -128,7 +128,7 @@ fn plan(
     }
 }
 
-/// The newest wall time at which something was written: by logins, jobs, workers, orders and movements of cash.
+/// The newest wall time that was stored: by logins, jobs, workers, orders and movements of cash.
 fn newest_wall_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, ClockError> {
     let anchor = stored_anchor(tx)?;
     let market_times = [portfolios::newest_change(tx)?, orders::newest_match(tx)?].into_iter().flatten();
@@ -140,17 +140,17 @@ fn newest_wall_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, ClockError> {
 }
 
 impl Clock {
-    /// Shows the system's time.
+    /// The clock of the system.
     pub fn system() -> Self {
         Self { wall: WallClock::system(), anchor: None }
     }
 
-    /// Stands still until it is moved: for tests.
+    /// A clock that stands still until it is moved, for tests.
     pub fn manual(at: Timestamp) -> Self {
         Self { wall: WallClock::manual(at), anchor: None }
     }
 
-    /// Goes on from the newest time in the database when the system's clock is behind it, which is logged as an error.
+    /// Continues from the newest time in the database if the system's clock is behind it, and logs this as an error.
     ///
     /// # Errors
     /// When the database fails.
@@ -161,16 +161,16 @@ impl Clock {
         Ok(())
     }
 
-    /// The deployment's clock. The anchor is kept in the database, so that restarts and other processes agree. Market
-    /// time continues from where it stood, also when settings are changed or removed; a new start moves it forward,
-    /// which is logged as a warning.
+    /// Opens the deployment's clock. Its anchor is stored in the database, so that restarts and other processes agree.
+    /// Market time continues where it stood, even if settings are changed or removed. A new start moves it forward, and
+    /// this is logged as a warning.
     ///
     /// # Errors
-    /// [`ClockError::WouldTurnBack`] for a new start before the time at which the market's clock stands.
+    /// [`ClockError::WouldTurnBack`] for a new start before the current market time.
     pub async fn open(store: &Store, start: Option<Timestamp>, speed: f64) -> Result<Self, ClockError> {
         let plan = store
             .write(move |tx| {
-                // Processes that start together agree on the first one's anchor.
+                // Processes that start at the same time agree on the anchor of the first one.
                 installation::lock(tx)?;
                 let stored = stored_anchor(tx)?;
                 let plan =
@@ -196,7 +196,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// The deployment's clock as its servers have set it: for commands that run beside them.
+    /// Returns the deployment's clock as its servers have stored it, for commands that run beside them.
     ///
     /// # Errors
     /// When the stored anchor cannot be read.
@@ -204,12 +204,12 @@ impl Clock {
         Ok(Self { wall: WallClock::system(), anchor: store.read(stored_anchor).await? })
     }
 
-    /// Market time: of quotes, orders, the journal and snapshots. Never goes back.
+    /// Market time, used for quotes, orders, the journal and snapshots. It never goes back.
     pub fn now(&self) -> Timestamp {
         self.at_wall(self.wall())
     }
 
-    /// Wall time: of logins, sessions, tokens and job runs. Never goes back.
+    /// Wall time, used for logins, sessions, tokens and job runs. It never goes back.
     pub fn wall(&self) -> Timestamp {
         self.wall.now()
     }
@@ -219,27 +219,27 @@ impl Clock {
         self.anchor.map_or(wall, |anchor| anchor.market(wall))
     }
 
-    /// Whether the clock shows another time than the wall, or runs at another speed.
+    /// Whether market time differs from wall time, or runs at another speed.
     pub fn is_moved(&self) -> bool {
         self.anchor.is_some()
     }
 
-    /// Seconds of market time that pass in a second.
+    /// Seconds of market time per second of wall time.
     pub fn speed(&self) -> f64 {
         self.anchor.map_or(1.0, |anchor| anchor.speed)
     }
 
-    /// By how much the system's clock is behind the time that this process has reached; `None` when it is right.
+    /// By how much the system's clock is behind the time that this process has already reached; `None` if it is not.
     pub fn behind(&self) -> Option<TimeDelta> {
         self.wall.behind()
     }
 
-    /// The latest market time that may stand in the books at market time `now`.
+    /// The latest market time that the books may plausibly contain at market time `now`.
     pub(crate) fn latest_plausible(&self, now: Timestamp) -> Timestamp {
         self.anchor.map_or(now + SKEW_TOLERANCE, |anchor| anchor.market(anchor.wall(now) + SKEW_TOLERANCE))
     }
 
-    /// An id that sorts after those made before, also when the system's clock was set back.
+    /// Creates an id that sorts after all earlier ones, even if the system's clock was set back.
     pub(crate) fn new_id(&self) -> Uuid {
         static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
         let wall = self.wall().utc();
@@ -247,17 +247,17 @@ impl Clock {
         Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, seconds, wall.timestamp_subsec_nanos()))
     }
 
-    /// Begins a manual clock anew at that time; the others go by themselves.
+    /// Restarts a manual clock at that time. Has no effect on other clocks.
     pub fn set(&self, to: Timestamp) {
         self.wall.restart(to);
     }
 
-    /// Sets what a manual clock's system shows, as an operator does.
+    /// Sets the system time of a manual clock, like an operator who sets the system's clock.
     pub fn step(&self, to: Timestamp) {
         self.wall.step(to);
     }
 
-    /// Lets time pass on a manual clock, whatever it shows.
+    /// Lets time pass on a manual clock, regardless of its system time.
     pub fn pass(&self, time: TimeDelta) {
         self.wall.pass(time);
     }
@@ -271,13 +271,13 @@ mod tests {
         text.parse::<DateTime<Utc>>().unwrap().into()
     }
 
-    /// Every combination of stored anchor, start, speed and books. The wall shows 2026-06-01T00:00:00Z.
+    /// Covers every combination of stored anchor, start, speed and books. The wall time is 2026-06-01T00:00:00Z.
     #[test]
     fn market_time_continues_unless_a_new_start_moves_it_forward() {
         let wall = moment("2026-06-01T00:00:00Z");
         let (past, future) = ("2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z");
         let (later, earlier) = ("2050-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
-        // Anchored a day of the wall ago.
+        // Anchored one day of wall time ago.
         let anchored = |start: Option<&str>, speed: f64| {
             let wall_at = wall - TimeDelta::days(1);
             let market_at = start.map_or(wall_at, moment);
@@ -285,11 +285,11 @@ mod tests {
         };
         enum Outcome {
             Wall,
-            /// From there, without a jump.
+            /// Market time continues from this time, without a jump.
             Continues(&'static str),
-            /// From the first to the second.
+            /// Market time jumps from the first time to the second.
             Jumps(&'static str, &'static str),
-            /// The clock stood there.
+            /// The start is rejected, because the clock stands at this time.
             Refused(&'static str),
         }
         use Outcome::{Continues, Jumps, Refused, Wall};
@@ -316,7 +316,7 @@ mod tests {
             (anchored(Some(past), 1.0), None, Some(past), 1.0, Continues("2020-01-02T00:00:00Z")),
             (anchored(Some(future), 60.0), None, Some(future), 60.0, Continues("2040-03-01T00:00:00Z")),
             (anchored(None, 60.0), None, None, 60.0, Continues("2026-07-30T00:00:00Z")),
-            // Another speed, with the start or without it.
+            // Another speed, with and without the start.
             (anchored(Some(past), 1.0), None, Some(past), 60.0, Continues("2020-01-02T00:00:00Z")),
             (anchored(Some(past), 1.0), None, None, 60.0, Continues("2020-01-02T00:00:00Z")),
             (anchored(Some(future), 60.0), None, None, 2.0, Continues("2040-03-01T00:00:00Z")),

@@ -1,4 +1,4 @@
-//! What a source tells of a company, compared with the one whose stock the books have under its symbol.
+//! Compares the company that a source reports under a symbol with the company of the stock in the books.
 
 use domain::company::{ToldCompany, is_another_company};
 use market_data::ListedStock;
@@ -8,13 +8,13 @@ pub(crate) fn company_of(told: &ListedStock) -> ToldCompany {
     ToldCompany { name: told.company_name.clone(), is_fund: told.is_fund, listed_on: told.listed_on }
 }
 
-/// The comparison of a reported company with that of the stock with its symbol.
+/// The result of comparing a reported company with that of the stock with its symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compared {
     Another,
-    /// The same, or there is no such stock.
+    /// The company is the same, or there is no stock with the symbol.
     Same,
-    /// The same, and its listing date is not stored yet.
+    /// The company is the same, and its listing date is not stored yet.
     SameWithoutDate,
 }
 

@@ -1,4 +1,4 @@
-//! Which stocks' prices are wanted, and for what.
+//! The stocks whose prices are needed, and their use.
 
 use chrono::DateTime;
 use domain::{Stock, Timestamp};
@@ -14,13 +14,14 @@ pub enum Wanted {
     Lists,
 }
 
-/// Stocks that are or were held, are watched, or have open orders, the most urgent first: open orders, then those
-/// held by most portfolios, then watched ones; among equals the one with the oldest price.
+/// Returns stocks that are or were held, are watched, or have open orders, the most urgent first: stocks with open
+/// orders, then those held by the most portfolios, then watched ones. Among equals, the one with the oldest price comes
+/// first.
 pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>> {
     stocks_by_urgency(tx, DateTime::UNIX_EPOCH.into())
 }
 
-/// [`stocks_in_use`], but held and ordered stocks whose price is older than `neglected` come first, so that many
+/// Like [`stocks_in_use`], but held and ordered stocks whose price is older than `neglected` come first, so that many
 /// stocks with open orders do not block the others forever.
 pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result<Vec<Stock>> {
     Ok(by_urgency(tx, neglected)?.into_iter().map(|(_, stock)| stock).collect())
@@ -30,7 +31,7 @@ pub(crate) fn count_in_use(tx: &mut Tx<'_>) -> std::result::Result<usize, StoreE
     Ok(demand(tx)?.len())
 }
 
-/// [`stocks_in_use`] with the use of each price.
+/// Like [`stocks_in_use`], with the use of each price.
 pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
     by_urgency(tx, DateTime::UNIX_EPOCH.into())
 }

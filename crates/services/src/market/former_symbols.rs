@@ -1,5 +1,5 @@
-//! Earlier symbols of stocks. A former symbol leads to its stock until another company is listed under it: then it
-//! leads to a new stock, and the renamed one keeps its new symbol.
+//! Former symbols of stocks. A former symbol finds its stock until another company is listed under it. From then on it
+//! finds a new stock, and the renamed one keeps its new symbol.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ use persistence::{StoreError, Tx, former_symbols, reused_symbols, stocks};
 use crate::error::{Error, Result};
 use crate::market::instruments::Instruments;
 
-/// The stock that this process last priced by each symbol: cached prices belong to the former stock if that is
-/// another one now.
+/// The stock that this process last priced under each symbol. If the symbol now belongs to another stock, cached prices
+/// are of the former one.
 #[derive(Debug, Default)]
 pub(crate) struct PricedStocks(Mutex<HashMap<Symbol, StockId>>);
 
 impl PricedStocks {
-    /// Whether the symbol belonged to another stock the last time.
+    /// Whether the symbol belonged to another stock when it was last priced.
     fn is_another(&self, stock: &Stock) -> bool {
         let mut priced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match priced.get(&stock.listing.symbol) {
@@ -39,7 +39,7 @@ struct Told {
 }
 
 impl Instruments {
-    /// Removes cached prices of symbols that belong to another stock than when they were last priced.
+    /// Removes the cached prices of symbols that belonged to another stock when they were last priced.
     pub(crate) async fn forget_prices_of_others(&self, stocks: impl Iterator<Item = &Stock>) {
         if self.market.quotes.limits().is_none() {
             return;
@@ -49,9 +49,9 @@ impl Instruments {
         }
     }
 
-    /// The stock of a symbol that `former` had before: that of another company if one is listed under it now, else
-    /// `former`. A table of listings contains the company; without one the source is asked, which uses the user's
-    /// calls for new symbols.
+    /// Finds the stock of a former symbol of `former`: the stock of another company if one is now listed under it,
+    /// otherwise `former`. If no table of listings names the company, the source is called, which counts against the
+    /// user's calls for new symbols.
     pub(crate) async fn stock_by_former_symbol(
         &self,
         user: Option<UserId>,
@@ -86,11 +86,11 @@ impl Instruments {
         Ok(stock)
     }
 
-    /// `None` if no company is listed under the symbol, as far as is known now.
+    /// Returns the company that is listed under the symbol; `None` if none is known.
     async fn company_listed_as(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Option<Told>> {
         let quotes = &self.market.quotes;
         if quotes.freshness() == Freshness::Simulated {
-            // It has reported all its stocks at the start.
+            // This source has already reported all its stocks at the start.
             return Ok(None);
         }
         if quotes.limits().is_some() {
@@ -116,7 +116,7 @@ impl Instruments {
             }
         };
         if quotes.company_seen(symbol).is_none() && !quotes.is_scarce() {
-            // Answers about prices contain the listing date.
+            // The answer about the price contains the listing date.
             let answer = quotes.quotes(purpose, std::slice::from_ref(symbol), now).await.pop();
             if let Some(Err(QuoteError::UnknownSymbol(_))) = answer {
                 return Ok(None);

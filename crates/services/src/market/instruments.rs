@@ -1,4 +1,4 @@
-//! Instruments: the stock that a symbol leads to.
+//! Instruments: finds stocks by their symbols.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::market::former_symbols::PricedStocks;
 use crate::market::stock_memory::{ReadStart, StockMemory};
 
-/// Stocks by symbol, without their last prices: data that does not change in the database.
+/// Stocks by symbol, without their last prices: only data that does not change in the database.
 #[derive(Clone, Default)]
 pub(crate) struct KnownStocks(Arc<RwLock<HashMap<Symbol, Stock>>>);
 
@@ -32,7 +32,8 @@ impl KnownStocks {
     }
 }
 
-/// Looks up stocks by their symbols: in memory, in the database, in the table of listings, at the source.
+/// Looks up stocks by their symbols: first in memory, then in the database, in the table of listings, and at the
+/// source.
 #[derive(Clone)]
 pub struct Instruments {
     pub(super) store: Store,
@@ -48,18 +49,18 @@ impl Instruments {
         Self { store, market, known_stocks: KnownStocks::default(), priced: Arc::default(), memory }
     }
 
-    /// The same with more time for each call of the database.
+    /// Returns the same lookups with a longer database timeout, for jobs.
     pub(crate) fn for_jobs(&self) -> Self {
         Self { store: self.store.for_jobs(), ..self.clone() }
     }
 
-    /// Forgets what is kept in memory of a symbol: its stock has another one now, or is delisted.
+    /// Removes a symbol from memory, because its stock has another symbol now or is delisted.
     pub(crate) fn forget(&self, symbol: &Symbol) {
         self.known_stocks.forget(symbol);
         self.market.stock_changes.record();
     }
 
-    /// The stock with that symbol now, as it was within the last two seconds. `None` if it is not in memory.
+    /// Returns the stock with this symbol as it was within the last two seconds. `None` if it is not in memory.
     pub(crate) fn remembered(&self, symbol: &Symbol) -> Option<Arc<Stock>> {
         let wall = self.market.clock.wall();
         let found = self.memory.get(symbol, wall)?;
@@ -67,7 +68,7 @@ impl Instruments {
         Some(found)
     }
 
-    /// Reads the stocks in memory again if it is time. No caller waits for it.
+    /// Reads the stocks in memory again if this is due. Callers do not wait for it.
     fn renew_memory(&self, wall: Timestamp) {
         let Some(read) = self.memory.due_read(wall) else { return };
         let (store, memory) = (self.store.clone(), self.memory.clone());
@@ -92,12 +93,12 @@ impl Instruments {
         self.memory.len()
     }
 
-    /// Notes the beginning of a read, for [`Instruments::remember`].
+    /// Records the start of a read, for [`Instruments::remember`].
     pub(crate) fn start_read(&self) -> ReadStart {
         self.memory.start_read(self.market.clock.wall())
     }
 
-    /// Keeps a stock that was read from the database in memory.
+    /// Stores a stock in memory that was read from the database.
     pub(crate) fn remember(&self, stock: &Stock, start: ReadStart) {
         self.memory.insert(stock.clone(), start);
     }
@@ -112,16 +113,16 @@ impl Instruments {
         found.ok_or_else(|| Error::UnknownSymbol(symbol.clone()))
     }
 
-    /// [`Instruments::stock_for`] nobody in particular.
+    /// Returns the stock with this symbol, as [`Instruments::stock_for`] does without a user.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Instruments::stock_for`].
     pub async fn stock(&self, symbol: &Symbol) -> Result<Stock> {
         self.stock_for(None, symbol).await
     }
 
-    /// The stock with that symbol. The first time it is read from the table of listings; without one, the source is
-    /// called, which a user may cause a few times per day.
+    /// Returns the stock with this symbol. If it is new, it is read from the table of listings; without a table, the
+    /// source is called, which each user may cause a few times per day.
     ///
     /// # Errors
     /// [`Error::UnknownSymbol`], [`Error::NotTradable`], [`Error::NoPrice`] if the source cannot be called.
@@ -154,7 +155,7 @@ impl Instruments {
         self.store.write(move |tx| stocks::add(tx, &listing).map_err(Error::from)).await
     }
 
-    /// As [`Instruments::stock`], from memory where it is there: without the last price.
+    /// Like [`Instruments::stock_for`], but from memory if possible, without the last price.
     pub(crate) async fn known_stock(&self, user: UserId, symbol: &Symbol) -> Result<Stock> {
         if let Some(stock) = self.known_stocks.get(symbol) {
             return Ok(stock);
@@ -164,7 +165,7 @@ impl Instruments {
         Ok(stock)
     }
 
-    /// The current symbol of a stock that may be given by a former one.
+    /// Returns the current symbol of a stock; `symbol` may be a former one.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -174,14 +175,14 @@ impl Instruments {
         Ok(found.unwrap_or_else(|| symbol.clone()))
     }
 
-    /// Reads a stock again whose cached data is outdated, because its symbol has changed or it is delisted.
+    /// Reads a stock again whose cached data is outdated because it was renamed or delisted.
     pub(crate) async fn known_anew(&self, symbol: &Symbol) -> Result<Stock> {
         self.known_stocks.forget(symbol);
         self.stock(symbol).await
     }
 }
 
-/// The price in the database as a quote, from any source, marked as stale.
+/// Returns the stored price, from any source, as a stale quote.
 pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
     let last = stock.last.clone()?;
     let quote = Quote {
@@ -199,7 +200,7 @@ pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
     Some(quote.into())
 }
 
-/// The current symbol of a stock that may be given by a former one. An unknown symbol is unchanged.
+/// Returns the current symbol of a stock; `symbol` may be a former one. An unknown symbol is returned unchanged.
 pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Option<Symbol>> {
     let Some(symbol) = symbol else { return Ok(None) };
     let found = stocks::by_symbol(tx, &symbol)?;

@@ -1,4 +1,4 @@
-//! Which price source a deployment has, as its database records it.
+//! The price source of a deployment, as recorded in its database.
 
 use domain::{PriceSource, Quantity, Timestamp};
 use persistence::{Store, StoreError, Tx, installation, orders, portfolios, positions, transactions};
@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::log_target::SECURITY;
 use crate::market::book_calendar;
 
-/// The key in `installation`.
+/// The key of the price source in `installation`.
 const PRICE_SOURCE: &str = "price_source";
 
 #[derive(Debug, Error)]
@@ -22,9 +22,10 @@ pub enum PriceSourceError {
     Store(#[from] StoreError),
 }
 
-/// Records an installation's price source. Another source is refused while anything is held or ordered, unless the
-/// change is accepted, because positions would suddenly have other values. An accepted change cancels all open orders
-/// at market time `now`, because their prices were chosen for the old source. Returns their number.
+/// Records an installation's price source. Another source is rejected while any stock is held or ordered, because
+/// positions would suddenly have other values, unless the change is accepted. An accepted change cancels all open
+/// orders at market time `now`, because their prices were chosen for the old source. Returns the number of canceled
+/// orders.
 ///
 /// # Errors
 /// [`PriceSourceError::Changed`].
@@ -37,7 +38,7 @@ pub async fn claim_price_source(
     let configured = source.to_string();
     let (before, canceled) = store
         .write(move |tx| {
-            // Processes that start together agree on one source.
+            // Processes that start at the same time agree on one source.
             installation::lock(tx)?;
             let before = check(tx, &configured, accept_change)?;
             let canceled = match &before {
@@ -68,7 +69,7 @@ pub async fn claim_price_source(
     Ok(canceled)
 }
 
-/// Cancels all open orders with the reason. Returns their number.
+/// Cancels all open orders for this reason. Returns their number.
 pub(crate) fn cancel_open_orders(
     tx: &mut Tx<'_>,
     reason: &str,
@@ -111,7 +112,8 @@ pub(crate) fn cancel_open_orders(
     Ok(canceled)
 }
 
-/// Like [`claim_price_source`], for commands that write prices beside the servers: records nothing.
+/// Checks the source like [`claim_price_source`], without recording it; for commands that write prices beside the
+/// servers.
 ///
 /// # Errors
 /// [`PriceSourceError::Changed`].
@@ -123,7 +125,7 @@ pub async fn check_price_source(
     store.read(move |tx| check(tx, &configured, false).map(drop)).await
 }
 
-/// The recorded source if it is another one.
+/// Returns the recorded source if it is another one.
 fn check(
     tx: &mut Tx<'_>,
     configured: &str,
@@ -137,16 +139,16 @@ fn check(
     }
 }
 
-/// The installation's price source; `None` before the first.
+/// Returns the installation's price source; `None` if none was recorded yet.
 pub(crate) fn recorded_price_source(tx: &mut Tx<'_>) -> std::result::Result<Option<String>, StoreError> {
     match installation::get(tx, PRICE_SOURCE)? {
         Some(recorded) => Ok(Some(recorded)),
-        // In older databases it is that of the newest fill.
+        // Older databases have no record: the source of the newest fill counts.
         None => transactions::newest_quote_source(tx),
     }
 }
 
-/// Whether anything is held or ordered, whose value another source would change.
+/// Whether any stock is held or ordered, so that another source would change values.
 pub(crate) fn has_priced_books(tx: &mut Tx<'_>) -> std::result::Result<bool, StoreError> {
     Ok(!positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The gateway's shared state of a provider, in the database: for all processes, and across restarts.
+//! The shared state of a provider's gateway in the database, for all processes and across restarts.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
 use crate::market::companies::Compared;
 use crate::market::stock_memory::StockChanges;
 
-/// Each method is one short transaction.
+/// The store of the provider's state. Each method is one short transaction.
 #[derive(Clone)]
 pub(crate) struct ProviderStore {
     pub store: Store,
@@ -138,7 +138,7 @@ impl BudgetStore for ProviderStore {
         Ok(())
     }
 
-    /// Bars of a symbol without a stock are omitted: they come with the next series.
+    /// Bars of a symbol without a stock are skipped: they come again with the next series.
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed> {
         let series = series.clone();
         self.write(move |tx| {
@@ -216,7 +216,8 @@ impl BudgetStore for ProviderStore {
             self.read(move |tx| crate::market::companies::compared(tx, &told)).await?
         };
         if known == Compared::SameWithoutDate {
-            // With the first price, so that a later company can be distinguished from this one.
+            // The listing date is stored with the first price, so that a later company can be distinguished from this
+            // one.
             self.write(move |tx| crate::market::companies::keep_date(tx, &told)).await?;
         }
         Ok(known == Compared::Another)

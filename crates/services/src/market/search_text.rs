@@ -2,11 +2,12 @@
 
 use crate::error::{Error, Result};
 
-/// Longer than any name; databases reject patterns of about ten thousand letters.
+/// The longest search text, in characters; no name is longer. Databases reject patterns of about ten thousand
+/// characters.
 const MOST_LETTERS: usize = 100;
 
-/// The text without surrounding blanks and control characters: no name has any, and PostgreSQL's texts cannot contain
-/// NUL.
+/// Returns the text without surrounding spaces and without control characters: no name contains them, and PostgreSQL
+/// cannot store NUL in a text.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a text of more than 100 characters.

@@ -1,4 +1,4 @@
-//! The installation's simulated market: its version, and the seed of all its prices.
+//! The installation's simulated market: its version, and the seed from which all prices are computed.
 
 use domain::{Timestamp, TradingMode};
 use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
@@ -8,27 +8,27 @@ use thiserror::Error;
 use crate::log_target::SECURITY;
 use crate::market::price_source;
 
-/// The keys of the seeds in `installation`. `sim-v1` has its own, because its seed may be the public constant.
+/// The keys of the seeds in `installation`. `sim-v1` has a separate key, because its seed may be the public constant.
 const SEED: &str = "simulation_seed";
 const SEED_OF_V1: &str = "simulation_seed_v1";
 
-/// Why open orders are canceled after another seed is accepted; their owners read it.
+/// The reason that owners of open orders see when another seed is accepted.
 const SEED_CHANGED: &str =
     "the simulated market was started with another seed and has other prices: place the order again";
 
 /// The settings of the simulated market.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SimulationSettings {
-    /// `None`: the recorded one, at first a random one.
+    /// The configured seed. `None` means the recorded one; if there is none, a random one.
     pub seed: Option<u64>,
-    /// Realistic trading uses the exchange view.
+    /// The trading mode. Realistic trading uses the variant with the exchange's sessions.
     pub mode: TradingMode,
 }
 
 /// The kind of process that needs the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimulationUse {
-    /// `serve` or `worker`. If the change is accepted, it continues with a new version or seed.
+    /// `serve` or `worker`. If the change of version or seed is accepted, the process continues with it.
     Process { accept_change: bool },
     /// A command that writes prices.
     PricingCommand,
@@ -39,7 +39,7 @@ pub enum SimulationUse {
 /// The simulated market of a deployment.
 pub struct SimulatedMarket {
     pub market: Simulated,
-    /// Open orders that were canceled because another seed was accepted.
+    /// The number of open orders that were canceled because another seed was accepted.
     pub canceled_orders: usize,
 }
 
@@ -57,18 +57,18 @@ pub enum SimulationError {
     Store(#[from] StoreError),
 }
 
-/// The simulated market of an installation.
+/// Returns the simulated market of an installation.
 ///
-/// An installation with prices of `sim-v1` keeps them until the change is accepted. All others have the newest
-/// version: around the clock with practice trading, in the exchange's sessions with realistic trading. The seed is
-/// recorded when it is first needed, so that all processes use the same, now and after each restart.
+/// An installation with prices of `sim-v1` keeps this version until the change is accepted. All others use the newest
+/// version: open around the clock with practice trading, in the exchange's sessions with realistic trading. The seed is
+/// recorded when it is first needed, so that all processes use the same one, also after a restart.
 ///
-/// Another seed than the recorded one changes all prices, so it counts as another price source: it is refused while
-/// anything is held or ordered, unless the change is accepted; then all open orders are canceled at market time
+/// A seed that differs from the recorded one changes all prices, so it counts as another price source: it is rejected
+/// while any stock is held or ordered, unless the change is accepted. Then all open orders are canceled at market time
 /// `now`, in the transaction that records the seed.
 ///
 /// # Errors
-/// [`SimulationError::SeedChanged`], [`SimulationError::UnreadableSeed`], or that the database fails.
+/// [`SimulationError::SeedChanged`], [`SimulationError::UnreadableSeed`], or an error of the database.
 pub async fn simulated_market(
     store: &Store,
     settings: SimulationSettings,
@@ -93,7 +93,7 @@ pub async fn simulated_market(
             "prices go on as before; start once with --accept-price-source-change for the newest simulated market"
         );
     }
-    // About ten milliseconds of computation.
+    // This takes about ten milliseconds of computation.
     let market = tokio::task::spawn_blocking(move || Simulated::with_seed(model, seed)).await;
     let market = market.map_err(|panic| StoreError::Unavailable(Box::new(panic)))?;
     Ok(SimulatedMarket { market, canceled_orders: chosen.canceled_orders })
@@ -104,7 +104,7 @@ pub async fn simulated_market(
 struct Choice {
     model: SimulatedModel,
     seed: u64,
-    /// Whether another seed was recorded.
+    /// Whether another seed was recorded before.
     is_another_seed: bool,
     canceled_orders: usize,
 }
@@ -112,7 +112,7 @@ struct Choice {
 /// The decision about the seed.
 enum Decision {
     Use(SimulatedModel, u64),
-    /// The seed has to be recorded, as the first or instead of another one.
+    /// The seed must be recorded, as the first one or as a replacement.
     Record {
         model: SimulatedModel,
         seed: Option<u64>,
@@ -120,10 +120,10 @@ enum Decision {
     },
 }
 
-/// Chooses version and seed.
+/// Chooses the version and the seed.
 ///
 /// # Errors
-/// As [`simulated_market`].
+/// The same as [`simulated_market`].
 async fn choose(
     store: &Store,
     settings: SimulationSettings,
@@ -136,7 +136,7 @@ async fn choose(
     }
     store
         .write(move |tx| {
-            // Processes that start together agree on one seed.
+            // Processes that start at the same time agree on one seed.
             installation::lock(tx)?;
             let (model, seed, is_another_seed) = match decide(tx, settings, by)? {
                 Decision::Use(model, seed) => return Ok(as_recorded(model, seed)),
@@ -146,8 +146,8 @@ async fn choose(
             };
             let canceled_orders = match is_another_seed {
                 true => {
-                    // The stored closes stay, because the books were valued with them, but they do not belong to this
-                    // market.
+                    // The stored closes are kept because the books were valued with them, but they get another source
+                    // name because they do not belong to this market.
                     for of in SimulatedModel::ALL.into_iter().filter(|of| record_of(*of) == record_of(model))
                     {
                         stocks::rename_source_of_bars(
@@ -166,7 +166,7 @@ async fn choose(
         .await
 }
 
-/// Decides without writing.
+/// Makes the decision without writing.
 fn decide(
     tx: &mut Tx<'_>,
     settings: SimulationSettings,
@@ -177,9 +177,9 @@ fn decide(
     let model = if is_on_v1 && !is_accepted { SimulatedModel::V1 } else { newest(settings.mode) };
     let Some(recorded) = recorded_seed(tx, model)? else {
         let seed = match model {
-            // Before seeds were recorded, it was the configured one, or the constant.
+            // Before seeds were recorded, the configured seed or the constant was used.
             SimulatedModel::V1 => settings.seed.or(Some(DEFAULT_SEED)),
-            // A seed that was chosen for the first version continues.
+            // A seed that was configured for the first version is used again.
             SimulatedModel::V2 | SimulatedModel::V2Xnys => match settings.seed {
                 Some(seed) => Some(seed),
                 None => recorded_seed(tx, SimulatedModel::V1)?.filter(|seed| *seed != DEFAULT_SEED),

@@ -1,8 +1,9 @@
-//! Stocks in memory, so that a quote does not read its stock from the database.
+//! A cache of stocks, so that a quote does not read its stock from the database.
 //!
-//! The database decides. Once per second, and only while quotes are requested, one statement reads all stocks in use
-//! again. An entry that was not read within two seconds does not count. So a stock that any process renames or delists
-//! shows its new state within two seconds on every process; on the process that changed it, at once.
+//! The database is authoritative. Once per second, and only while quotes are requested, one statement reads all stocks
+//! in use again. An entry that was not read within the last two seconds is not used. If any process renames or delists
+//! a stock, every process therefore shows the new state within two seconds, and the process that made the change
+//! immediately.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,16 +13,17 @@ use chrono::TimeDelta;
 use domain::{Stock, Symbol, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 
-/// How long an entry counts after it was read.
+/// How long an entry is valid after it was read.
 const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
-/// How often the stocks in use are read again; the rest of the time is for the answer.
+/// How often the stocks in use are read again. The remaining time leaves room for the database to answer.
 const READ_EVERY: TimeDelta = TimeDelta::seconds(1);
-/// A stock without a request for this time is removed.
+/// A stock that no request used within this time is removed.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
-/// The most stocks: about 5 MB.
+/// The most cached stocks, about 5 MB.
 const CAPACITY: usize = 10_000;
 
-/// Counts the changes of stocks and their last prices that this process has made: what was read before one is outdated.
+/// Counts the changes of stocks and last prices that this process has made. A change invalidates everything that was
+/// read before it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StockChanges(Arc<AtomicU64>);
 
@@ -38,7 +40,7 @@ impl StockChanges {
 
 struct Entry {
     stock: Arc<Stock>,
-    /// When the read began.
+    /// The wall time at which the read began.
     read_at: Timestamp,
     used_at: Timestamp,
 }
@@ -53,19 +55,19 @@ pub(crate) struct StockMemory {
 #[derive(Default)]
 struct Entries {
     by_symbol: HashMap<Symbol, Entry>,
-    /// The count of changes that the entries are younger than.
+    /// The count of changes when the entries were valid.
     changes: u64,
     read_at: Option<Timestamp>,
 }
 
-/// The beginning of a read: its result holds for this moment, and only if nothing has changed since.
+/// The start of a read: its result is valid from this moment, and only if no stock has changed since.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadStart {
     at: Timestamp,
     changes: u64,
 }
 
-/// The stocks to be read again. While this exists there is no second such read.
+/// A read of all stocks in use. While one exists, no second one is started.
 pub(crate) struct DueRead {
     pub symbols: Vec<Symbol>,
     start: ReadStart,
@@ -88,7 +90,7 @@ impl StockMemory {
         Some(entry.stock.clone())
     }
 
-    /// To be called before the database is read for [`StockMemory::insert`].
+    /// Records the start of a read. Call it before reading from the database for [`StockMemory::insert`].
     pub fn start_read(&self, wall: Timestamp) -> ReadStart {
         ReadStart { at: wall, changes: self.changes.count() }
     }
@@ -100,7 +102,7 @@ impl StockMemory {
             return;
         }
         if entries.by_symbol.len() >= CAPACITY {
-            // Stocks in use are read again one by one.
+            // Stocks in use are then read again one by one.
             entries.by_symbol.clear();
         }
         let symbol = stock.listing.symbol.clone();
@@ -108,7 +110,7 @@ impl StockMemory {
         entries.by_symbol.insert(symbol, entry);
     }
 
-    /// The read that is due now; `None` if none is.
+    /// Returns the read that is due now, if one is.
     pub fn due_read(&self, wall: Timestamp) -> Option<DueRead> {
         let mut entries = self.current();
         if entries.read_at.is_some_and(|at| is_within(READ_EVERY, at, wall)) {
@@ -121,7 +123,7 @@ impl StockMemory {
         Some(DueRead { symbols: entries.by_symbol.keys().cloned().collect(), start, _turn: turn })
     }
 
-    /// Replaces the entries that were read again, and removes those whose symbol no stock has now.
+    /// Replaces the entries that were read again, and removes those whose symbol no stock has any more.
     pub fn renew(&self, read: DueRead, stocks: Vec<Stock>) {
         let DueRead { symbols, start, _turn } = read;
         let mut entries = self.current();
@@ -133,7 +135,7 @@ impl StockMemory {
         for symbol in symbols {
             let Some(entry) = entries.by_symbol.get_mut(&symbol) else { continue };
             match found.remove(&symbol) {
-                // It may have been read separately, and later.
+                // A separate read found this stock later.
                 _ if entry.read_at > start.at => {}
                 Some(stock) => (entry.stock, entry.read_at) = (Arc::new(stock), start.at),
                 None => drop(entries.by_symbol.remove(&symbol)),
@@ -145,7 +147,7 @@ impl StockMemory {
         self.current().by_symbol.len()
     }
 
-    /// The entries, without those from before the last change.
+    /// The entries, cleared if a stock has changed since they were read.
     fn current(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = self.changes.count();
@@ -157,7 +159,7 @@ impl StockMemory {
     }
 }
 
-/// Whether `then` is less than `span` ago. A time in the future is not: the clock was set back.
+/// Whether `then` is less than `span` ago. A time in the future does not count, because the clock was set back.
 fn is_within(span: TimeDelta, then: Timestamp, now: Timestamp) -> bool {
     (TimeDelta::zero()..span).contains(&(now - then))
 }
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_counts_for_less_than_two_seconds() {
+    fn an_entry_is_valid_for_less_than_two_seconds() {
         let memory = with([1]);
         assert!(memory.get(&symbol(2), at(0)).is_none());
         for (milliseconds, counts) in [(0, true), (1_999, true), (2_000, false), (-1, false)] {
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_due_once_per_second_and_never_twice_at_once() {
+    fn one_read_per_second_is_due_and_never_two_at_once() {
         let memory = with([1]);
         let first = memory.due_read(at(0)).unwrap();
         assert!(memory.due_read(at(999)).is_none() && memory.due_read(at(1_000)).is_none());
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_this_process_counts_at_once_and_against_reads_under_way() {
+    fn a_change_by_this_process_invalidates_entries_and_running_reads() {
         let memory = with([1]);
         let (start, read) = (memory.start_read(at(500)), memory.due_read(at(1_000)).unwrap());
         memory.changes.record();
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_size_is_limited() {
         let most = i64::try_from(CAPACITY).unwrap();
         let memory = with(0..most + 5);
         assert!(memory.len() <= CAPACITY);

@@ -1,4 +1,4 @@
-//! Wall time that never goes back, whatever happens to the system's clock.
+//! Wall time that never goes back, even if the system's clock is set back.
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Timestamp;
 
-/// A larger difference counts as a system clock that is behind.
+/// A larger difference means that the system's clock is behind.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// While the system's clock is behind, wall time runs at one over this of its speed, until the clock has caught up.
+/// While the system's clock is behind, wall time runs at 1/`SLOWED_TO` of its speed until the system's clock has caught
+/// up.
 const SLOWED_TO: u32 = 2;
 
-/// A wall clock: of the system, or of a test.
+/// A wall clock, of the system or of a test.
 ///
-/// It shows the system's time. If that is set back, the time shown continues at half speed until the system's clock
-/// has caught up: orders, leases and logins never see time go back, and a clock that was corrected from a time in the
-/// future is reached again.
+/// It shows the system's time. If the system's clock is set back, the shown time continues at half speed until the
+/// system's clock has caught up. Orders, leases and logins therefore never see time go back, and after a correction the
+/// shown time meets the system's clock again.
 #[derive(Debug)]
 pub struct WallClock {
     readings: Readings,
@@ -32,7 +33,7 @@ enum Readings {
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     wall: Timestamp,
-    /// Elapsed time, which setting the clock does not change.
+    /// Elapsed time; setting the system's clock does not change it.
     passed: Duration,
 }
 
@@ -41,7 +42,7 @@ struct Reading {
 struct WallState {
     shown: Timestamp,
     passed: Duration,
-    /// The event was logged, and its end was not.
+    /// Whether the event "clock is behind" was logged, but not yet its end.
     is_behind: bool,
 }
 
@@ -59,7 +60,7 @@ impl WallClock {
         SYSTEM.clone()
     }
 
-    /// Stands still until it is moved.
+    /// A clock that stands still until it is moved.
     pub fn manual(at: Timestamp) -> Arc<Self> {
         let reading = Reading { wall: at, passed: Duration::ZERO };
         Arc::new(Self::new(Readings::Manual(Mutex::new(reading))))
@@ -105,7 +106,7 @@ impl WallClock {
         (behind > TOLERANCE).then_some(behind)
     }
 
-    /// Continues from `at` if the clock shows less: a time that was reached before this process started.
+    /// Continues from `at` if the clock shows an earlier time: `at` was reached before this process started.
     pub fn continue_from(&self, at: Timestamp) {
         let shown = self.now();
         if at > shown {
@@ -113,19 +114,19 @@ impl WallClock {
             state.shown = state.shown.max(at);
             state.passed = self.readings.read().passed;
             drop(state);
-            // Logs the event.
+            // This logs the event if the clock is behind.
             self.now();
         }
     }
 
-    /// Sets a manual clock like the system's; no time has passed.
+    /// Sets the system time of a manual clock; no time passes.
     pub fn step(&self, to: Timestamp) {
         if let Readings::Manual(reading) = &self.readings {
             reading.lock().unwrap_or_else(PoisonError::into_inner).wall = to;
         }
     }
 
-    /// Restarts a manual clock at that time, even an earlier one.
+    /// Restarts a manual clock at `at`, which may be earlier.
     pub fn restart(&self, at: Timestamp) {
         let mut state = self.state();
         if let Readings::Manual(reading) = &self.readings {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_right_again_is_followed_at_once() {
+    fn a_corrected_system_clock_is_followed_immediately() {
         let clock = WallClock::manual(noon());
         clock.step(noon() - TimeDelta::days(1));
         clock.pass(TimeDelta::minutes(10));
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn many_short_looks_lose_no_time() {
+    fn frequent_readings_lose_no_time() {
         let clock = WallClock::manual(noon());
         clock.step(noon() - TimeDelta::hours(1));
         for _ in 0..1001 {
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_reached_before_is_continued() {
+    fn time_continues_from_a_time_reached_earlier() {
         let clock = WallClock::manual(noon());
         clock.continue_from(noon() - TimeDelta::hours(1));
         assert_eq!((clock.now(), clock.behind()), (noon(), None));

@@ -1,10 +1,10 @@
-//! When the database was last backed up, as `stockyard backup` records it.
+//! The time of the last backup, as `stockyard backup` records it.
 
 use persistence::{Store, StoreError, installation};
 
 use crate::Clock;
 
-/// In the table `installation`. An instant as RFC 3339 in UTC, by the wall clock.
+/// The key in the table `installation` for the wall time of the last backup, as RFC 3339 in UTC.
 pub(crate) const LAST_BACKUP_AT: &str = "last_backup_at";
 
 /// Records that a backup has just succeeded.

@@ -16,9 +16,9 @@ use crate::operations::Operations;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// A check that takes longer has failed.
+    /// A check that takes longer than this counts as failed.
     pub check_timeout: Duration,
-    /// A worker whose newest heartbeat is older counts as dead. Heartbeats are sent four times as often.
+    /// A worker whose newest heartbeat is older than this counts as dead. Heartbeats are sent four times as often.
     pub worker_timeout: TimeDelta,
 }
 
@@ -36,11 +36,12 @@ impl HealthConfig {
     }
 }
 
-/// Tests a service outside the database.
+/// A test of a service outside the database.
 pub trait Probe: Send + Sync {
     /// Tests the service.
     ///
     /// # Errors
+    /// The cause of the failure, for the log.
     /// The cause, for the log.
     fn probe(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 }
@@ -51,7 +52,7 @@ pub struct HealthCheck {
     /// `database`, `order_desk`, `workers`, `redis` if it is configured, and `clock` while the system's clock is
     /// behind.
     pub name: &'static str,
-    /// Why it failed.
+    /// The reason of a failure.
     pub failure: Option<String>,
 }
 
@@ -62,7 +63,7 @@ const HEALTH_CHECKED_AT: &str = "health_checked_at";
 
 pub(crate) struct Health {
     newest: Mutex<Option<(Instant, Vec<HealthCheck>)>>,
-    /// One write at a time: if the database hangs, a second one would use another connection.
+    /// Allows one write at a time: if the database hangs, a second write would occupy another connection.
     writing: Arc<Semaphore>,
     redis: std::sync::OnceLock<Arc<dyn Probe>>,
 }
@@ -80,7 +81,7 @@ impl Default for Health {
 impl Operations {
     /// Sets the test of the configured Redis.
     pub fn set_redis_probe(&self, probe: Arc<dyn Probe>) {
-        // A second one would be equal.
+        // The probe may already be set; then both are equal.
         let _ = self.health.redis.set(probe);
     }
 
@@ -170,7 +171,7 @@ impl Operations {
         }
     }
 
-    /// `None` without Redis.
+    /// The failure of Redis, if any; the outer `None` means that Redis is not configured.
     async fn check_redis(&self) -> Option<Option<String>> {
         let probe = self.health.redis.get()?;
         Some(match timeout(self.config.check_timeout, probe.probe()).await {

@@ -41,6 +41,8 @@ pub struct SnapshotRow {
 }
 
 impl Operations {
+    /// Returns the numbers of rows in the installation.
+    ///
     /// # Errors
     /// Only when the database fails; the same for all lists here.
     pub async fn totals(&self) -> Result<Totals> {
@@ -57,10 +59,10 @@ impl Operations {
             .await
     }
 
-    /// In order of symbol.
+    /// Returns stocks, ordered by symbol.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a search that is too long.
+    /// [`Error::Invalid`] for a search text that is too long.
     pub async fn all_stocks(
         &self,
         search: &str,
@@ -75,10 +77,10 @@ impl Operations {
         Ok(Page::from_items(rows, limit, |stock| stock.listing.symbol.clone()))
     }
 
-    /// Newest first; `search` is a part of a portfolio's or an owner's name.
+    /// Returns portfolios, newest first; `search` is a part of a portfolio's or an owner's name.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a search that is too long.
+    /// [`Error::Invalid`] for a search text that is too long.
     pub async fn all_portfolios(
         &self,
         _: &Administrator,
@@ -95,10 +97,10 @@ impl Operations {
         Ok(page.map(|(row, username)| PortfolioRow { portfolio: row.into(), username }))
     }
 
-    /// Newest first; `search` is a part of an owner's name, or a symbol.
+    /// Returns transactions, newest first; `search` is a part of an owner's name, or a symbol.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a search that is too long.
+    /// [`Error::Invalid`] for a search text that is too long.
     pub async fn all_transactions(
         &self,
         _: &Administrator,
@@ -122,7 +124,7 @@ impl Operations {
         }))
     }
 
-    /// Newest first.
+    /// Returns snapshots, newest first.
     ///
     /// # Errors
     /// Only when the database fails.

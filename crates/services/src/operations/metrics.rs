@@ -1,41 +1,41 @@
-//! Metrics of this process: counters where things happen, and gauges that are read for a scrape.
+//! Metrics of this process: counters that are incremented where things happen, and gauges that are read for a scrape.
 
 use prometheus_client::registry::Registry;
 
 use crate::operations::Operations;
 
-/// Registers the metrics of this process, also those of the crates below.
+/// Registers the metrics of this process, including those of the crates that `services` uses.
 pub fn register(registry: &mut Registry) {
     persistence::metrics::register(registry);
     market_data::metrics::register(registry);
     crate::trading::desk::metrics::register(registry);
 }
 
-/// Values that are read for a scrape, without the database.
+/// Values that are read for a scrape without querying the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessFigures {
     pub desk_queued: usize,
-    /// How long the order desk has worked on the current batch, in seconds.
+    /// How long the order desk has been working on the current batch, in seconds.
     pub desk_busy_for: f64,
     pub open_streams: usize,
     pub most_streams: usize,
     pub connections_in_use: usize,
     pub most_connections: usize,
-    /// Entries by cache.
+    /// The number of entries per cache.
     pub caches: Vec<(&'static str, u64)>,
-    /// Bytes by cache, of those that are limited by bytes.
+    /// The number of bytes per cache, for caches with a limit in bytes.
     pub cache_bytes: Vec<(&'static str, u64)>,
-    /// Windows of portfolios whose closed days came from memory, since the start.
+    /// The number of performance windows answered from the cache since the start.
     pub windows_from_memory: u64,
-    /// Whether calls to the provider are made; `None` for the simulated market.
+    /// The state of calls to the provider; `None` for the simulated market.
     pub provider: Option<ProviderFigures>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderFigures {
-    /// Whether this process refuses calls because the provider kept failing.
+    /// Whether this process pauses calls because the provider kept failing.
     pub is_paused: bool,
-    /// Calls left on the day, by pot. Empty without a limit per day, and if the database did not answer.
+    /// The calls left today, per pot. Empty without a limit per day, or if the database did not answer.
     pub left: Vec<(&'static str, u32)>,
 }
 

@@ -5,12 +5,13 @@ use domain::{Bar, Calendar};
 
 use domain::HistoryRange;
 
-/// Sessions that may be missing at the beginning of a covered range: halts, and days without a trade.
+/// The number of sessions that may be missing at the beginning of a covered range, because of halts or days without a
+/// trade.
 const MISSING_SESSIONS: usize = 5;
-/// The same for ranges whose sessions are not counted.
+/// The same tolerance in calendar days, for ranges whose sessions are not counted.
 const A_WEEK: Days = Days::new(7);
 
-/// A range of a history, and the first day with prices.
+/// A range of a history, with the first day that has a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coverage {
     pub range: HistoryRange,
@@ -18,12 +19,12 @@ pub struct Coverage {
     pub range_start: Option<NaiveDate>,
     /// The first session with a price; `None` if there is none.
     pub first_on: Option<NaiveDate>,
-    /// Whether prices begin with the range. An unlimited range counts as covered.
+    /// Whether prices begin at the start of the range. An unlimited range counts as covered.
     pub is_covered: bool,
 }
 
 impl Coverage {
-    /// `bars` are those of the range that ends on `today`, oldest first.
+    /// `bars` are the bars of the range that ends on `today`, oldest first.
     pub fn from_bars(range: HistoryRange, today: NaiveDate, bars: &[Bar], calendar: Calendar) -> Self {
         let range_start = range.first_day(today);
         let first_on = bars.first().map(|bar| bar.date);
@@ -40,7 +41,7 @@ impl Coverage {
         Self { range, range_start, first_on, is_covered }
     }
 
-    /// Whether another range is not covered either, because this one is not.
+    /// Whether this range shows that `other` is not covered either.
     pub fn leaves_uncovered(&self, other: HistoryRange, today: NaiveDate) -> bool {
         let Some(first) = self.first_on.filter(|_| !self.is_covered) else { return false };
         let begins_late = |start: NaiveDate| start.checked_add_days(A_WEEK).is_some_and(|late| late < first);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_ranges_than_one_that_is_not_covered_are_not_covered() {
+    fn an_uncovered_range_leaves_longer_ranges_uncovered() {
         let year = coverage(HistoryRange::Year, "2026-06-30");
         let uncovered = |of: &Coverage| {
             let today = day("2026-11-20");

@@ -1,4 +1,4 @@
-//! Daily bars, corporate actions, and the prices of a span of time.
+//! Daily bars, corporate actions, and the prices of an interval of time.
 
 use chrono::{Months, NaiveDate};
 use domain::calendar::exchange_date;
@@ -14,23 +14,23 @@ use super::quotes::{Asker, no_price};
 use crate::error::{Error, Result};
 use crate::stocks::coverage::Coverage;
 
-/// What the whole history of an instrument means where the source has decades of it.
+/// How far the whole history of an instrument goes back, for sources that have decades of it.
 const ALL_YEARS: Months = Months::new(20 * 12);
 
 /// The bars of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntervalHistory {
-    /// Oldest first.
+    /// The bars, oldest first.
     pub bars: Vec<Bar>,
-    /// Of the sessions that the bars are made of.
+    /// The coverage of the sessions from which the bars are made.
     pub coverage: Coverage,
-    /// Whether no session of the last bar's week or month is to come.
+    /// Whether all sessions of the last bar's week or month have closed.
     pub is_last_complete: bool,
 }
 
 impl Stocks {
-    /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
-    /// come with [`Stocks::refresh_quotes`], which asks for these stocks first.
+    /// Returns the price moves of a stock in an interval, for working orders. A source with few calls is not called:
+    /// its prices come from [`Stocks::refresh_quotes`], which requests these stocks first.
     pub(crate) async fn moves_of(
         &self,
         symbol: &Symbol,
@@ -49,7 +49,7 @@ impl Stocks {
         else {
             return Err(no_price(symbol));
         };
-        // Sessions that came late all come at once.
+        // Sessions whose closes came late are returned together.
         let (id, source) = (stock.id, newest.source.to_string());
         let (first, last) = (exchange_date(after), exchange_date(until));
         let bars = self
@@ -72,31 +72,35 @@ impl Stocks {
                 inside.then(|| PriceMove { quote, volume: None }.into())
             })
             .collect();
-        // One that is late may still come.
+        // A late close may still come.
         if moves.is_empty() && newest.stale { Err(no_price(symbol)) } else { Ok(moves) }
     }
 
-    /// What is known of a stock's actions: all of the past that the source tells, and what is announced. Oldest first.
+    /// Returns the corporate actions of a stock, oldest first: all past ones that the source reports, and announced
+    /// ones.
     ///
     /// # Errors
-    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock).
+    /// The same as [`Instruments::stock`](crate::market::instruments::Instruments::stock).
     pub async fn corporate_actions(&self, symbol: &Symbol) -> Result<Vec<CorporateAction>> {
         let stock = self.instruments.stock(symbol).await?;
         self.corporate_actions.actions_of(&stock, self.market.now()).await
     }
 
-    /// Daily bars of finished sessions, oldest first, told in the shares there are now: a split is no fall.
+    /// Returns the daily bars of closed sessions, oldest first, converted to current shares, so that a split does not
+    /// look like a fall.
     ///
     /// # Errors
-    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::NoPrice`] when the source fails and no bar is stored.
+    /// The errors of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::NoPrice`] when
+    /// the source fails and no bar is stored.
     pub async fn history(&self, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>> {
         self.history_for(None, symbol, range).await
     }
 
-    /// As [`Stocks::history`] for a user, who may make the source be asked a few times a day for what is new here.
+    /// Like [`Stocks::history`], for a user. A stock that is new here may cause a few calls to the source per user and
+    /// day.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Stocks::history`].
     pub async fn history_for(
         &self,
         user: Option<UserId>,
@@ -106,10 +110,11 @@ impl Stocks {
         Ok(self.covered_history(user, symbol, range).await?.0)
     }
 
-    /// [`Stocks::history_for`], and how much of the range it covers: a free key of a provider has 100 sessions.
+    /// Like [`Stocks::history_for`], with the coverage of the range: with a free key, a provider may have only 100
+    /// sessions.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Stocks::history_for`].
     pub async fn covered_history(
         &self,
         user: Option<UserId>,
@@ -120,10 +125,11 @@ impl Stocks {
         Ok((history.bars, history.coverage))
     }
 
-    /// The bars of a range that begins with the first day of an interval: a week or a month is whole, except the last.
+    /// Returns the bars of a range by day, week or month. The range is extended to the first day of an interval, so
+    /// that every week or month is complete, except the last one.
     ///
     /// # Errors
-    /// As [`Stocks::history`].
+    /// The same as [`Stocks::history`].
     pub async fn history_by(
         &self,
         user: Option<UserId>,
@@ -138,7 +144,7 @@ impl Stocks {
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
         let first = interval.first_day(first);
         let mut bars = self.bars(user, &stock, first, today, now).await;
-        // What came with the bars may tell that the symbol is another company's.
+        // The answer with the bars may show that the symbol now belongs to another company.
         if self.market.quotes.limits().is_some()
             && self
                 .corporate_actions
@@ -149,7 +155,7 @@ impl Stocks {
             bars = self.bars(user, &stock, first, today, now).await;
         }
         let bars = bars?;
-        // Splits of long ago come with the bars of then.
+        // Old splits come with old bars.
         self.corporate_actions.note_seen_actions(std::slice::from_ref(&stock)).await?;
         let actions = self.corporate_actions.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
@@ -159,7 +165,8 @@ impl Stocks {
         Ok(IntervalHistory { bars: interval.combine(bars), coverage, is_last_complete })
     }
 
-    /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.
+    /// Returns bars from the source, or the stored ones if the source fails. For a source with few calls, stored bars
+    /// come first.
     pub(crate) async fn bars(
         &self,
         user: Option<UserId>,
@@ -171,7 +178,7 @@ impl Stocks {
         let (id, symbol, source) = (stock.id, &stock.listing.symbol, self.market.quotes.source());
         let has_ended = stock.delisted_on.is_some() && self.market.quotes.freshness() != Freshness::Simulated;
         let answer = match self.market.quotes.is_scarce() {
-            // There is no further bar, and the symbol may be another company's.
+            // There is no further bar, and the symbol may belong to another company.
             _ if has_ended => Ok(None),
             // The price comes with the series.
             true => self.scarce_quote(Asker::Waiting(user), stock, at).await.map(|_| None),
@@ -188,7 +195,7 @@ impl Stocks {
             .store
             .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, source.as_str(), first, last)?));
         match (stored.await?, answer) {
-            // A stock that had a price is not unknown, whatever the source says now: it has no history here.
+            // A stock that had a price is known, whatever the source answers now: it only has no history.
             (stored, Err(Error::UnknownSymbol(_) | Error::NotTradable { .. })) if stock.last.is_some() => {
                 Ok(stored)
             }

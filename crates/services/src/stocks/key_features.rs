@@ -1,4 +1,4 @@
-//! Features that a provider refused to the key, for the administrators of all processes.
+//! Features that a provider refused for the API key, shown to administrators by every process.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use persistence::{Tx, installation};
 use crate::error::{Error, Result};
 use crate::stocks::Stocks;
 
-/// The key in `installation`, followed by the source's name.
+/// The prefix of the key in `installation`; the source's name follows.
 const REFUSED: &str = "refused_features";
 
 /// A feature that the source is configured to use.
@@ -16,25 +16,26 @@ const REFUSED: &str = "refused_features";
 pub struct KeyFeatureState {
     /// `delayed_prices`, `realtime_prices`, `bulk_quotes` or `full_history`.
     pub name: &'static str,
-    /// The provider has refused it to a process; it is not tried before then, and the source does without it.
+    /// Until when the feature is not tried again, because the provider refused it. The source works without it until
+    /// then.
     pub refused_until: Option<Timestamp>,
 }
 
-/// Features by name, and when they are tried again.
+/// The names of refused features, and when each is tried again.
 type Refused = BTreeMap<String, Timestamp>;
 
 fn key(source: &str) -> String {
     format!("{REFUSED}/{source}")
 }
 
-/// An unreadable value counts as none.
+/// Reads the refused features. An unreadable value counts as none.
 fn refused(tx: &mut Tx<'_>, source: &str) -> Result<Refused> {
     let text = installation::get(tx, &key(source))?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
 impl Stocks {
-    /// The features that the source is configured to use, with the refusals to any process.
+    /// The features that the source is configured to use, with refusals received by any process.
     pub(crate) async fn features(&self) -> Result<Vec<KeyFeatureState>> {
         let features = self.market.quotes.features();
         if features.is_empty() {
@@ -50,7 +51,7 @@ impl Stocks {
         Ok(merged.collect())
     }
 
-    /// Stores the refusals to this process. Writes nothing if nothing is new.
+    /// Stores the refusals that this process received. Writes only if there is a new one.
     pub(crate) async fn note_refused_features(&self) -> Result<()> {
         let features = self.market.quotes.features();
         let (source, now) = (self.market.quotes.source(), self.market.clock.wall());

@@ -1,4 +1,4 @@
-//! The table of all that is listed at the exchanges, which searches run on.
+//! The table of all stocks listed at the exchanges, which searches use.
 
 use chrono::Datelike;
 use domain::calendar::exchange_date;
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::stocks::Stocks;
 
 impl Stocks {
-    /// Stores the source's table of listings, unless this week's table is stored and sufficient. An inner `Err` is
-    /// the reason why the source does not have it now.
+    /// Stores the source's table of listings, unless this week's table is already stored and sufficient. An inner `Err`
+    /// is the reason why the source does not have the table now.
     pub(crate) async fn refresh_listings(
         &self,
         this_weeks_will_do: bool,
@@ -44,8 +44,8 @@ impl Stocks {
         Ok(Ok(outcome))
     }
 
-    /// Stores the table for searches, and records which stocks it lacks. A table that lacks too much of the last one
-    /// is rejected.
+    /// Stores the table for searches, and records which stocks it lacks. A table that lacks too many stocks of the last
+    /// one is rejected.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -62,7 +62,7 @@ impl Stocks {
                 "the table was rejected: it lacks {lost} of {listed} symbols that were listed"
             ));
         }
-        // A reused symbol is recognized before it is looked up in the new table.
+        // Reused symbols are handled before the new table is used for lookups.
         self.corporate_actions.review_companies(&table).await?;
         let kept = self.store.write(move |tx| {
             let older = listings::state(tx, source.as_str())?.map(|(at, _)| at);
@@ -85,7 +85,7 @@ impl Stocks {
     }
 }
 
-/// The week of the needed table: it begins on Sunday, without trading.
+/// The key of the week of the current table. The week begins on Sunday, a day without trading.
 pub(crate) fn listings_key(source: &PriceSource, wall: Timestamp) -> String {
     let today = exchange_date(wall);
     let sunday = today - chrono::Days::new(u64::from(today.weekday().num_days_from_sunday()));

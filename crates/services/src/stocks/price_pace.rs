@@ -1,5 +1,5 @@
-//! How often the jobs request the price of each stock if calls to its source are limited: stocks with open orders
-//! first, then held ones, then watched ones.
+//! How often jobs request the price of each stock if calls to the source are limited: first for stocks with open
+//! orders, then for held ones, then for watched ones.
 
 use chrono::TimeDelta;
 use domain::{Freshness, Stock, Symbol, Timestamp};
@@ -9,26 +9,27 @@ use crate::error::{Error, Result};
 use crate::market::demand::{Wanted, demand};
 use crate::stocks::Stocks;
 
-/// Each group gets this part of the calls that the more urgent ones leave, as long as there are less urgent ones.
+/// Each group gets this share of the calls that the more urgent groups leave, if there are less urgent groups.
 const SHARE: f64 = 2.0 / 3.0;
-/// Prices are requested at most once per minute.
+/// The shortest interval between two requests for a price, in minutes.
 const SHORTEST_MINUTES: f64 = 1.0;
-/// Runs of the job are about a minute apart.
+/// Tolerance for the interval between runs of the job, which start about a minute apart.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
-/// Longer intervals, in minutes, are called slow: of stocks with open orders, and of others. A delayed price older
-/// than twenty minutes is shown as stale.
+/// Longer intervals between the prices of a stock with an open order, in minutes, are called slow.
 const SLOW_FOR_ORDERS: u32 = 5;
+/// Longer intervals between the prices of other stocks, in minutes, are called slow: a delayed price older than twenty
+/// minutes is shown as stale.
 const SLOW_FOR_OTHERS: u32 = 20;
 
-/// How often prices come in a session at the current pace.
+/// How often new prices come during a session at the current pace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PriceIntervals {
-    /// Calls for prices, on average.
+    /// The average number of calls for prices.
     pub calls_per_minute: f64,
-    /// The session's remaining calls for prices, outside sessions those of the next one; `None` without a limit per
+    /// The remaining calls for prices in the session, or in the next session outside of one; `None` without a limit per
     /// day.
     pub calls_left: Option<u32>,
-    /// Calls of the day reserved for closes and for news of splits and dividends.
+    /// The calls of the day that are reserved for closes, splits and dividends.
     pub calls_kept: u32,
     /// Stocks with open orders.
     pub ordered: PriceInterval,
@@ -38,12 +39,12 @@ pub struct PriceIntervals {
     pub watched: PriceInterval,
 }
 
-/// How often the prices of a group of stocks come.
+/// How often the prices of a group of stocks are updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriceInterval {
     pub stocks: usize,
-    /// Minutes between two prices of a stock, rounded up; for a group without stocks, those of a single one. `None`
-    /// if there are no calls for it.
+    /// Minutes between two prices of a stock, rounded up. For an empty group, the interval of a single stock. `None` if
+    /// no calls are left for the group.
     pub minutes: Option<u32>,
 }
 
@@ -62,7 +63,7 @@ impl PriceIntervals {
         }
     }
 
-    /// Whether prices are so rare that an administrator should know.
+    /// Whether prices are so infrequent that administrators should know.
     pub fn is_slow(&self) -> bool {
         let slow = |group: PriceInterval, bound| {
             group.stocks > 0 && group.minutes.is_none_or(|minutes| minutes > bound)
@@ -72,19 +73,19 @@ impl PriceIntervals {
             || slow(self.watched, SLOW_FOR_OTHERS)
     }
 
-    /// Minutes between two prices of a stock with an open order, if they are so long that its owner should know.
+    /// Minutes between two prices of a stock with an open order, if this is so long that the owner should know.
     pub fn slow_minutes_for_orders(&self) -> Option<u32> {
         self.ordered.minutes.filter(|minutes| *minutes > SLOW_FOR_ORDERS)
     }
 }
 
-/// Minutes between two prices for each group, if a call returns `at_once` prices. `None`: no calls are left.
+/// Minutes between two prices for each group, if one call returns `at_once` prices. `None` if no calls are left for it.
 #[expect(clippy::cast_precision_loss, reason = "numbers of stocks are small")]
 fn intervals(counts: [usize; 3], calls_per_minute: f64, at_once: usize) -> [Option<f64>; 3] {
     let mut left = calls_per_minute * at_once.max(1) as f64;
     let mut found = [None; 3];
     for (at, interval) in found.iter_mut().enumerate() {
-        // For a group without stocks, the interval of a single one.
+        // An empty group gets the interval of a single stock.
         let count = counts[at].max(1) as f64;
         let is_last = counts[at + 1..].iter().all(|later| *later == 0);
         let prices_per_minute = (if is_last { left } else { left * SHARE }).min(count);
@@ -98,11 +99,11 @@ fn intervals(counts: [usize; 3], calls_per_minute: f64, at_once: usize) -> [Opti
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the largest number")]
 fn rounded_up(minutes: f64) -> u32 {
-    // Not a minute more because of the inexactness of floats.
+    // Subtracts a little before rounding up, so that float errors do not add a minute.
     (minutes - 1e-6).ceil().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
-/// The stocks whose prices the job requests now, the most urgent first.
+/// The stocks whose prices the job requests now, most urgent first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DuePrices {
     pub(crate) stocks: Vec<Stock>,
@@ -110,8 +111,8 @@ pub(crate) struct DuePrices {
 }
 
 impl Stocks {
-    /// How often prices come in a session at the current pace. `None` without counted calls, and for a source with
-    /// one price per session.
+    /// Returns how often new prices come during a session at the current pace. `None` if calls are not counted, and for
+    /// a source with one price per session.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -161,7 +162,7 @@ fn counts(demand: &[(Wanted, Stock)]) -> [usize; 3] {
         .map(|group| demand.iter().filter(|(wanted, _)| *wanted == group).count())
 }
 
-/// When a new price of a stock is due.
+/// The rule that decides when a new price of a stock is due.
 struct DueRule {
     groups: [Option<f64>; 3],
     calendar: domain::Calendar,
@@ -170,8 +171,8 @@ struct DueRule {
 }
 
 impl DueRule {
-    /// While prices of the session are published, once per interval of its group; after that once for the session's
-    /// last price.
+    /// Whether a new price is due: during the session once per interval of the group, and after the session once more
+    /// for its last price.
     fn is_due(&self, wanted: Wanted, seen: Option<&Published>) -> bool {
         let Some(Published { quote, fetched_at }) = seen else { return true };
         let last_prices = last_prices(self.freshness);
@@ -215,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// Yahoo's 600 scheduled calls in 406 minutes, five of them kept for each stock.
+    /// Yahoo's 600 scheduled calls in 406 minutes, with five calls reserved for each stock.
     fn yahoo(counts: [usize; 3], at_once: usize) -> [Option<u32>; 3] {
         let stocks: usize = counts.iter().sum();
         let free = 600 - 5 * u32::try_from(stocks).unwrap();
@@ -223,23 +224,24 @@ mod tests {
     }
 
     #[test]
-    fn stocks_with_open_orders_come_first_then_those_that_are_held() {
-        // 585 calls in 406 minutes are 1.44 a minute: three stocks with orders have a price each 2.08 minutes.
+    fn stocks_with_open_orders_come_before_held_ones() {
+        // 585 calls in 406 minutes are 1.44 per minute: each of three stocks with orders has a price every 2.08
+        // minutes.
         assert_eq!(yahoo([3, 0, 0], 1)[0], Some(3));
-        // Thirty: 450 calls, 1.11 a minute.
+        // With thirty stocks: 450 calls, 1.11 per minute.
         assert_eq!(yahoo([30, 0, 0], 1)[0], Some(28));
         assert_eq!(yahoo([0, 30, 0], 1)[1], Some(28));
-        // Two thirds for three with orders: 0.74 a minute. The rest for the 27 others.
+        // Two thirds go to the three stocks with orders: 0.74 per minute. The remaining 27 stocks share the rest.
         assert_eq!(yahoo([3, 27, 0], 1), [Some(5), Some(74), None]);
         let [ordered, held, watched] = yahoo([3, 17, 10], 1).map(Option::unwrap);
         assert!(ordered < held && held < watched, "{ordered} {held} {watched}");
-        // Fifty with each call: everything once a minute.
+        // Fifty prices per call: all stocks once per minute.
         assert_eq!(yahoo([3, 17, 10], 50), [Some(1); 3]);
         assert_eq!(intervals([3, 1, 0], 0.0, 1), [None; 3]);
     }
 
     #[test]
-    fn the_calls_of_all_groups_together_are_those_there_are() {
+    fn the_groups_together_use_all_calls() {
         for counts in [[1, 0, 0], [3, 27, 0], [30, 100, 70], [0, 5, 200], [2, 0, 9], [0, 0, 40]] {
             for rate in [0.1, 1.18, 7.5] {
                 let found = intervals(counts, rate, 1);
@@ -286,12 +288,12 @@ mod tests {
         assert_eq!(due("20T16:03:00", "20T16:00:00", "20T15:45:00"), [false; 3]);
         assert_eq!(due("20T16:03:56", "20T16:00:00", "20T15:45:00"), [true, false, false]);
         assert_eq!(due("20T17:00:00", "20T16:00:00", "20T15:45:00"), [true, true, false]);
-        // At 16:10 in New York prices from before the close still come; at 16:16 the last one is due, once.
+        // At 16:10 in New York, delayed prices from before the close still come. At 16:16 the last price is due, once.
         assert_eq!(due("20T21:10:00", "20T21:05:00", "20T20:50:00"), [true, false, false]);
         assert_eq!(due("20T21:16:00", "20T21:15:00", "20T20:40:00"), [true; 3]);
         assert_eq!(due("20T21:17:00", "20T21:16:10", "20T20:40:00"), [false; 3], "the last trade was then");
         assert_eq!(due("20T21:16:00", "20T21:15:00", "20T21:00:00"), [false; 3]);
-        // No requests on weekends; on Monday morning the one that was missed.
+        // No requests on weekends. On Monday morning, the stock that missed its last price is due.
         assert_eq!(due("22T15:00:00", "20T21:16:10", "20T21:00:00"), [false; 3]);
         assert_eq!(due("23T13:00:00", "20T20:30:00", "20T20:15:00"), [true; 3]);
     }

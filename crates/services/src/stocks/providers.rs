@@ -1,4 +1,4 @@
-//! The provider of real prices as an operator sees it.
+//! The state of the provider of real prices, for operators.
 
 use chrono::NaiveDate;
 use domain::{Freshness, PriceSource, Timestamp};
@@ -16,13 +16,14 @@ use crate::stocks::price_pace::PriceIntervals;
 pub struct ProviderState {
     pub source: PriceSource,
     pub freshness: Freshness,
-    /// Stocks that are held, watched or have open orders.
+    /// The number of stocks that are held, watched or have open orders.
     pub stocks_in_use: usize,
-    /// The features that the source is configured to use and the provider may refuse.
+    /// The features that the source is configured to use and that the provider may refuse.
     pub features: Vec<KeyFeatureState>,
-    /// How often prices come in a session; `None` without counted calls, and for a source with one price per session.
+    /// How often prices come in a session; `None` if calls are not counted, and for a source with one price per
+    /// session.
     pub intervals: Option<PriceIntervals>,
-    /// `None` for the simulated market.
+    /// The state of the limits; `None` for the simulated market.
     pub limits: Option<LimitsState>,
     /// When the table of listings was stored, and its size; `None` before that, or without such a table.
     pub listings: Option<(Timestamp, i64)>,
@@ -33,7 +34,7 @@ pub struct LimitsState {
     /// The day of the counters, in New York.
     pub day: NaiveDate,
     pub pots: Vec<PotState>,
-    /// Until when no calls are made, because the provider refuses or keeps failing; `None` if calls are made.
+    /// Until when calls are paused, because the provider rejects them or keeps failing; `None` if calls are made.
     pub parked_until: Option<Timestamp>,
     pub breaker: Breaker,
     pub last_answered_at: Option<Timestamp>,
@@ -48,14 +49,14 @@ pub struct PotState {
     pub limit: u32,
 }
 
-/// Whether the next call is made.
+/// The state of the circuit: whether calls are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// It is sent.
+    /// Calls are made.
     Closed,
-    /// It is refused.
+    /// Calls are paused.
     Open,
-    /// One trial call is made to see whether the provider is back.
+    /// One trial call is made to test whether the provider works again.
     HalfOpen,
 }
 
@@ -74,14 +75,14 @@ impl LimitsState {
         self.pots.iter().map(|pot| pot.used).sum()
     }
 
-    /// Calls left on that day; `None` without a limit.
+    /// The calls left today; `None` without a limit.
     pub fn left(&self) -> Option<u32> {
         (!self.pots.is_empty()).then(|| self.pots.iter().map(|pot| pot.limit.saturating_sub(pot.used)).sum())
     }
 }
 
 impl ProviderState {
-    /// The days until each stock in use has a new close, if more than one: then prices are old.
+    /// How many days it takes until every stock in use has a new close, if more than one. Prices are old then.
     pub fn days_for_all(&self) -> Option<usize> {
         let pots = &self.limits.as_ref().filter(|_| self.freshness == Freshness::EndOfDay)?.pots;
         let scheduled = pots.iter().find(|pot| pot.name == Pot::Scheduled.as_str())?.limit;

@@ -18,17 +18,18 @@ use crate::corporate_actions::splits::{is_contradicted, price_before_split};
 use crate::error::{Error, Result};
 use crate::market::instruments::last_known;
 
-/// Calls of a day that stay with the jobs besides one for each close: for news of two stocks and a table of listings.
+/// The number of calls per day reserved for jobs besides one per close: for the news of two stocks and for a table of
+/// listings.
 const KEPT_FOR_JOBS: u32 = 3;
 
-/// The same failure for every stock that was asked about.
+/// Returns the same error for each of the requested stocks.
 fn every_one<T>(error: Error, stocks: usize) -> Vec<Result<T>> {
     let cause = Arc::new(error);
     let failure = || Err(StoreError::Unavailable(Box::new(Arc::clone(&cause))).into());
     std::iter::repeat_with(failure).take(stocks).collect()
 }
 
-/// A price, and why there is no newer one if it is stale.
+/// A price and, if it is stale, why there is no newer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestQuote {
     pub quote: Quote,
@@ -40,17 +41,17 @@ pub struct LatestQuote {
 pub enum StaleReason {
     #[error("the price source has not given a newer price yet")]
     NotPublished,
-    /// The source was asked, or may not be asked now.
+    /// The source failed, or may not be called now.
     #[error("{}", told_of_known_stock(.0))]
     Source(QuoteError),
-    /// Nobody knows which shares newer prices are in.
+    /// Trading is halted: it is unknown which shares newer prices are in.
     #[error("{0}")]
     Halted(TradingHold),
     #[error("it was delisted on {0}: there are no newer prices")]
     Delisted(NaiveDate),
 }
 
-/// What a source's answer means for a stock that had a price: it may be a passing fault.
+/// The explanation of a source's answer for a stock that had a price. The answer may be a temporary fault.
 fn told_of_known_stock(error: &QuoteError) -> String {
     match error {
         QuoteError::UnknownSymbol(symbol) => {
@@ -66,7 +67,7 @@ fn told_of_known_stock(error: &QuoteError) -> String {
 }
 
 impl StaleReason {
-    /// The newer price that waits for its confirmation, if that is the reason.
+    /// The newer price that is not confirmed yet, if that is the reason.
     pub fn unconfirmed(&self) -> Option<&UnconfirmedPrice> {
         match self {
             Self::Source(QuoteError::Unconfirmed(waiting)) => Some(waiting),
@@ -83,32 +84,33 @@ impl StaleReason {
     }
 }
 
-/// The reader of prices, which decides for which stocks a source with few calls is asked.
+/// The reader of a price. For a source with few calls, the reader decides whether the source is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asker {
-    /// A user, or an unknown one, who waits for the newest price: for a stock without a price or with a late one.
+    /// A user, or an unknown one, who waits for the newest price. The source is called if the stock has no price or a
+    /// late one.
     Waiting(Option<UserId>),
-    /// A user's list: for a stock without a price, a few times a day.
+    /// A user's list. The source is called a few times per day, for stocks without a price.
     List(UserId),
-    /// A valuation or a job: for none. The turn of each stock comes.
+    /// A valuation or a job. The source is not called: every stock gets its turn in the refresh.
     Nobody,
 }
 
-/// [`LatestQuote`] before its price is converted to the shares of the moment.
+/// A [`LatestQuote`] before its price is converted to current shares.
 pub(super) struct LatestAsTraded {
     pub(super) quote: AsTraded<Quote>,
     pub(super) why_stale: Option<StaleReason>,
 }
 
 impl LatestAsTraded {
-    /// A price for which no newer one is asked now.
+    /// A stored price, when the source is not called for a newer one.
     fn late(quote: AsTraded<Quote>) -> Self {
         let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
         Self { quote, why_stale }
     }
 }
 
-/// The price of an answer, if there is one.
+/// The price, if there is one.
 pub(crate) fn quote_of(latest: Result<LatestQuote>) -> Option<Quote> {
     latest.ok().map(|latest| latest.quote)
 }
@@ -118,18 +120,20 @@ pub(super) fn no_price(symbol: &Symbol) -> Error {
 }
 
 impl Stocks {
-    /// [`Stocks::quote_for`] nobody in particular.
+    /// Returns the newest price as [`Stocks::quote_for`] does, without a user.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Stocks::quote_for`].
     pub async fn quote(&self, symbol: &Symbol) -> Result<Quote> {
         Ok(self.quote_for(None, symbol).await?.quote)
     }
 
-    /// The newest price of a symbol. When the source fails, the last known one, marked stale, and why.
+    /// Returns the newest price of a symbol. If the source fails, returns the last known price, marked as stale, with
+    /// the reason.
     ///
     /// # Errors
-    /// As [`Instruments::stock_for`](crate::market::instruments::Instruments::stock_for), and [`Error::NoPrice`] when there has never been a price.
+    /// The errors of [`Instruments::stock_for`](crate::market::instruments::Instruments::stock_for), and
+    /// [`Error::NoPrice`] if there has never been a price.
     pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
         if let Some(latest) = self.quote_from_memory(user, symbol).await? {
             return Ok(latest);
@@ -142,11 +146,11 @@ impl Stocks {
         Ok(latest)
     }
 
-    /// The stock of a symbol and its newest price, both of the same company: the symbol may get another one while the source is
-    /// being asked, or its answer may tell so.
+    /// Returns the stock of a symbol and its newest price, both of the same company: during the call to the source, or
+    /// because of its answer, the symbol may pass to another company.
     ///
     /// # Errors
-    /// As [`Stocks::quote_for`].
+    /// The same as [`Stocks::quote_for`].
     pub(crate) async fn priced_stock(
         &self,
         user: Option<UserId>,
@@ -180,7 +184,7 @@ impl Stocks {
         let now = self.market.now();
         let mut found = self.latest_quotes_of(Asker::Waiting(user), std::slice::from_ref(stock), now).await;
         let mut latest = found.pop().unwrap_or_else(|| Err(no_price(&stock.listing.symbol)))?;
-        // Another process may have seen the price that waits.
+        // Another process may have seen the price that is not confirmed yet.
         if latest.quote.stale
             && !matches!(latest.why_stale, Some(StaleReason::Halted(_)))
             && self.market.quotes.limits().is_some()
@@ -191,8 +195,9 @@ impl Stocks {
         Ok(latest)
     }
 
-    /// The price to value each stock at: its quote, or the last price of whatever source, marked stale. After an accepted
-    /// change of the price source that is the old source's price, until the new one answers; no order fills at it.
+    /// Returns the price at which each stock is valued: its quote, or its last price from any source, marked as stale.
+    /// After an accepted change of the price source, this is the old source's price until the new source answers;
+    /// orders do not fill at it.
     pub(crate) async fn valuation_quotes(
         &self,
         stocks: &[&Stock],
@@ -211,8 +216,8 @@ impl Stocks {
         Ok(quotes)
     }
 
-    /// The newest prices of many stocks at market time `at`, in their order; of those the source fails for, the last
-    /// known ones, marked stale.
+    /// Returns the newest prices of many stocks at market time `at`, in the order of the stocks. For stocks without an
+    /// answer, the last known prices, marked as stale.
     pub(crate) async fn latest_quotes_of(
         &self,
         asker: Asker,
@@ -243,8 +248,8 @@ impl Stocks {
         }
     }
 
-    /// While a split is suspended, nobody knows which shares newer prices are in: the last price before it is shown. The same
-    /// holds for a price that contradicts a split and has not suspended it yet.
+    /// Shows the last price before a suspended split, because it is unknown which shares newer prices are in. The same
+    /// applies to a price that contradicts a split but has not suspended it yet.
     pub(super) async fn show_prices_before_splits(
         &self,
         stocks: &[impl Borrow<Stock>],
@@ -316,15 +321,15 @@ impl Stocks {
             .collect()
     }
 
-    /// The last price of a delisted stock. The source is not asked: it may know another company by that symbol now. The
-    /// simulated market knows its delisted stocks.
+    /// Returns the last price of a delisted stock. The source is not called, because the symbol may belong to another
+    /// company now. The simulated market still knows its delisted stocks.
     fn last_of_delisted(&self, stock: &Stock) -> Option<LatestAsTraded> {
         let on = stock.delisted_on.filter(|_| self.market.quotes.freshness() != Freshness::Simulated)?;
         let quote = self.last_known(stock)?;
         Some(LatestAsTraded { quote, why_stale: Some(StaleReason::Delisted(on)) })
     }
 
-    /// The source's answer, or the last price with the reason why there is no newer one.
+    /// Returns the source's answer, or the last price with the reason why there is no newer one.
     fn or_last_known(
         &self,
         stock: &Stock,
@@ -343,7 +348,8 @@ impl Stocks {
         }
     }
 
-    /// The price in the database, after asking for a series if there is none, or none of the last session.
+    /// Returns the stored price of a source with few calls. If there is none, or none of the last session, requests a
+    /// series first.
     pub(super) async fn scarce_quote(
         &self,
         asker: Asker,
@@ -362,7 +368,7 @@ impl Stocks {
         let user = match asker {
             Asker::Waiting(user) => user,
             Asker::List(user) => Some(user),
-            // Its turn comes with the next refresh: what many look at at once costs no calls.
+            // The stock gets its turn in the next refresh: valuations and jobs make no calls here.
             Asker::Nobody => return Err(no_price(symbol)),
         };
         let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
@@ -372,7 +378,7 @@ impl Stocks {
             limit = self.market.quotes.limits().and_then(|limits| limits.used_up(purpose));
             if limit.is_some() && self.idle_calls().await? > 0 {
                 let idle = self.market.quotes.fetch_series(Purpose::Idle { user }, symbol, at).await;
-                // What refused at first is told, not that there was no idle call either.
+                // The first refusal is reported, and not that there was no idle call either.
                 if !matches!(idle, Err(QuoteError::RateLimited { .. })) {
                     fetched = idle;
                 }
@@ -395,9 +401,9 @@ impl Stocks {
         }
     }
 
-    /// How many of the day's calls are kept for jobs and will not be needed by them: before the close of the day one is
-    /// kept for each stock in use, after it one for each whose close is still missing, and a few for news and the
-    /// table of listings.
+    /// How many of the day's reserved calls the jobs will not need. Before the close of the day, one call is reserved
+    /// for each stock in use; after it, one for each stock whose close is still missing. A few more are reserved for
+    /// news and the table of listings.
     pub(super) async fn idle_calls(&self) -> Result<u32> {
         let Some(limits) = self.market.quotes.limits().filter(|limits| limits.per_day().is_some()) else {
             return Ok(0);
@@ -419,20 +425,20 @@ impl Stocks {
         Ok(left.saturating_sub(needed))
     }
 
-    /// The price in the database, stale if a newer one should be there.
+    /// The stored price, marked as stale if a newer one should be available.
     pub(super) fn kept_price(&self, stock: &Stock, at: Timestamp) -> Option<AsTraded<Quote>> {
         let quote = self.last_known(stock)?;
         let stale = self.market.quotes.is_stale(quote.as_traded(), at);
         Some(quote.map(|quote| Quote { stale, ..quote }))
     }
 
-    /// Whether a newer price of the stock should be in the database. Of a delisted stock there is none.
+    /// Whether a newer price of the stock should be available. A delisted stock has no newer price.
     pub(super) fn is_late(&self, stock: &Stock, at: Timestamp) -> bool {
         stock.delisted_on.is_none() && self.kept_price(stock, at).is_none_or(|quote| quote.as_traded().stale)
     }
 
-    /// The price kept in the database as a quote, marked stale. One of another source is none: the deployment has
-    /// changed over since, and its prices have nothing to do with these.
+    /// The stored price as a quote, marked as stale. A price of another source does not count: the deployment has
+    /// changed its source, and the prices are unrelated.
     pub(super) fn last_known(&self, stock: &Stock) -> Option<AsTraded<Quote>> {
         last_known(stock).filter(|quote| quote.as_traded().source == self.market.quotes.source())
     }

@@ -9,30 +9,30 @@ use super::Stocks;
 use crate::error::{Error, Result};
 use crate::stocks::price_pace::DuePrices;
 
-/// A change between two prices a minute apart, as a ratio, after which the source is asked at once about a split.
+/// The relative change between two prices a minute apart above which the source is asked immediately about a split.
 const NEWS_AFTER: f64 = 0.20;
 
-/// A change between two closes, as a ratio, after which the source is asked about a split.
+/// The relative change between two closes above which the source is asked about a split.
 const UNUSUAL_CHANGE: f64 = 0.15;
 
-/// One for splits and one for dividends of a stock.
+/// The calls for a stock's news: one for splits and one for dividends.
 const CALLS_FOR_NEWS: u32 = 2;
 
-/// After this many answers without the new close a refresh ends: it is not published yet.
+/// After this many answers without the new close, a refresh ends: the close is not published yet.
 const TRIED_IN_VAIN: u32 = 3;
 
-/// Looked-up stocks that get a price per refresh.
+/// The most stocks per refresh that were looked up and get their first price.
 const MOST_WARMED_UP: u32 = 5;
 
-/// Profiles per refresh.
+/// The most company profiles per refresh.
 const PROFILES_AT_ONCE: usize = 2;
 
-/// The sector of a stock without one.
+/// The sector of a stock for which the source has none.
 const NO_SECTOR: &str = "Other";
 
 impl Stocks {
-    /// Stores the newest prices of all stocks that are held, watched or ordered, for times when the source does not
-    /// answer. From a source with few calls at most `limit` series are requested, the most urgent first.
+    /// Stores the newest prices of all stocks that are held, watched or ordered, so that prices are available when the
+    /// source does not answer. From a source with few calls, at most `limit` series are requested, most urgent first.
     pub(crate) async fn refresh_quotes(&self, limit: usize) -> Result<String> {
         let now = self.market.now();
         if self.market.quotes.is_scarce() {
@@ -80,8 +80,8 @@ impl Stocks {
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
     }
 
-    /// Whether a stock's price has moved so far that its source is asked at once about a split. For a price that
-    /// stays unconfirmed it is asked in the first two minutes, and once per hour.
+    /// Whether a stock's price has moved so much that the source is asked about a split immediately. For a price that
+    /// stays unconfirmed, the source is asked in the first two minutes and then once per hour.
     fn asks_for_news(
         &self,
         stock: &Stock,
@@ -101,7 +101,8 @@ impl Stocks {
         }
     }
 
-    /// The table of listings has no sectors: stocks in use get theirs a few at a time, with the remaining calls.
+    /// Requests the sectors of stocks in use, a few at a time with the remaining calls. The table of listings has no
+    /// sectors.
     async fn learn_sectors(&self, now: Timestamp) -> Result<()> {
         let stocks = self.store.read(crate::market::demand::stocks_in_use).await?;
         let nameless = stocks.into_iter().filter(|stock| stock.listing.sector.is_empty());
@@ -110,7 +111,7 @@ impl Stocks {
             let found = self.market.quotes.listing(Purpose::Scheduled, &known.symbol, now).await;
             let sector = match found {
                 Ok(found) if !found.sector.is_empty() => found.sector,
-                // It has none, and is not requested again.
+                // The stock has no sector, and is not requested again.
                 Ok(_) | Err(QuoteError::UnknownSymbol(_)) => NO_SECTOR.to_owned(),
                 Err(error) => {
                     tracing::debug!(symbol = %known.symbol, error = &error as &dyn std::error::Error, "no profile");
@@ -125,7 +126,7 @@ impl Stocks {
         Ok(())
     }
 
-    /// A series for a job.
+    /// Fetches a series for a job, waiting for short rate limits.
     async fn fetch_patiently(&self, symbol: &Symbol, now: Timestamp) -> std::result::Result<(), QuoteError> {
         let quotes = &self.market.quotes;
         loop {
@@ -136,8 +137,8 @@ impl Stocks {
         }
     }
 
-    /// Requests the prices of stocks that were looked up and have none, with calls that the jobs do not need, so that
-    /// they are available at the next visit. Returns their number.
+    /// Requests prices of stocks that were looked up and have none, with calls that the jobs do not need, so that the
+    /// prices are available at the next visit. Returns the number of stocks.
     async fn warm_up(&self, now: Timestamp) -> Result<usize> {
         let (idle, source) = (self.idle_calls().await?.min(MOST_WARMED_UP), self.market.quotes.source());
         if idle == 0 {
@@ -160,7 +161,7 @@ impl Stocks {
         Ok(warmed)
     }
 
-    /// Uses the remaining calls shortly before the day ends for news of splits and dividends.
+    /// Spends the remaining calls shortly before the day ends on news of splits and dividends.
     async fn learn_at_end_of_day(&self) -> Result<()> {
         let Some(limits) = self.market.quotes.limits().filter(|limits| limits.day_is_ending()) else {
             return Ok(());
@@ -169,15 +170,15 @@ impl Stocks {
         self.corporate_actions.learn_with_leftover_calls((left / CALLS_FOR_NEWS) as usize).await
     }
 
-    /// A held or ordered stock without a later price was passed over: it lacks two closes.
+    /// Held and ordered stocks without a price after this time were skipped: they lack two closes.
     fn neglected_before(&self, now: Timestamp) -> Timestamp {
         let calendar = self.market.calendar;
         let due = calendar.last_closed(now - PUBLICATION);
         calendar.before(due.date).closes_at
     }
 
-    /// Whether the closes of the last session may not be published yet: in the evening of a session every further
-    /// call may be in vain.
+    /// Whether the closes of the last session may not be published yet. On the evening of a session, further calls may
+    /// be wasted.
     fn may_be_unpublished(&self, now: Timestamp) -> bool {
         let is_ending = self.market.quotes.limits().is_some_and(|limits| limits.day_is_ending());
         self.market.calendar.last_closed(now).date == exchange_date(now) && !is_ending
@@ -207,7 +208,7 @@ impl Stocks {
                         in_vain = (!has_close).then_some(tried + 1);
                     }
                 }
-                // The others would be refused too.
+                // The provider would reject the other requests too.
                 Err(error @ QuoteError::RateLimited { .. }) => {
                     refusal = Some(error);
                     break;

@@ -1,4 +1,4 @@
-//! Quotes without the database: the stock, the actions of the last days and the splits in effect are in memory.
+//! Quotes without database access: the stock, the recent corporate actions and the splits in effect are cached.
 
 use domain::{Symbol, UserId};
 
@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::stocks::LatestQuote;
 
 impl Stocks {
-    /// The newest price of a stock in memory, which may be two seconds behind the database. `None` if it is not there, or
-    /// if the database has to be read for the answer: the source has no price, a provider's price is stale, or it may
-    /// be of another company.
+    /// Returns the newest price of a cached stock, whose data may be two seconds behind the database. `None` if the
+    /// stock is not cached or the database must be read: because the source has no price, a provider's price is stale,
+    /// or the price may be of another company.
     pub(super) async fn quote_from_memory(
         &self,
         user: Option<UserId>,
@@ -22,7 +22,7 @@ impl Stocks {
         self.show_prices_before_splits(one, &mut found).await?;
         let Some(Ok(LatestAsTraded { quote, why_stale })) = found.pop() else { return Ok(None) };
         if self.market.quotes.limits().is_some() {
-            // The symbol may have got another company while the source was called.
+            // The symbol may have passed to another company while the source was called.
             let is_same = self.instruments.remembered(symbol).is_some_and(|now| now.id == stock.id);
             if !is_same || why_stale.is_some() || self.corporate_actions.is_review_due(&stock) {
                 return Ok(None);

@@ -1,4 +1,4 @@
-//! Finding stocks, and making those of a source known.
+//! Search for stocks, and import of the instruments of a source.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl Stocks {
         Ok(())
     }
 
-    /// Stocks with a new symbol: known ones among symbols that the database does not have, with the rename.
+    /// Finds renamed stocks: known stocks that a listing with an unknown symbol belongs to, with the rename.
     async fn renamed(&self, listings: &[Listing]) -> Result<Vec<(StockId, CorporateAction, Listing)>> {
         let now = self.market.now();
         let known = self.store.read(|tx| stocks::all(tx).map_err(Error::from)).await?;
@@ -71,10 +71,10 @@ impl Stocks {
         Ok(renamed)
     }
 
-    /// Instruments whose symbol or name matches, best match first.
+    /// Returns instruments whose symbol or name matches, best match first.
     ///
     /// # Errors
-    /// [`Error::SourceUnavailable`] if the source has to be called and does not answer; [`Error::Invalid`] for a text
+    /// [`Error::SourceUnavailable`] if the source must be called and does not answer; [`Error::Invalid`] for a text
     /// that is too long.
     pub async fn search_stocks(&self, query: &str, limit: usize) -> Result<Vec<Listing>> {
         let query = search_text(query)?;
@@ -84,7 +84,7 @@ impl Stocks {
         if self.market.quotes.limits().is_some()
             && let Some(found) = self.search_locally(query.clone(), limit).await?
         {
-            // A user who searches a symbol will probably look at it: it gets its price with the next idle call.
+            // A user who searches for a symbol will probably open it, so it gets its price with the next idle call.
             if let Some(exact) =
                 found.iter().find(|listing| listing.symbol.as_str().eq_ignore_ascii_case(&query))
                 && self.market.quotes.is_scarce()
@@ -96,8 +96,8 @@ impl Stocks {
         self.market.quotes.search(&query, limit, self.market.now()).await.map_err(Error::from_search)
     }
 
-    /// Searches the table of listings; before it is stored, and if calls are few, the known stocks. `None` if the
-    /// source has to be called.
+    /// Searches the table of listings, or the known stocks if no table is stored and calls are few. `None` if the
+    /// source must be called.
     async fn search_locally(&self, query: String, limit: usize) -> Result<Option<Vec<Listing>>> {
         let (source, most) = (self.market.quotes.source(), i64::try_from(limit).unwrap_or(i64::MAX));
         let is_scarce = self.market.quotes.is_scarce();
@@ -110,7 +110,7 @@ impl Stocks {
                     return Ok(None);
                 }
                 match stocks::page(tx, &query, None, most)? {
-                    // Not an answer, because the table is not stored yet.
+                    // An empty result is not an answer, because the table is not stored yet.
                     none if none.is_empty() => Err(Error::SourceUnavailable { retry_at: None }),
                     known => {
                         Ok(Some(known.into_iter().map(|stock| Arc::unwrap_or_clone(stock.listing)).collect()))

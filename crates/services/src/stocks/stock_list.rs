@@ -1,4 +1,4 @@
-//! Lists of stocks with what can be traded, and the prices of many.
+//! Lists of stocks with their trading restrictions, and the prices of several stocks.
 
 use std::collections::HashMap;
 
@@ -35,11 +35,11 @@ impl TradingRestriction {
     }
 }
 
-/// A stock of a list.
+/// A stock with its trading restriction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradableStock {
     pub listing: Listing,
-    /// Why no orders are accepted in it; `None` when it can be traded.
+    /// Why no orders are accepted; `None` when the stock can be traded.
     pub restriction: Option<TradingRestriction>,
 }
 
@@ -53,11 +53,11 @@ impl Stocks {
         Ok(TradingRestriction::for_stock(stock.delisted_on.is_some(), hold.as_ref()))
     }
 
-    /// A page of stocks after the symbol `last`. A provider with a table of listings has all that it lists; otherwise these
-    /// are the stocks that the installation knows, of the built-in market all.
+    /// Returns a page of stocks after the symbol `last`. For a provider with a table of listings, all listed stocks;
+    /// otherwise the stocks that the installation knows, which for the built-in market are all.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a filter that is too long, or a `last` that is not in the list.
+    /// [`Error::Invalid`] for a filter that is too long, or if `last` is not in the list.
     pub async fn list_stocks(
         &self,
         filter: StockFilter,
@@ -109,7 +109,7 @@ impl Stocks {
         Ok(Page { items: page.items.into_iter().map(tradable).collect(), next: page.next })
     }
 
-    /// Adds to stocks that were found whether they can be traded.
+    /// Adds the trading restrictions to stocks that were found.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -132,10 +132,10 @@ impl Stocks {
         Ok(listings.into_iter().map(tradable).collect())
     }
 
-    /// The newest price of each symbol, in the order given, or why there is none. The symbols may be ones that stocks had
-    /// before.
+    /// Returns the newest price of each symbol in the given order, or why there is none. Symbols may be former ones.
     ///
     /// # Errors
+    /// Only when the database fails.
     /// Only when the database fails.
     pub async fn latest_quotes(&self, user: UserId, symbols: &[Symbol]) -> Result<Vec<Result<LatestQuote>>> {
         let now = self.market.now();

@@ -1,4 +1,4 @@
-//! Prices that are not confirmed: which there are, and administrators who confirm one.
+//! Unconfirmed prices, and their confirmation by administrators.
 
 use domain::plausibility::UnconfirmedPrice;
 use domain::{Freshness, Price, PriceSource, Symbol, Timestamp};
@@ -10,7 +10,7 @@ use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 use crate::stocks::Stocks;
 
-/// A price that its source tells and that is not confirmed.
+/// A price that the source reports and that is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldPrice {
     pub symbol: Symbol,
@@ -25,8 +25,8 @@ impl From<providers::Unconfirmed> for HeldPrice {
     }
 }
 
-/// A price as its confirmation is stored with an idempotency key: symbol, source, freshness, price, its market time, when
-/// it was first and last seen, doubt, and the accepted price.
+/// The form in which a confirmed price is stored with an idempotency key: symbol, source, freshness, price, its market
+/// time, when it was first and last seen, the doubt, and the accepted price.
 type StoredPrice = (Symbol, PriceSource, Freshness, Price, Timestamp, (Timestamp, Timestamp), String, Price);
 
 fn to_text(held: Option<&HeldPrice>) -> String {
@@ -57,7 +57,7 @@ fn from_text(text: &str) -> Result<Option<HeldPrice>> {
 const LONGEST_REASON: usize = 500;
 
 impl Stocks {
-    /// The prices of this deployment's source that are not confirmed, in order of symbol.
+    /// Returns the unconfirmed prices of this deployment's source, ordered by symbol.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -81,10 +81,10 @@ impl Stocks {
             .await
     }
 
-    /// [`Stocks::confirm_price_once`] without a key.
+    /// Confirms a price as [`Stocks::confirm_price_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Stocks::confirm_price_once`].
     pub async fn confirm_price(
         &self,
         by: &Administrator,
@@ -95,8 +95,9 @@ impl Stocks {
         self.confirm_price_once(symbol, reason, author).await.map(|confirmed| confirmed.value)
     }
 
-    /// Makes the unconfirmed price of a symbol the accepted one, for a reason that is logged. Later prices are compared with
-    /// it. Answers it; `None` when no price of the symbol waits, as after somebody else has confirmed it.
+    /// Makes the unconfirmed price of a symbol the accepted one; later prices are compared with it. The reason is
+    /// logged. Returns the price; `None` when the symbol has no unconfirmed price, for example because another
+    /// administrator has confirmed it.
     ///
     /// # Errors
     /// [`Error::Invalid`] without a reason; [`Error::IdempotencyKeyReused`].
