@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_are_named_by_what_they_are() {
+    fn browsers_are_named_by_product_and_system() {
         for (agent, name) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox, Linux"),
             (
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_with_its_day() {
+    fn a_token_expires_at_the_end_of_its_day() {
         let ends = end_of_day("2027-01-31").unwrap().unwrap();
         assert_eq!(ends.to_rfc3339(), "2027-02-01T05:00:00Z");
         assert_eq!(end_of_day(" "), Ok(None));

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_was_changed_or_made_up_is_worth_nothing() {
+    fn a_changed_or_forged_entry_is_ignored() {
         let config_x = config("x");
         let cookie = renewed(&config_x, Vec::new(), UserId(7), at(0));
         let entry = cookie.value();

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn sign_ups_are_the_dearest() {
+    fn registrations_have_the_smallest_budget() {
         let budgets = Limits::new(true).0.unwrap();
         let address = || "192.0.2.1".to_owned();
         let refused = refused(&budgets, &Budget::SignUps(address()), 200);

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_in_words() {
+    fn types_are_described_in_words() {
         let order = OBJECTS.iter().find(|object| object.name == "Position").unwrap();
         let told = |name: &str| &order.fields.iter().find(|field| field.name == name).unwrap().kind.text;
         assert_eq!((told("quantity").as_str(), told("symbol").as_str()), ("decimal", "symbol"));

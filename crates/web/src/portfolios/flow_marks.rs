@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn without_flows_there_is_nothing_to_say() {
+    fn without_flows_there_is_no_sentence() {
         let points = points(&["1000", "0"]);
         let marks = FlowMarks::new(&points);
         assert!(marks.is_empty() && marks.marks().is_empty() && marks.sentence().is_empty());

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_out_stays_paid_in() {
+    fn withdrawals_do_not_reduce_deposits() {
         let at = services::Clock::system().wall();
         let amount = |text: &str| (at, text.parse::<Money>().unwrap());
         let flows = [amount("100"), amount("-40"), amount("10")];

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_go_before_a_range() {
+    fn dates_take_precedence_over_a_range() {
         let day = NaiveDate::from_ymd_opt(2026, 1, 2);
         let (window, current) = window(&asked("1y", " 2026-01-02 ", "")).unwrap();
         assert_eq!((window, current), (Window::Dates { from: day, to: None }, None));
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawdown_is_told_with_its_dates() {
+    fn a_drawdown_note_has_its_dates() {
         let day = |n| NaiveDate::from_ymd_opt(2026, 11, n).unwrap();
         let mut drawdown =
             Drawdown { depth: -0.088, peak_on: Some(day(2)), trough_on: day(5), recovered_on: None };

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_file_is_kept_for_good_only_under_its_own_hash() {
+    async fn a_file_is_cached_forever_only_under_its_own_hash() {
         let hashed = get(&address("style.css"), None).await;
         assert_eq!(header_of(&hashed, header::CACHE_CONTROL), "public, max-age=31536000, immutable");
         assert_eq!(header_of(&hashed, header::CONTENT_TYPE), "text/css; charset=utf-8");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn what_is_not_there_is_not_found() {
+    async fn a_missing_file_is_not_found() {
         for path in ["/static/none.css", "/static/../Cargo.toml", "/static/"] {
             assert_eq!(get(path, None).await.status(), StatusCode::NOT_FOUND, "{path}");
         }

@@ -335,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn one_day_is_no_line() {
+    fn a_single_day_gives_no_line() {
         assert_eq!(line(Line { points: &points(&[1.0]), ..Line::default() }), None);
         assert_eq!(spark("30 days", &[1.0]), None);
     }
 
     #[test]
-    fn flows_and_trades_stand_where_they_happened() {
+    fn flows_and_trades_are_marked_on_their_day() {
         let points = points(&[10.0, 20.0, 30.0]);
         let deal =
             |day: usize, price, bought| Deal { date: points[day].0, price, bought, title: String::new() };
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawdown_hangs_from_zero() {
+    fn a_drawdown_is_drawn_below_zero() {
         let twr = points(&[0.10, -0.012, 0.21]);
         let chart = drawdown("dd", String::new(), &twr).unwrap();
         let labels: Vec<&str> = chart.rows.iter().map(|row| row.label.as_str()).collect();

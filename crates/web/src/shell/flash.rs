@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_read_only_with_the_id_and_the_secret() {
+    fn a_stored_message_is_readable_only_with_the_id_and_the_secret() {
         let sealed = seal(&config("a"), "1", "a secret".to_owned());
         assert!(!sealed.contains("secret"));
         assert_eq!(open(&config("a"), "1", sealed.clone()).as_deref(), Some("a secret"));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_stands_before_the_fragment() {
+    fn the_id_is_put_before_the_fragment() {
         assert_eq!(with_id("/settings#tokens", "1"), "/settings?flash=1#tokens");
         assert_eq!(with_id("/watchlist?list=2", "1"), "/watchlist?list=2&flash=1");
         assert_eq!(with_id("/portfolios", "1"), "/portfolios?flash=1");

@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_is_whole_and_cents() {
+    fn a_figure_separates_the_cents() {
         assert_eq!(figure(&amount("121353.77")), Figure { whole: "121,353".into(), cents: ".77".into() });
         assert_eq!(figure(&"0.1234".parse::<Price>().unwrap()).cents, ".1234");
     }
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_new_yorks() {
+    fn times_are_in_new_york() {
         let at = instant("2026-11-20T19:12:07Z");
         assert_eq!(
             second(at),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_come_names_its_day() {
+    fn future_instants_name_their_day() {
         let now = instant("2026-11-20T19:12:07Z");
         assert_eq!(instant_ahead(instant("2026-11-23T14:30:00Z"), now), "09:30 on Mon, 23 Nov");
         assert_eq!(instant_ahead(instant("2026-11-20T21:00:00Z"), now), "16:00 today");

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_and_a_dividend_are_told_as_people_say_it() {
+    fn splits_and_dividends_are_described_in_words() {
         let split = BookedTerms::Split { ratio: "3:2".parse().unwrap(), before: "10".parse().unwrap() };
         let on_time = line(split.clone(), "15", "2026-12-02T05:00:00Z");
         assert_eq!(sentence(&on_time).unwrap(), "3 for 2 split: 10 became 15 shares.");

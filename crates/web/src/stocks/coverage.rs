@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_young_portfolio_says_since_when_there_is_it() {
+    fn a_young_portfolio_says_when_it_was_opened() {
         let told = |range| note_on_portfolio(range, day("2026-11-02"), day("2026-11-20"));
         assert_eq!(told(Period::Year), "Since 2 Nov 2026, when the portfolio was opened.");
         assert_eq!(told(Period::Week), "");

@@ -603,7 +603,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_where_it_begins_and_ends() {
+    fn the_description_names_the_first_and_the_last_price() {
         let day = |n| NaiveDate::from_ymd_opt(2026, 11, n).unwrap();
         let points = [(day(1), 139.46), (day(2), 189.84), (day(3), 151.68)];
         assert_eq!(

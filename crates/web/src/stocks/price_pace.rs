@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_are_told_in_words() {
+    fn update_intervals_are_described_in_words() {
         assert_eq!(comes(Some(1)), "every minute");
         assert_eq!(comes(Some(26)), "every 26 minutes");
         assert_eq!(comes(None), "no calls are left");

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_belong_together_are_read_whole() {
+    fn order_groups_are_read_with_all_legs() {
         let bracket = OrderFields {
             order_class: Some("bracket"),
             take_profit: Some("20"),

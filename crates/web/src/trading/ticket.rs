@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_with_a_ticket_is_told_at_the_fields_it_has() {
+    fn all_problems_of_a_ticket_are_reported_at_its_fields() {
         assert_eq!(wrong(&fields(&[("side", "hold"), ("quantity", "0")])), ["symbol", "side", "quantity"]);
         let money = [("symbol", "KO"), ("side", "buy"), ("quantity", "-5"), ("unit", "notional")];
         assert_eq!(wrong(&fields(&money)), ["quantity"]);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_of_another_type_are_left_alone() {
+    fn prices_of_another_order_type_are_ignored() {
         let typed = [("limit_price", "140"), ("stop_price", "x"), ("trail", "5"), ("trail_unit", "percent")];
         let of = |kind: &str| ticket("buy", &[&[("type", kind)], &typed[..]].concat());
         assert_eq!(of("market").read(None).unwrap().terms, OrderTerms::Market);
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn issues_of_an_order_are_told_at_the_fields_of_the_ticket() {
+    fn order_issues_are_reported_at_the_fields_of_the_ticket() {
         let stop = [("type", "stop"), ("stop_price", "160")];
         for (side, unit, more, field) in [
             ("buy", "shares", [&stop[..], &[("time_in_force", "ioc")]].concat(), "time_in_force"),
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_one_can_buy_is_whole_shares_with_all_they_cost() {
+    fn affordable_shares_are_whole_and_include_all_costs() {
         assert_eq!(whole_shares(&"62.999999999".parse().unwrap()), "62".parse().ok());
         assert_eq!(whole_shares(&"0.5".parse().unwrap()), None);
         let valuation = Valuation::new("1000.00".parse::<domain::Money>().unwrap(), Vec::new(), &[]);

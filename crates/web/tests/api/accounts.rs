@@ -1,4 +1,4 @@
-//! Opening an account, one's own account, the password, the end.
+//! Accounts over the API: registration, profile, password, deletion.
 
 use insta::assert_json_snapshot;
 use reqwest::Method;
@@ -38,7 +38,7 @@ async fn an_account_is_opened_and_can_log_in() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_an_account_is_told_at_once() {
+async fn registration_reports_all_invalid_fields_at_once() {
     let app = TestApp::spawn().await;
     let account = json!({
         "username": "m!", "email": "nobody", "password": "short", "first_name": "x".repeat(81), "last_name": "a\nb",
@@ -88,7 +88,7 @@ async fn all_that_is_wrong_with_an_account_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_common_or_endless_password_is_refused() {
+async fn a_common_or_too_long_password_is_refused() {
     let app = TestApp::spawn().await;
     for password in ["password", "PASSWORD1", &"x".repeat(257)] {
         let account = json!({"username": "mara", "email": "mara@example.org", "password": password});
@@ -97,7 +97,7 @@ async fn a_common_or_endless_password_is_refused() {
 }
 
 #[tokio::test]
-async fn a_name_and_an_address_belong_to_one_person_in_any_case() {
+async fn user_names_and_addresses_are_unique_regardless_of_case() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let account = json!({"username": "MARA", "email": "Mara@Example.org", "password": PASSWORD});
@@ -126,7 +126,7 @@ async fn a_name_and_an_address_belong_to_one_person_in_any_case() {
 }
 
 #[tokio::test]
-async fn nobody_registers_as_administrator() {
+async fn registration_cannot_create_an_administrator() {
     let app = TestApp::spawn().await;
     let account =
         json!({"username": "mara", "email": "m@example.org", "password": PASSWORD, "is_admin": true});
@@ -155,7 +155,7 @@ async fn a_profile_is_changed_field_by_field() {
 }
 
 #[tokio::test]
-async fn a_profile_keeps_to_the_rules_of_registration() {
+async fn profile_changes_follow_the_rules_of_registration() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     app.register("sam").await;
@@ -212,7 +212,7 @@ async fn a_new_password_needs_the_current_one_and_keeps_the_rules() {
 }
 
 #[tokio::test]
-async fn an_account_goes_with_everything_in_it() {
+async fn deleting_an_account_deletes_its_data_and_logins() {
     let app = TestApp::spawn().await;
     let program = app.register("mara").await;
     let portfolio = program.open("1000.00").await;
@@ -231,7 +231,7 @@ async fn an_account_goes_with_everything_in_it() {
 }
 
 #[tokio::test]
-async fn the_last_administrator_stays() {
+async fn the_last_administrator_cannot_be_deleted() {
     let app = TestApp::spawn().await;
     app.register_admin("ada").await;
     let browser = app.log_in("ada").await;
@@ -272,7 +272,7 @@ async fn sessions_and_tokens_of_a_closed_account_end() {
 }
 
 #[tokio::test]
-async fn a_token_leaves_the_account_s_security_alone() {
+async fn a_token_cannot_change_account_security() {
     let app = TestApp::spawn().await;
     let program = app.register("mara").await;
     let change = json!({"current_password": PASSWORD, "new_password": "another fence entirely"});

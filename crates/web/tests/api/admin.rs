@@ -1,4 +1,4 @@
-//! What administrators see and do, and that nobody else does.
+//! The API and the pages for administrators, which do not exist for other users.
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn texts(items: &[Value], key: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn for_everybody_else_there_is_nothing_here() {
+async fn admin_addresses_are_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let own = format!("{USERS}/{}", mara.id);
@@ -110,7 +110,7 @@ async fn an_account_is_closed_and_opened_again() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_made_and_unmade() {
+async fn administrator_rights_are_granted_and_revoked() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     let mara = app.register("mara").await;
@@ -130,7 +130,7 @@ async fn an_administrator_is_made_and_unmade() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_of_a_user() {
+async fn invalid_changes_of_a_user_are_refused() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     let mara = app.register("mara").await;
@@ -237,7 +237,7 @@ async fn runs_of_jobs_are_listed_newest_first() {
 }
 
 #[tokio::test]
-async fn a_job_runs_when_it_is_asked_for() {
+async fn a_requested_job_runs() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     app.work().await;
@@ -270,7 +270,7 @@ async fn a_zero_byte_in_a_search_finds_nothing() {
 }
 
 #[tokio::test]
-async fn closed_addresses_do_not_tell_what_they_take() {
+async fn admin_addresses_do_not_reveal_their_fields_to_other_users() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     mara.post_text("/api/v1/admin/jobs", "{").await.is_refused(404, "not_found");

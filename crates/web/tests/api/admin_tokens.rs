@@ -1,4 +1,4 @@
-//! Tokens with the scope `admin`: how they are made, and that no other token has an administrator's rights.
+//! Tokens with the scope `admin`: who can create them, and that no other token has an administrator's rights.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -16,7 +16,7 @@ async fn make_admin_token(browser: &Caller) -> (String, String) {
     (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
 }
 
-/// Method and path of everything that the description has for administrators.
+/// Method and path of every operation for administrators in the API's description.
 fn admin_routes() -> Vec<(Method, String)> {
     let document = web::openapi_document();
     let mut routes = Vec::new();
@@ -27,7 +27,7 @@ fn admin_routes() -> Vec<(Method, String)> {
         }
     }
     assert!(routes.len() >= 9, "{routes:?}");
-    // Last of all, so that there is somebody for the others.
+    // Deletions last, because the other requests need the user.
     routes.sort_by_key(|(method, _)| *method == Method::DELETE);
     routes
 }
@@ -63,7 +63,7 @@ async fn call(caller: &Caller, method: &Method, path: &str, id: i64) -> Answer {
 }
 
 #[tokio::test]
-async fn every_admin_address_is_open_to_an_administrators_session_and_admin_token_alone() {
+async fn admin_addresses_accept_only_sessions_and_admin_tokens_of_administrators() {
     let app = TestApp::spawn().await;
     let ada = app.register_admin("ada").await;
     let session = app.log_in("ada").await;
@@ -107,7 +107,7 @@ async fn every_admin_address_is_open_to_an_administrators_session_and_admin_toke
         let somebody = app.register(if std::ptr::eq(caller, &admin) { "one" } else { "two" }).await.id.0;
         for (method, path) in admin_routes() {
             let answer = call(caller, &method, &path, somebody).await;
-            // Of AAPL there is no split to resolve here, and no delisting.
+            // AAPL has no split to resolve here, and no delisting.
             let nothing_to_do = [
                 "no_split_in_doubt",
                 "there is no evidence that AAPL is delisted",
@@ -122,7 +122,7 @@ async fn every_admin_address_is_open_to_an_administrators_session_and_admin_toke
 }
 
 #[tokio::test]
-async fn pages_take_no_tokens() {
+async fn pages_accept_no_tokens() {
     let app = TestApp::spawn().await;
     app.register_admin("ada").await;
     let (_, token) = make_admin_token(&app.log_in("ada").await).await;
@@ -133,7 +133,7 @@ async fn pages_take_no_tokens() {
 }
 
 #[tokio::test]
-async fn an_admin_token_reads_and_administers_and_does_nothing_else() {
+async fn an_admin_token_can_only_read_and_administer() {
     let app = TestApp::spawn().await;
     let ada = app.register_admin("ada").await;
     let portfolio = ada.open("1000").await;
@@ -149,7 +149,7 @@ async fn an_admin_token_reads_and_administers_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn making_one_takes_an_administrators_session_and_password() {
+async fn creating_an_admin_token_needs_an_administrators_session_and_password() {
     let app = TestApp::spawn().await;
     let ada = app.register_admin("ada").await;
     app.register("mara").await;
@@ -171,7 +171,7 @@ async fn making_one_takes_an_administrators_session_and_password() {
 }
 
 #[tokio::test]
-async fn the_settings_page_makes_one_for_administrators() {
+async fn the_settings_page_creates_admin_tokens_for_administrators() {
     let app = TestApp::spawn().await;
     app.register_admin("ada").await;
     app.register("mara").await;
@@ -194,9 +194,9 @@ async fn the_settings_page_makes_one_for_administrators() {
     assert!(mara.get(TOKENS).await.items().iter().all(|token| token["scope"] != "admin"));
 }
 
-/// As when another process has changed the account.
+/// Another process may change the account; the server finds out without being told.
 #[tokio::test]
-async fn a_loss_of_rights_elsewhere_shows_within_two_seconds() {
+async fn rights_revoked_in_another_process_end_within_two_seconds() {
     let app = TestApp::spawn().await;
     for (name, change, refusal) in
         [("ada", "is_admin = FALSE", (404, "not_found")), ("eve", "is_active = FALSE", (401, "unauthorized"))]

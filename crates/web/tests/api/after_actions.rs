@@ -1,10 +1,11 @@
-//! The page, API answer or stream that is asked for after an action shows the books after it, on every server.
+//! A page, API response or stream that is requested after an action shows the books after the action, on every server.
 
 use serde_json::json;
 
 use crate::harness::{AnotherServer, Caller, TestApp, trade, with};
 
-/// The words of each line in order: attributes are written in any. Without the keys of forms, which differ each time.
+/// Sorts the words of each line, because attributes may come in any order, and removes hidden keys, which always
+/// differ.
 fn in_order(text: &str) -> String {
     let line = |line: &str| {
         let mut words: Vec<&str> = line.split([' ', '>']).collect();
@@ -18,7 +19,7 @@ fn in_order(text: &str) -> String {
         .join("\n")
 }
 
-/// Everything that shows a portfolio, by address.
+/// All pages and API responses that show a portfolio, by address.
 async fn show(browser: &Caller, portfolio: i64) -> Vec<(String, String)> {
     let own = format!("/portfolios/{portfolio}");
     let pages = ["", "/orders", "/transactions", "/performance", "/composition", "/settings"];
@@ -85,7 +86,7 @@ impl Servers {
 }
 
 #[tokio::test]
-async fn pages_reads_and_streams_after_an_action_show_the_books_after_it_on_every_server() {
+async fn pages_reads_and_streams_show_an_action_at_once_on_every_server() {
     let app = TestApp::spawn().await;
     let portfolio = app.register("mara").await.open("10000.00").await;
     let browser = app.log_in("mara").await;

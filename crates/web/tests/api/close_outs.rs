@@ -1,4 +1,4 @@
-//! Close-outs of delisted stocks, in the API and on the page for administrators, and as owners see them.
+//! Close-outs of delisted stocks: in the API, on the administrators' page, and as holders see them.
 
 use domain::{Calendar, Freshness};
 use insta::assert_json_snapshot;
@@ -10,7 +10,7 @@ use super::harness::{Caller, Person, TestApp, csrf_token};
 
 const CLOSE_OUTS: &str = "/api/v1/admin/close-outs";
 
-/// Mara holds 10 AAPL, which are delisted on Monday, and 1 MSFT.
+/// Mara holds 10 AAPL, which is delisted on Monday, and 1 MSFT.
 pub async fn delisted() -> (TestApp, Person, i64, Caller) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;

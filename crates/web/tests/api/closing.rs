@@ -81,7 +81,7 @@ async fn a_position_whose_shares_are_reserved_is_closed_together_with_the_orders
 }
 
 #[tokio::test]
-async fn all_positions_are_closed_and_listed_with_what_became_of_each() {
+async fn all_positions_are_closed_and_listed_with_their_outcome() {
     let app = TestApp::spawn().await;
     app.prices.set_bid_and_ask("AAPL", "150.00", "150.00");
     let (mara, eve) = (app.register("mara").await, app.register("eve").await);

@@ -1,4 +1,4 @@
-//! Limits on concentration, and all portfolios together.
+//! Limits on concentration, and the overview of all portfolios.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ async fn the_composition_has_a_note_for_each_part_above_its_limit() {
     let app = TestApp::spawn().await;
     let sam = app.register("sam").await;
     let portfolio = sam.open("10000.00").await;
-    // 30 of every 100 in AAPL, the rest in cash.
+    // AAPL is 30 % of the portfolio, cash the rest.
     sam.buy(portfolio, "AAPL", "20").await.is(201);
     let address = format!("/api/v1/portfolios/{portfolio}/composition");
     let usual = sam.get(&address).await.is(200).json().0;
@@ -35,7 +35,7 @@ async fn the_composition_has_a_note_for_each_part_above_its_limit() {
         notes(&changed),
         [("sector".to_owned(), json!("Technology")), ("cash".to_owned(), Value::Null)]
     );
-    // What is left out is no limit.
+    // A limit that is left out is removed.
     put(&sam, &format!("{address}/limits"), &json!({})).await.is(200);
     assert_eq!(notes(&sam.get(&address).await.is(200).json().0), []);
 }
@@ -59,7 +59,7 @@ async fn a_limit_outside_of_1_to_100_is_refused() {
 }
 
 #[tokio::test]
-async fn the_page_shows_notes_and_what_is_owed_on_its_own() {
+async fn the_page_shows_notes_and_dividends_receivable_separately() {
     let app = TestApp::spawn().await;
     let sam = app.register("sam").await;
     let portfolio = sam.open("10000.00").await;
@@ -87,7 +87,7 @@ async fn the_overview_adds_all_portfolios() {
     sam.withdraw(second, "1000.00").await.is(201);
     app.prices.set("AAPL", "165.00");
     let overview = sam.get("/api/v1/portfolios/overview").await.is(200).json().0;
-    // 30 AAPL have gained 15.00 each. 14 000 were left of 15 000 paid in.
+    // 30 AAPL have gained 15.00 each. Net deposits are 14,000: 15,000 less 1,000.
     assert_eq!(overview["total_value"], "14450.00");
     assert_eq!(overview["total_gain"], "450.00");
     assert_eq!((&overview["deposits"], &overview["total_gain_ratio"]), (&json!("15000.00"), &json!(0.03)));
@@ -105,7 +105,7 @@ async fn the_overview_adds_all_portfolios() {
         "{overview:?}"
     );
     assert!((weights(&overview["sectors"]) - weights(&overview["stocks"])).abs() < 1e-9);
-    // All on one day, into which 14 000 were paid.
+    // All deposits and withdrawals were on one day; together they are 14,000.
     let twr = 14_450.0 / 14_000.0 - 1.0;
     assert!((overview["twr"].as_f64().unwrap() - twr).abs() < 1e-12, "{overview:?}");
     assert_eq!(overview["twr_since"], "2026-11-20");

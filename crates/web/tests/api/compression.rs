@@ -1,4 +1,4 @@
-//! Bodies are compressed where that makes them smaller, and events never are.
+//! Large bodies are compressed, small ones and events are not.
 
 use crate::harness::{Answer, TestApp};
 
@@ -19,7 +19,7 @@ async fn large_bodies_are_compressed_and_small_ones_and_events_are_not() {
         (&*mara, "/api/v1/portfolios/999", false),
         (&browser, "/health/live", false),
     ] {
-        // The client unpacks the body and takes the header away; what is left says whether it was compressed.
+        // The client decompresses the body and removes its header, so the test looks at `Vary`.
         let varies = |answer: &Answer| {
             let mut fields = answer.headers.get_all("vary").iter().map(|field| field.to_str().unwrap());
             fields.any(|field| field.to_lowercase().contains("accept-encoding"))

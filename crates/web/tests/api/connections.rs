@@ -1,4 +1,4 @@
-//! Clients that are slow or keep too many connections open, on sockets of their own.
+//! Clients that are slow or open too many connections. The tests use plain sockets.
 
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
@@ -9,10 +9,10 @@ use web::ConnectionLimits;
 
 use crate::harness::TestApp;
 
-/// Much longer than the deadlines here.
+/// Much longer than the servers' deadlines in these tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server with deadlines that a test can wait for.
+/// A server with deadlines that are short enough for a test.
 async fn impatient(change: impl FnOnce(&mut ConnectionLimits)) -> TestApp {
     let limits = ConnectionLimits {
         header_timeout: Duration::from_secs(1),
@@ -44,10 +44,10 @@ fn send(app: &TestApp, bytes: impl AsRef<[u8]>) -> TcpStream {
     stream
 }
 
-/// Everything until the server closes the connection.
+/// Reads until the server closes the connection.
 ///
 /// # Panics
-/// When it does not within [`PATIENCE`].
+/// If the server does not close it within [`PATIENCE`].
 #[track_caller]
 fn rest(mut stream: TcpStream) -> String {
     let mut received = Vec::new();
@@ -65,26 +65,26 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&received).into_owned()
 }
 
-/// Whether a new connection is answered, and not closed to make room for others.
+/// Whether the server answers a new connection instead of refusing it.
 async fn is_alive(app: &TestApp) -> bool {
     let mut stream = connect(app);
     let request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     beside(move || stream.write_all(request).is_ok() && rest(stream).starts_with("HTTP/1.1 200")).await.await
 }
 
-/// The response that stands at the beginning of the text, as (status, rest).
+/// The status of the response at the beginning of the text.
 fn status(response: &str) -> u16 {
     let status = response.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     status.unwrap_or_else(|| panic!("no response: {response:?}"))
 }
 
-/// Runs what blocks beside the runtime of the test.
+/// Runs a blocking function outside the test's runtime.
 async fn beside<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> {
     let running = tokio::task::spawn_blocking(what);
     async { running.await.unwrap() }
 }
 
-/// Waits for all of them to be closed and returns what each received.
+/// Waits until all connections are closed, and returns what each of them received.
 async fn all_closed(streams: Vec<TcpStream>) -> Vec<String> {
     beside(|| streams.into_iter().map(rest).collect()).await.await
 }
@@ -123,7 +123,7 @@ async fn a_body_that_does_not_arrive_is_answered_408_by_every_handler_that_waits
         assert!(response.to_lowercase().contains(form), "{request}: {response}");
     }
 
-    // With `Expect: 100-continue` the wait begins when the client is told to go on.
+    // With `Expect: 100-continue` the deadline begins when the server asks for the body.
     let expecting = json("POST", &orders, "Content-Length: 100\r\nExpect: 100-continue");
     let received = all_closed(vec![send(&app, expecting)]).await.remove(0);
     let (first, second) = received.split_once("\r\n\r\n").unwrap();
@@ -132,7 +132,7 @@ async fn a_body_that_does_not_arrive_is_answered_408_by_every_handler_that_waits
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_does_not_keep_the_connection() {
+async fn an_incomplete_unread_body_closes_the_connection() {
     let app = impatient(|_| ()).await;
     let mara = app.register("mara").await;
     let authorization = mara.authorization();
@@ -165,7 +165,7 @@ async fn a_body_that_nobody_reads_does_not_keep_the_connection() {
 }
 
 #[tokio::test]
-async fn a_whole_body_that_nobody_reads_leaves_the_connection_open() {
+async fn a_complete_unread_body_leaves_the_connection_open() {
     let app = impatient(|limits| limits.keep_alive = PATIENCE).await;
     for framing in
         ["Content-Length: 4\r\n\r\nfour", "Transfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n"]
@@ -212,7 +212,7 @@ async fn a_slow_but_steady_body_is_accepted_and_a_dripping_one_is_not() {
             rest(stream)
         })
     };
-    // 200 bytes at 100 per second, and at 5 per second.
+    // 200 bytes: one client sends 100 per second, the other 5 per second.
     let (steady, dripping) =
         tokio::join!(drip(20, Duration::from_millis(200)).await, drip(1, Duration::from_millis(200)).await);
     assert_eq!(status(&steady), 201, "{steady}");
@@ -228,7 +228,7 @@ async fn a_head_that_does_not_arrive_ends_the_connection() {
         connect(&app),
         send(&app, "G"),
         send(&app, half_a_head),
-        // actix itself has a deadline for the first request of a connection only.
+        // The second request of a connection: actix has a deadline only for the first one.
         {
             let mut stream = send(&app, whole);
             stream.read_exact(&mut [0; 12]).unwrap();
@@ -242,7 +242,7 @@ async fn a_head_that_does_not_arrive_ends_the_connection() {
     }
     assert!(received[3].contains("HTTP/1.1 408"), "{}", received[3]);
 
-    // Half a head that comes with the request before it counts as an idle connection.
+    // A client that has sent half a head together with its previous request counts as idle.
     let app = impatient(|_| ()).await;
     let received = all_closed(vec![send(&app, format!("{whole}{half_a_head}"))]).await;
     assert_eq!(status(&received[0]), 200, "{}", received[0]);
@@ -283,7 +283,7 @@ async fn an_idle_connection_is_closed() {
 #[tokio::test]
 async fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let app = impatient(|_| ()).await;
-    // Far more than the buffers of both sockets hold.
+    // Far more than the sockets' buffers can hold.
     let request = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = connect(&app);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -303,7 +303,7 @@ async fn a_client_that_does_not_read_its_responses_is_disconnected() {
 }
 
 #[tokio::test]
-async fn more_connections_than_an_address_may_have_make_room_for_each_other() {
+async fn connections_beyond_the_limit_of_an_address_replace_waiting_ones() {
     let app = impatient(|limits| {
         limits.per_address = 20;
         limits.body_timeout = Duration::from_secs(600);
@@ -314,12 +314,12 @@ async fn more_connections_than_an_address_may_have_make_room_for_each_other() {
     let mut open: Vec<_> = (0..200).map(|_| send(&app, &half)).collect();
     let deadline = Instant::now() + PATIENCE;
     for _ in 0..20 {
-        // Until the server has read what was sent, the connections are busy and not waiting for their clients.
+        // Until the server has read the bytes, the connections are busy instead of waiting for their clients.
         while !is_alive(&app).await {
             assert!(Instant::now() < deadline, "no connection makes room");
         }
     }
-    // The others were closed to make room, or refused while all were busy.
+    // The other connections were closed to make room, or refused while all were busy.
     let left = beside(move || {
         while open.len() > 20 && Instant::now() < deadline {
             open.retain_mut(|stream| {
@@ -346,7 +346,7 @@ async fn a_connection_is_refused_when_all_others_are_busy() {
     let app = impatient(|limits| limits.per_address = 3).await;
     let mara = app.register("mara").await;
     let mut streams = Vec::new();
-    // Connections of the client's pool make room; streams of events do not.
+    // Idle connections of the client's pool can be closed to make room, but streams of events cannot.
     for _ in 0..3 {
         let request = format!(
             "GET /api/v1/stream HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n",
@@ -362,7 +362,7 @@ async fn a_connection_is_refused_when_all_others_are_busy() {
     assert_eq!(status(&refused), 503, "{refused}");
     assert!(refused.contains("\"code\":\"too_many_connections\""), "{refused}");
 
-    // An address of its own has connections of its own.
+    // Another address has its own limit.
     let other = socket_from([127, 0, 0, 2].into(), address(&app)).await;
     let received = beside(move || {
         let mut other = other;
@@ -384,7 +384,7 @@ async fn a_connection_is_refused_when_all_others_are_busy() {
     }
 }
 
-/// A connection from that address of loopback.
+/// Connects from the given address of the loopback network.
 async fn socket_from(from: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
@@ -394,11 +394,11 @@ async fn socket_from(from: IpAddr, to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What the server answers to these bytes before it closes the connection. The client sends nothing more.
+/// Sends the bytes and returns what the server answers before it closes the connection.
 async fn answer_to(app: &TestApp, bytes: Vec<u8>) -> String {
     let mut stream = connect(app);
     beside(move || {
-        // The server may close before it has read everything.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         rest(stream)
@@ -430,7 +430,7 @@ async fn heads_beyond_the_limits_are_refused_by_size() {
         (get("/health/live", &lines(17, 1_000)), 431, "header_too_large"),
         (get("/", &lines(1, 17_000)), 431, "<!doctype html>"),
         (get("/api/v1/portfolios", &lines(90, 700)), 431, "header_too_large"),
-        // Refused by actix, without a body.
+        // actix refuses it, without a body.
         (get("/health/live", &lines(97, 10)), 431, ""),
         (get("/health/live", &lines(60, 3_000)), 431, ""),
     ] {
@@ -440,7 +440,7 @@ async fn heads_beyond_the_limits_are_refused_by_size() {
         assert_eq!(status(&answer), expected, "{length} bytes, {start}: {answer}");
         assert!(answer.to_lowercase().contains(form), "{length} bytes, {start}: {answer}");
     }
-    // What follows a cut request line is read as what it is.
+    // The request after a cut request line is read normally.
     let two = [
         format!("GET /api/v1/{} HTTP/1.1\r\nHost: x\r\n\r\n", letters(70_000)).into_bytes(),
         get("/health/live", ""),
@@ -450,7 +450,7 @@ async fn heads_beyond_the_limits_are_refused_by_size() {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_refused_and_hurt_nobody() {
+async fn malformed_requests_are_refused_and_the_server_keeps_running() {
     let app = impatient(|limits| limits.header_timeout = PATIENCE).await;
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
@@ -472,7 +472,7 @@ async fn malformed_requests_are_refused_and_hurt_nobody() {
         assert!(!answer.is_empty(), "no answer to {}", String::from_utf8_lossy(&bytes));
         assert_eq!(status(&answer), 400, "{}: {answer}", String::from_utf8_lossy(&bytes));
     }
-    // The head is fine; a part of the body is not.
+    // The head is valid, but a part of the body is missing.
     let login = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     for body in
         ["Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n"]

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(web::openapi_document);
 static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Default::default);
 
-/// The described operation of a request, if there is one.
+/// The operation of a request in the description, if there is one.
 pub fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let path = path.split('?').next().unwrap_or_default();
     let fits = |template: &str| {
@@ -27,13 +27,14 @@ pub fn operation(method: &str, path: &str) -> Option<&'static Value> {
     };
     let paths = DOCUMENT["paths"].as_object().unwrap();
     let mut fitting: Vec<(&String, &Value)> = paths.iter().filter(|(template, _)| fits(template)).collect();
-    // `/orders/preview` is not `/orders/{order_id}`.
+    // A literal path comes first: `/orders/preview` also matches `/orders/{order_id}`.
     fitting.sort_by_key(|(template, _)| template.matches('{').count());
     fitting.first()?.1.get(method.to_lowercase())
 }
 
 /// # Panics
-/// When the response is not described: its status, its code, a header that it must have or a member of its body.
+/// If the description lacks something in the response (the status, the code, a member of the body) or the response
+/// lacks a required header or member.
 #[track_caller]
 pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) {
     let Some(operation) = operation(method, path) else { return };
@@ -81,7 +82,7 @@ fn resolve(mut schema: &Value) -> &Value {
     schema
 }
 
-/// The objects that make up a schema: itself, and the parts of its `allOf`.
+/// The object schemas that a schema consists of: itself, and the parts of its `allOf`.
 fn parts<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
     let schema = resolve(schema);
     found.push(schema);

@@ -1,4 +1,4 @@
-//! Splits and dividends as they are told: over the API, in the table for spreadsheets, on pages.
+//! Splits and dividends in the API, in CSV exports and on pages.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{PerShare, SplitRatio};
@@ -9,7 +9,7 @@ use crate::harness::{Person, TestApp, day, trade, with};
 
 const NEWS: &str = "2026-11-20T00:00:00Z";
 
-/// AAPL goes 3 for 2 on Monday and pays 0.26 for each new share two weeks later.
+/// AAPL splits 3:2 on Monday and pays a dividend of 0.26 per new share two weeks later.
 async fn with_actions() -> (TestApp, Person, i64) {
     let app = TestApp::spawn().await;
     let SplitRatio { numerator, denominator } = "3:2".parse().unwrap();
@@ -37,7 +37,7 @@ async fn monday(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn a_stock_tells_what_is_announced_and_what_has_been() {
+async fn a_stock_lists_past_and_announced_corporate_actions() {
     let (app, mara, _) = with_actions().await;
     let told = mara.get("/api/v1/stocks/aapl").await.is(200).json();
     assert_json_snapshot!(told["corporate_actions"], @r#"
@@ -74,7 +74,7 @@ async fn a_stock_tells_what_is_announced_and_what_has_been() {
 }
 
 #[tokio::test]
-async fn a_valuation_has_what_is_owed_and_the_journal_says_what_happened() {
+async fn a_valuation_includes_dividends_receivable_and_the_journal_describes_corporate_actions() {
     let (app, mara, portfolio) = with_actions().await;
     monday(&app).await;
     let valued = mara.get(&format!("/api/v1/portfolios/{portfolio}/valuation")).await.is(200).json();
@@ -162,7 +162,7 @@ async fn a_valuation_has_what_is_owed_and_the_journal_says_what_happened() {
 }
 
 #[tokio::test]
-async fn a_history_is_told_in_todays_shares() {
+async fn a_price_history_is_in_todays_shares() {
     let (app, mara, _) = with_actions().await;
     app.close("AAPL", "2026-11-23", "99.00");
     let closes = async || {
@@ -178,7 +178,7 @@ async fn a_history_is_told_in_todays_shares() {
 }
 
 #[tokio::test]
-async fn an_order_that_ends_with_its_listing_says_so_and_a_new_one_is_refused() {
+async fn a_delisting_ends_open_orders_with_a_reason_and_refuses_new_ones() {
     let app = TestApp::spawn().await;
     let gone =
         CorporateAction::new("JPM".parse().unwrap(), day("2026-11-23"), CorporateActionKind::Delisting);
@@ -208,7 +208,7 @@ async fn an_order_that_ends_with_its_listing_says_so_and_a_new_one_is_refused() 
 }
 
 #[tokio::test]
-async fn a_stock_answers_to_the_symbol_it_had() {
+async fn a_stock_is_found_by_its_former_symbol() {
     let app = TestApp::spawn().await;
     app.prices.list("JPX", "JPX Bank", "Financials", "200.00");
     let kind = CorporateActionKind::SymbolChange { to: "JPX".parse().unwrap() };

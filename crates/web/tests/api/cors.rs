@@ -1,4 +1,4 @@
-//! Scripts of other sites: only those of listed origins, and with a token instead of a cookie.
+//! Scripts on other sites: allowed for listed origins only, and with a token instead of a cookie.
 
 use reqwest::Method;
 use serde_json::json;
@@ -46,7 +46,7 @@ async fn a_preflight_from_a_listed_origin_is_answered() {
 }
 
 #[tokio::test]
-async fn a_preflight_from_elsewhere_or_for_more_is_not() {
+async fn a_preflight_from_another_origin_or_for_unlisted_methods_and_headers_is_refused() {
     let app = app().await;
     for (origin, method, headers) in [
         ("https://evil.example", "GET", "authorization"),
@@ -64,7 +64,7 @@ async fn a_preflight_from_elsewhere_or_for_more_is_not() {
 }
 
 #[tokio::test]
-async fn scripts_of_a_listed_origin_read_answers_and_refusals() {
+async fn scripts_of_a_listed_origin_can_read_responses_and_errors() {
     let app = app().await;
     let mara = app.register("mara").await;
     let script = mara.with("origin", NOTEBOOK).with("sec-fetch-site", "cross-site");
@@ -94,7 +94,7 @@ async fn scripts_of_a_listed_origin_read_answers_and_refusals() {
 }
 
 #[tokio::test]
-async fn scripts_from_elsewhere_may_not_read_the_answer() {
+async fn scripts_of_other_origins_cannot_read_responses() {
     let app = app().await;
     let mara = app.register("mara").await;
     let script = mara.with("origin", "https://evil.example");
@@ -103,7 +103,7 @@ async fn scripts_from_elsewhere_may_not_read_the_answer() {
 }
 
 #[tokio::test]
-async fn a_listed_origin_gets_no_cookie_s_rights() {
+async fn a_listed_origin_cannot_use_the_session_cookie() {
     let app = app().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await.with("origin", NOTEBOOK).with("sec-fetch-site", "cross-site");
@@ -113,7 +113,7 @@ async fn a_listed_origin_gets_no_cookie_s_rights() {
 }
 
 #[tokio::test]
-async fn nobody_is_listed_unless_it_is_said() {
+async fn no_origin_is_listed_by_default() {
     let app = TestApp::spawn().await;
     let answer = preflight(&app.anonymous(), NOTEBOOK, "GET", "authorization").await;
     assert_eq!(answer.header("access-control-allow-origin"), None);

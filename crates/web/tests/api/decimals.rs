@@ -1,12 +1,12 @@
-//! Amounts on the wire: strings in plain notation, numbers accepted by the same rule, nothing lost.
+//! Decimals in JSON: strings in plain notation; numbers are accepted by the same rules, and no digit is lost.
 
 use crate::harness::TestApp;
 
 #[tokio::test]
-async fn a_decimal_may_stand_without_quotes_and_keeps_every_digit() {
+async fn a_json_number_is_accepted_as_a_decimal_without_losing_digits() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
-    // The large one has more digits than a float keeps.
+    // The large number has more digits than an `f64` can represent.
     for (sent, kept) in [
         ("12.5", "12.50"),
         ("7", "7.00"),
@@ -24,7 +24,7 @@ async fn a_decimal_may_stand_without_quotes_and_keeps_every_digit() {
 }
 
 #[tokio::test]
-async fn what_is_no_plain_decimal_is_refused() {
+async fn only_plain_decimals_are_accepted() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -61,7 +61,7 @@ async fn what_is_no_plain_decimal_is_refused() {
     for quantity in ["true", "[]", "{}"] {
         mara.post_text(&path, &order(quantity)).await.is_about("quantity");
     }
-    // These are no JSON.
+    // These bodies are not valid JSON.
     for quantity in ["NaN", "Infinity", "+1", ".5", "01", "1_000", "0x10"] {
         mara.post_text(&path, &order(quantity)).await.is_refused(400, "malformed_json");
     }
@@ -78,7 +78,7 @@ async fn money_has_two_decimals() {
         let fields = mara.post_text(&path, &movement(amount)).await.fields();
         assert_eq!(fields, ["amount: use at most 2 decimals"], "{amount}");
     }
-    // Zeros at the end say nothing more.
+    // Trailing zeros are accepted.
     let moved = mara.post_text(&path, &movement("10.5000")).await.is(201).json();
     assert_eq!(moved["amount"], "10.50");
 }

@@ -1,4 +1,4 @@
-//! Delisted stocks, and those that may be, on the pages and in the API.
+//! Stocks that are delisted or may be, on the pages and in the API.
 
 use domain::{Calendar, Freshness};
 use insta::assert_json_snapshot;
@@ -10,7 +10,7 @@ use super::harness::{Person, TestApp, trade, with};
 
 const DELISTINGS: &str = "/api/v1/admin/delistings";
 
-/// Mara holds 10 AAPL and wants to sell 4. On Monday the source does not know AAPL any more.
+/// Mara holds 10 AAPL and has an open order to sell 4. On Monday the source does not know AAPL any more.
 pub async fn unknown_on_monday() -> (TestApp, Person, i64, Value) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
@@ -89,7 +89,7 @@ async fn an_administrator_confirms_a_delisting_by_the_api() {
     let listed = &ada.get(DELISTINGS).await.is(200).items()[0];
     let admin = listed["administrator"].as_str().unwrap();
     assert_eq!((&listed["status"], admin.is_empty()), (&json!("delisted"), false));
-    // It was a mistake.
+    // The confirmation was a mistake and is revoked.
     decide(json!({"symbol": "AAPL", "resolution": "refuse", "reason": "A mistake."})).await.is(204);
     assert_eq!(mara.get("/api/v1/stocks/AAPL").await.is(200).json()["delisted_on"], Value::Null);
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: whether it hangs together. (That it has every route is tested beside the routes.)
+//! The OpenAPI document is consistent. (A test beside the routes checks that it contains all of them.)
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn document(app: &TestApp) -> Value {
 }
 
 #[tokio::test]
-async fn every_reference_leads_somewhere() {
+async fn every_reference_has_a_target() {
     let app = TestApp::spawn().await;
     let document = document(&app).await;
     let mut count = 0;
@@ -37,7 +37,7 @@ async fn every_reference_leads_somewhere() {
 }
 
 #[tokio::test]
-async fn every_operation_says_what_it_takes_and_what_it_answers() {
+async fn every_operation_describes_its_request_and_its_responses() {
     let app = TestApp::spawn().await;
     let document = document(&app).await;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -69,7 +69,7 @@ async fn every_operation_says_what_it_takes_and_what_it_answers() {
 }
 
 fn needs_body(method: &str, path: &str) -> bool {
-    // Whoever deletes an account sends its password.
+    // To delete an account, the user sends the password.
     (matches!(method, "post" | "patch") && !path.ends_with("/logout"))
         || (method == "put" && path.ends_with("/limits"))
         || (method == "delete" && path == "/api/v1/users/me")
@@ -117,7 +117,7 @@ async fn the_description_is_readable_as_pages() {
     for page in ["objects", "errors"] {
         pages.insert(page.to_owned(), app.anonymous().get(&format!("/docs/{page}")).await.is(200).text());
     }
-    // Every link within the description leads to something.
+    // Every link within the description has a target.
     for (name, page) in &pages {
         assert!(!page.contains("style=\""), "{name}");
         for link in page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -1,9 +1,9 @@
-//! Answers that may be kept: asked about again with `If-None-Match`, they are not sent again.
+//! Responses that clients may cache: unchanged ones are not sent again after `If-None-Match`.
 
 use crate::harness::TestApp;
 
 #[tokio::test]
-async fn the_description_is_not_sent_again_to_those_who_have_it() {
+async fn an_unchanged_description_is_not_sent_again() {
     let app = TestApp::spawn().await;
     let path = "/api/v1/openapi.json";
     let first = app.anonymous().get(path).await.is(200);
@@ -35,13 +35,13 @@ async fn a_history_is_sent_again_only_when_it_has_changed() {
     let other = mara.get("/api/v1/stocks/AAPL/history?range=1W").await.is(200);
     let is_same = other.text() == first.text();
     assert_eq!(other.header("etag") == Some(tag.as_str()), is_same);
-    // Without a login there is nothing to keep.
+    // Without a login there is nothing to revalidate.
     app.anonymous().with("if-none-match", &tag).get(path).await.is_refused(401, "unauthorized");
 }
 
-/// Money is not kept by any cache.
+/// No cache may store amounts of money.
 #[tokio::test]
-async fn what_shows_money_is_not_stored() {
+async fn responses_with_money_are_not_cached() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let id = mara.open("100").await;

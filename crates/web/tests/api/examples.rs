@@ -1,7 +1,7 @@
-//! The examples of the API's description are recorded from a session that uses every operation. This test plays the session
-//! again: every example fits its schema, and the server still answers in the same form.
+//! The examples of the API's description are recorded from a session that uses every operation. This test repeats the
+//! session: every example matches its schema, and the server still responds in the same form.
 //!
-//! `STOCKYARD_RECORD_EXAMPLES=1 cargo nextest run --workspace --test api -E 'test(examples)'` records them anew.
+//! To record them again: `STOCKYARD_RECORD_EXAMPLES=1 cargo nextest run --workspace --test api -E 'test(examples)'`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/openapi/examples.js
 struct Recorder(BTreeMap<String, Value>);
 
 impl Recorder {
-    /// Sends a request that succeeds. The first of each operation becomes its example.
+    /// Sends a request that succeeds. The first request of each operation becomes its example.
     async fn send(&mut self, caller: &Caller, method: &str, path: &str, body: Option<Value>) -> Answer {
         let verb = method.parse().unwrap();
         let answer = match &body {
@@ -61,7 +61,7 @@ impl Recorder {
     }
 }
 
-/// Nobody should try the token of an example.
+/// Replaces the secret of a token, so that no reader tries to use it.
 fn without_secret(mut response: Value) -> Value {
     if let Some(token) = response.get_mut("token") {
         *token = "sy_shown_once".into();
@@ -243,7 +243,7 @@ async fn corporate_actions(recorder: &mut Recorder) {
     recorder.post(&ada, "/api/v1/admin/renames", rename).await;
 }
 
-/// Names and types without the values.
+/// Reduces a JSON value to its names and types.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! A running server with prices and a clock that the test sets, and people and programs who use it.
+//! A running server whose prices and clock the test controls, with users and API clients.
 
 use std::net::TcpListener;
 use std::ops::Deref;
@@ -25,12 +25,12 @@ use web::{ConnectionLimits, WebConfig};
 
 use crate::contract;
 
-/// Everybody's.
+/// The password of every test user.
 pub const PASSWORD: &str = "a fence around the yard";
 
-/// A server with its database; both end with it.
+/// A server with its database. Both end when the value is dropped.
 ///
-/// The market is open around the clock, and it is Friday, 20 November 2026, 14:12 in New York.
+/// The market is always open, and the time is Friday, 20 November 2026, 14:12 in New York.
 pub struct TestApp {
     pub services: Services,
     pub prices: FixedPrices,
@@ -38,7 +38,7 @@ pub struct TestApp {
     base: String,
     http: Client,
     test: TestServices,
-    /// Ends the server when it is dropped.
+    /// Dropping it stops the server.
     _running: oneshot::Sender<()>,
 }
 
@@ -47,7 +47,7 @@ impl TestApp {
         Self::spawn_with(|_| ()).await
     }
 
-    /// With another configuration than the usual one, which has no limits, proxies or foreign origins.
+    /// Changes the usual configuration, which has no rate limits, proxies or other origins.
     pub async fn spawn_with(change: impl FnOnce(&mut WebConfig)) -> Self {
         Self::spawn_on(FixedPrices::new(), change).await
     }
@@ -56,14 +56,15 @@ impl TestApp {
         Self::start(prices, ServicesConfig::default(), change).await
     }
 
-    /// A house with other rules of trading than the usual ones: practice, all fills whole and free of charge.
+    /// Changes the usual trading rules: practice mode, and orders fill completely and without fees.
     pub async fn spawn_trading(change: impl FnOnce(&mut TradingConfig)) -> Self {
         let mut config = ServicesConfig::default();
         change(&mut config.trading);
         Self::start(FixedPrices::new(), config, |_| ()).await
     }
 
-    /// A provider of closing prices with the limits of a free key. Thursday's close of AAPL is 150.00.
+    /// The price source is a provider of closing prices with the limits of a free key. Thursday's close of AAPL is
+    /// 150.00.
     pub async fn spawn_with_provider() -> Self {
         let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
         prices.set_close("AAPL", day("2026-11-18"), "148.00");
@@ -73,7 +74,7 @@ impl TestApp {
         Self::serve(test, prices, |_| ())
     }
 
-    /// A provider of delayed prices with Yahoo's limits, of which it asks for one price with each call.
+    /// The price source is a provider of delayed prices with Yahoo's limits. Each call returns one price.
     pub async fn spawn_with_live_provider() -> Self {
         let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys).with_paid_calls(1);
         let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO };
@@ -81,19 +82,19 @@ impl TestApp {
         Self::serve(test, prices, |_| ())
     }
 
-    /// A provider of closing prices, with a key that is set up for these features.
+    /// The price source is a provider of closing prices; its key has these features.
     pub async fn spawn_with_features(features: Vec<FeatureState>) -> Self {
         let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys).with_features(features);
         let (source, rules) = (Arc::new(prices.clone()), Rules::ALPHA_VANTAGE_FREE);
         Self::serve(TestServices::limited(source, rules, ServicesConfig::default()).await, prices, |_| ())
     }
 
-    /// With other limits on streams than the usual ones.
+    /// Changes the limits on streams.
     pub async fn spawn_streaming(streams: StreamLimits) -> Self {
         Self::start(FixedPrices::new(), ServicesConfig { streams, ..ServicesConfig::default() }, |_| ()).await
     }
 
-    /// Logins wait that long until there is time to check their password.
+    /// Sets how long a login waits for its turn when many passwords are being checked.
     pub async fn spawn_with_password_queue(password_queue_timeout: Duration) -> Self {
         let config = ServicesConfig { password_queue_timeout, ..ServicesConfig::default() };
         Self::start(FixedPrices::new(), config, |_| ()).await
@@ -117,7 +118,7 @@ impl TestApp {
         }
     }
 
-    /// Another server on the same database, as another process has it: nothing tells it of changes.
+    /// Starts another server on the same database. Like a separate process, it is not notified of changes.
     pub fn another_server(&self) -> AnotherServer {
         let source = Arc::new(self.prices.clone());
         let services = self.test.another_process(source, ServicesConfig::default());
@@ -125,7 +126,7 @@ impl TestApp {
         AnotherServer { base, _running: running }
     }
 
-    /// Somebody without any login.
+    /// A client without a login.
     pub fn anonymous(&self) -> Caller {
         Caller { http: self.http.clone(), base: self.base.clone(), headers: HeaderMap::new() }
     }
@@ -135,12 +136,12 @@ impl TestApp {
         Caller { http: client(true), ..self.anonymous() }
     }
 
-    /// A program with that token.
+    /// An API client that uses the token.
     pub fn with_token(&self, token: &str) -> Caller {
         self.anonymous().with("authorization", &format!("Bearer {token}"))
     }
 
-    /// A new user, as a program that has their token.
+    /// Registers a user and returns an API client that uses their token.
     pub async fn register(&self, name: &str) -> Person {
         self.create(name, false).await
     }
@@ -149,7 +150,7 @@ impl TestApp {
         self.create(name, true).await
     }
 
-    /// An administrator's browser.
+    /// A browser that an administrator has logged in to.
     pub async fn admin(&self) -> Caller {
         self.create("ada", true).await;
         self.log_in("ada").await
@@ -168,29 +169,29 @@ impl TestApp {
         Person { id, caller }
     }
 
-    /// A new token of that user.
+    /// Creates a token for the user.
     pub async fn token(&self, user: UserId, scope: Scope) -> String {
         self.services.accounts().create_token(user, "test", scope, None).await.unwrap().1
     }
 
-    /// A new browser in which that user has logged in.
+    /// A new browser that the user has logged in to.
     pub async fn log_in(&self, name: &str) -> Caller {
         let browser = self.browser();
         browser.log_in(name, PASSWORD).await.is(200);
         browser
     }
 
-    /// Runs SQL as somebody with a database shell would.
+    /// Runs SQL directly on the database.
     pub fn sql(&self, statements: &str) {
         self.test.store.sql(statements).unwrap();
     }
 
-    /// The failed logins that are charged to an address.
+    /// The number of failed logins that count for an address.
     pub async fn address_failures(&self, address: &str) -> i32 {
         self.services.accounts().address_failures(address).await.unwrap()
     }
 
-    /// How many statements the server has sent to its database so far.
+    /// The number of SQL statements that the server has executed so far.
     pub fn statements(&self) -> usize {
         self.test.store.statements()
     }
@@ -217,19 +218,19 @@ impl TestApp {
         self.prices.set_close(symbol, day(date), price);
     }
 
-    /// Lets working orders meet the prices up to now, as a worker does all the time.
+    /// Matches working orders with the prices up to now, as a worker does continuously.
     pub async fn match_orders(&self) {
         self.services.trading().match_orders().await.unwrap();
     }
 
-    /// A second later the stock trades at another price, and working orders meet it.
+    /// One second later the stock has another price, and working orders are matched with it.
     pub async fn trades_at(&self, symbol: &str, price: &str) {
         self.pass(TimeDelta::seconds(1));
         self.prices.set(symbol, price);
         self.match_orders().await;
     }
 
-    /// Does what is due, as a worker would.
+    /// Runs the due jobs, as a worker would.
     pub async fn work(&self) -> Vec<JobRun> {
         let due = self.services.jobs().due_runs().await.unwrap();
         for run in &due {
@@ -239,13 +240,13 @@ impl TestApp {
     }
 }
 
-/// Ends when it is dropped.
+/// Another server; it ends when the value is dropped.
 pub struct AnotherServer {
     base: String,
     _running: oneshot::Sender<()>,
 }
 
-/// Starts a server on a free port and returns its address, and what keeps it running.
+/// Starts a server on a free port, and returns its address and a guard that keeps it running.
 fn listen(services: Services, change: impl FnOnce(&mut WebConfig)) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -270,7 +271,7 @@ fn listen(services: Services, change: impl FnOnce(&mut WebConfig)) -> (String, o
     (base, running)
 }
 
-/// A user, and a program that acts for them.
+/// A user, with an API client that uses their token.
 pub struct Person {
     pub id: UserId,
     caller: Caller,
@@ -284,7 +285,7 @@ impl Deref for Person {
 }
 
 fn client(cookies: bool) -> Client {
-    // Nothing here speaks TLS: without roots the client is made in no time.
+    // No test uses TLS; without root certificates the client is created faster.
     Client::builder()
         .cookie_store(cookies)
         .redirect(Policy::none())
@@ -294,7 +295,7 @@ fn client(cookies: bool) -> Client {
         .unwrap()
 }
 
-/// Somebody who asks the server, with what they send along each time.
+/// A client of the server, with the headers that it always sends.
 #[derive(Clone)]
 pub struct Caller {
     http: Client,
@@ -310,12 +311,12 @@ impl Caller {
         other
     }
 
-    /// The same caller, with the same cookies, in front of another server.
+    /// The same caller, with the same cookies, connected to another server.
     pub fn at(&self, server: &AnotherServer) -> Self {
         Self { base: server.base.clone(), ..self.clone() }
     }
 
-    /// What this caller sends as `Authorization`.
+    /// The value of this caller's `Authorization` header.
     pub fn authorization(&self) -> String {
         self.headers["authorization"].to_str().unwrap().to_owned()
     }
@@ -348,7 +349,7 @@ impl Caller {
         self.ask(Method::DELETE, path).await
     }
 
-    /// Deletes one's own account.
+    /// Deletes the caller's account.
     pub async fn delete_account(&self, password: &str) -> Answer {
         let body = json!({"current_password": password}).to_string();
         self.tell(Method::DELETE, "/api/v1/users/me", "application/json", body).await
@@ -362,12 +363,12 @@ impl Caller {
         self.tell(Method::PATCH, path, "application/json", body.to_string()).await
     }
 
-    /// A body that is sent exactly as it stands.
+    /// Posts the body exactly as given.
     pub async fn post_text(&self, path: &str, body: &str) -> Answer {
         self.tell(Method::POST, path, "application/json", body.to_owned()).await
     }
 
-    /// Follows the redirect with which a form was answered.
+    /// Follows the redirect in the response to a form.
     pub async fn follow(&self, answer: &Answer) -> Answer {
         self.get(answer.header("location").expect("a redirect")).await
     }
@@ -389,10 +390,10 @@ impl Caller {
         Answer::to(request.form(fields), &Method::POST, path).await
     }
 
-    /// Fills in the form with that target on a page and sends it, with the page's token.
+    /// Fills in the form that posts to `target` on a page, and sends it with the page's CSRF token.
     pub async fn submit(&self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
         let shown = self.get(page).await.is(200).text();
-        // After a refusal the page is to be shown from there on.
+        // After a refusal, the page shows the form again from this fragment on.
         let has_form = ['"', '#'].iter().any(|end| shown.contains(&format!("action=\"{target}{end}")));
         assert!(has_form, "{page} has no form that goes to {target}");
         let token = csrf_token(&shown);
@@ -401,7 +402,7 @@ impl Caller {
         self.post_form(target, &all).await
     }
 
-    /// Sends a form that is refused, and returns the page that it leads to, which says why.
+    /// Sends a form that is refused, and returns the page with its errors.
     pub async fn refused(&self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
         let answer = self.submit(page, target, fields).await.is(303);
         let shown = self.get(answer.header("location").expect("a redirect")).await.is(200);
@@ -413,7 +414,7 @@ impl Caller {
         self.post("/api/v1/auth/login", json!({"username": name, "password": password})).await
     }
 
-    /// Opens a portfolio with that much cash and answers its id.
+    /// Creates a portfolio with this amount of cash and returns its id.
     pub async fn open(&self, cash: &str) -> i64 {
         let body = json!({"name": "Growth", "cash_balance": cash});
         self.post("/api/v1/portfolios", body).await.is(201).json()["id"].as_i64().unwrap()
@@ -431,7 +432,7 @@ impl Caller {
         self.post(&format!("/api/v1/portfolios/{portfolio}/orders"), order).await
     }
 
-    /// Places an order that is taken in and answers it.
+    /// Places an order that is accepted, and returns it.
     pub async fn place(&self, portfolio: i64, order: Value) -> Value {
         self.order(portfolio, order).await.is(201).json().0
     }
@@ -440,7 +441,7 @@ impl Caller {
         self.post(&format!("/api/v1/portfolios/{portfolio}/orders/preview"), order).await
     }
 
-    /// The order as it is now.
+    /// The current state of the order.
     pub async fn see(&self, portfolio: i64, order: &Value) -> Value {
         self.get(&address(portfolio, order)).await.is(200).json().0
     }
@@ -476,7 +477,7 @@ impl Caller {
         answer.json()["buying_power"].as_str().unwrap().to_owned()
     }
 
-    /// Follows `next_cursor` from page to page and answers what the pages hold.
+    /// Follows `next_cursor` and returns the items of each page.
     pub async fn pages(&self, path: &str, limit: usize) -> Vec<Vec<Value>> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let mut pages = Vec::new();
@@ -497,18 +498,18 @@ pub fn trade(side: &str, symbol: &str, quantity: &str) -> Value {
     json!({"symbol": symbol, "side": side, "type": "market", "quantity": quantity})
 }
 
-/// An order with more to it than a market order, or with something else in its place.
+/// Adds fields to an order or replaces them.
 pub fn with(mut order: Value, more: Value) -> Value {
     order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     order
 }
 
-/// Where an order is to be seen, changed and canceled.
+/// The address of an order in the API.
 pub fn address(portfolio: i64, order: &Value) -> String {
     format!("/api/v1/portfolios/{portfolio}/orders/{}", order["id"].as_str().unwrap())
 }
 
-/// Some members of a document as one line, `-` for null.
+/// Some members of a document in one line, with `-` for null.
 pub fn line(document: &Value, members: &[&str]) -> String {
     let text = |member: &&str| match &document[*member] {
         Value::Null => "-".to_owned(),
@@ -518,7 +519,7 @@ pub fn line(document: &Value, members: &[&str]) -> String {
     members.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-/// The address of a redirect without the message that the page shows once.
+/// The address of a redirect without its flash message.
 pub fn page_of(location: &str) -> &str {
     location.split_once("flash=").map_or(location, |(page, _)| page.trim_end_matches(['?', '&']))
 }
@@ -527,13 +528,13 @@ pub fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-/// The hidden field that every form of a page carries.
+/// The CSRF token in the forms of a page.
 pub fn csrf_token(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("the page has a form");
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// What the server said.
+/// A response of the server.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -551,17 +552,17 @@ impl Answer {
     }
 
     /// # Panics
-    /// When the status is another one.
+    /// If the status is different.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}: {}", self.question, self.text());
         self
     }
 
-    /// The problem document, after a look at what all of them have in common.
+    /// Checks that the response is a complete problem document, and returns it.
     ///
     /// # Panics
-    /// When it is no refusal of that status and code.
+    /// If the status or the code is different.
     #[track_caller]
     pub fn is_refused(&self, status: u16, code: &str) -> Json {
         let question = &self.question;
@@ -579,10 +580,10 @@ impl Answer {
         problem
     }
 
-    /// Which fields a body or query was refused for, as `field: message`.
+    /// The invalid fields of a body or query, as `field: message`.
     ///
     /// # Panics
-    /// When it was not refused for its fields.
+    /// If the response is not about invalid fields.
     #[track_caller]
     pub fn fields(&self) -> Vec<String> {
         let problem = self.is_refused(422, "invalid_fields");
@@ -592,7 +593,7 @@ impl Answer {
     }
 
     /// # Panics
-    /// When it was not refused for just that field.
+    /// If the invalid fields are not exactly this one.
     #[track_caller]
     pub fn is_about(&self, field: &str) {
         let fields = self.fields();
@@ -618,7 +619,7 @@ impl Answer {
         self.json()["items"].as_array().unwrap().clone()
     }
 
-    /// The whole line with which a cookie was set.
+    /// The whole `Set-Cookie` header of a cookie.
     pub fn set_cookie(&self, name: &str) -> Option<&str> {
         let lines = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
         lines.into_iter().find(|line| line.starts_with(&format!("{name}=")))
@@ -632,14 +633,14 @@ impl Answer {
     }
 }
 
-/// Longer than anything takes that is to come.
+/// Longer than any event in these tests takes to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open stream.
 pub struct Events {
     pub headers: HeaderMap,
     response: reqwest::Response,
-    /// What has come and was not taken yet.
+    /// Text that has arrived and was not returned yet.
     text: String,
 }
 
@@ -682,10 +683,10 @@ impl Events {
         }
     }
 
-    /// The next event of that kind; others are passed over.
+    /// The next event of this kind. Other events are skipped.
     ///
     /// # Panics
-    /// When the stream ends before.
+    /// If the stream ends before it.
     pub async fn next_of(&mut self, kind: &str) -> Event {
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before a {kind}"));
@@ -695,14 +696,14 @@ impl Events {
         }
     }
 
-    /// Passes over what is left.
+    /// Skips the remaining events until the stream ends.
     pub async fn ended(mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-/// A JSON document whose numbers snapshots show as numbers. (They are kept digit for digit, which `insta` would
-/// print as what `serde_json` makes of them inside.)
+/// A JSON document whose numbers appear as numbers in snapshots. `serde_json` keeps their digits in a private type,
+/// which `insta` would print instead.
 pub struct Json(pub Value);
 
 impl Deref for Json {

@@ -1,4 +1,4 @@
-//! The addresses for load balancers.
+//! Health checks for load balancers.
 
 use crate::harness::TestApp;
 
@@ -13,7 +13,7 @@ async fn health_needs_no_login() {
     }
 }
 
-/// The database answers, and cannot be used.
+/// The database answers, but its tables are missing.
 #[tokio::test]
 async fn a_process_without_its_tables_is_alive_and_not_ready() {
     let app = TestApp::spawn().await;

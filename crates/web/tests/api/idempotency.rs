@@ -1,4 +1,4 @@
-//! An order that is sent again is answered, not repeated.
+//! An order that is sent again is placed once: the response is the first order.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn assert_replays(replayed: &Answer, first: &Answer) {
 }
 
 #[tokio::test]
-async fn the_same_order_under_the_same_name_is_answered_again() {
+async fn a_repeated_client_order_id_returns_the_first_order() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
@@ -32,7 +32,7 @@ async fn the_same_order_under_the_same_name_is_answered_again() {
     assert_eq!(first.json()["client_order_id"], "a-1");
     app.prices.set("AAPL", "900.00");
     assert_replays(&mara.order(portfolio, order).await, &first);
-    // Written another way it is the same order.
+    // The same order in another notation is not a different order.
     let same = named(
         &json!({"symbol": "aapl", "side": "buy", "type": "market", "quantity": 1.0,
         "time_in_force": "day"}),
@@ -43,7 +43,7 @@ async fn the_same_order_under_the_same_name_is_answered_again() {
 }
 
 #[tokio::test]
-async fn the_header_is_another_way_to_name_an_order() {
+async fn the_idempotency_key_header_names_an_order() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
@@ -68,7 +68,7 @@ async fn header_and_body_may_not_differ() {
 }
 
 #[tokio::test]
-async fn a_name_is_not_used_for_another_order() {
+async fn a_client_order_id_cannot_be_reused_for_another_order() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
@@ -97,7 +97,7 @@ async fn a_name_is_not_used_for_another_order() {
 }
 
 #[tokio::test]
-async fn each_portfolio_has_its_own_names() {
+async fn client_order_ids_are_unique_per_portfolio() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let (one, other) = (mara.open("1000").await, mara.open("1000").await);
@@ -121,7 +121,7 @@ async fn a_refused_order_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn keys_keep_to_the_rules_of_names() {
+async fn invalid_keys_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
@@ -135,7 +135,7 @@ async fn keys_keep_to_the_rules_of_names() {
 }
 
 #[tokio::test]
-async fn two_at_once_give_one_order() {
+async fn two_equal_orders_at_once_place_one_order() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -150,9 +150,9 @@ async fn two_at_once_give_one_order() {
     assert_eq!(orders(&mara, portfolio).await, 5);
 }
 
-/// Every POST that moves cash, over the API.
+/// Every POST of the API that moves cash.
 #[tokio::test]
-async fn requests_that_move_cash_are_answered_again_under_their_key() {
+async fn requests_that_move_cash_are_carried_out_once_per_key() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
@@ -184,7 +184,8 @@ fn hidden_key(page: &str, target: &str) -> String {
     key.split('"').next().unwrap().to_owned()
 }
 
-/// Pressing a button twice on a page, or Back and again, moves cash once; a newly loaded page has another key.
+/// Pressing a button twice on a page, or going back and pressing it again, moves cash once. A reloaded page has another
+/// key.
 #[tokio::test]
 async fn a_form_that_moves_cash_is_carried_out_once() {
     let app = TestApp::spawn().await;

@@ -1,5 +1,5 @@
-//! Every POST that moves cash or shares takes an `Idempotency-Key`. Routes are listed from the description, so that a new one
-//! fails here until it takes a key, or is named as one that moves nothing.
+//! Every POST that moves cash or shares accepts an `Idempotency-Key`. The routes come from the description, so this
+//! test fails for a new one until it accepts a key or is listed as one that moves nothing.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use services::testing::FixedPrices;
 use crate::harness::{Answer, Caller, TestApp, day, trade};
 use crate::{close_outs, delistings, renames, splits};
 
-/// POST routes that move neither cash nor shares, and whose repetition does no harm.
+/// POST routes that move neither cash nor shares, and that may be repeated.
 const MOVES_NOTHING: [&str; 8] = [
     "/api/v1/admin/close-outs/preview",
     "/api/v1/admin/jobs",
@@ -22,7 +22,7 @@ const MOVES_NOTHING: [&str; 8] = [
     "/api/v1/portfolios/{id}/orders/preview",
     "/api/v1/users/me/password",
 ];
-/// Creates a list of stocks, which has no cash.
+/// Creates a watchlist, which has no cash.
 const WATCHLISTS: &str = "/api/v1/watchlists";
 
 fn posts() -> Vec<(String, bool)> {
@@ -39,7 +39,7 @@ fn posts() -> Vec<(String, bool)> {
 }
 
 #[test]
-fn every_post_takes_a_key_or_moves_nothing() {
+fn every_post_accepts_a_key_or_moves_nothing() {
     let without_key: BTreeSet<String> =
         posts().into_iter().filter(|(_, takes_key)| !takes_key).map(|(path, _)| path).collect();
     let moves_nothing: BTreeSet<String> =
@@ -47,14 +47,14 @@ fn every_post_takes_a_key_or_moves_nothing() {
     assert_eq!(without_key, moves_nothing);
 }
 
-/// A request that can be carried out once, another one for the same address, and the user who sends both.
+/// A request that can be carried out once, a different request to the same address, and the user who sends both.
 struct Scenario {
     app: TestApp,
     caller: Caller,
     path: String,
     body: Value,
     other: Value,
-    /// The code of the refusal of the other request under the same key.
+    /// The code of the error when the different request uses the same key.
     reused: &'static str,
 }
 
@@ -131,7 +131,7 @@ async fn unconfirmed() -> TestApp {
     app
 }
 
-/// Everything that the API shows of the books of all portfolios, beside the times of changes.
+/// All transactions of all portfolios. They do not contain the time of the latest change.
 async fn books(app: &TestApp) -> Vec<String> {
     let ada = Administrator::operator("ada");
     let rows = app.services.operations().all_transactions(&ada, "", None, 200).await.unwrap().items;
@@ -139,7 +139,7 @@ async fn books(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_post_that_takes_a_key_is_carried_out_once() {
+async fn every_post_with_a_key_is_carried_out_once() {
     let mut tried = 0;
     for (route, _) in posts().into_iter().filter(|(_, takes_key)| *takes_key) {
         let Scenario { app, caller, path, body, other, reused } = scenario(&route).await;
@@ -166,7 +166,7 @@ async fn every_post_that_takes_a_key_is_carried_out_once() {
     assert!(tried >= 9, "{tried}");
 }
 
-/// The second one waits for the first one, and is not refused for what that has changed.
+/// The second request waits for the first, instead of failing because of its changes.
 #[tokio::test]
 async fn equal_requests_that_arrive_at_once_are_carried_out_once() {
     for (route, _) in posts().into_iter().filter(|(_, takes_key)| *takes_key) {
@@ -180,9 +180,9 @@ async fn equal_requests_that_arrive_at_once_are_carried_out_once() {
     }
 }
 
-/// A key belongs to its user: what another administrator sends under the same key is another request.
+/// A key belongs to its user: the same key of another administrator names another request.
 #[tokio::test]
-async fn keys_of_administrators_are_their_own() {
+async fn idempotency_keys_are_separate_for_each_administrator() {
     let Scenario { app, caller, path, body, .. } = scenario("/api/v1/admin/delistings").await;
     app.register_admin("linus").await;
     let linus = app.log_in("linus").await;
@@ -192,9 +192,9 @@ async fn keys_of_administrators_are_their_own() {
     second.is_refused(422, "invalid_fields");
 }
 
-/// What the first request has created may be gone when it comes again.
+/// The object that the first request created may be deleted before the request is repeated.
 #[tokio::test]
-async fn a_replay_of_what_was_deleted_since_is_not_found() {
+async fn a_repeated_request_whose_object_was_deleted_is_not_found() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let keyed = mara.with("idempotency-key", "once");

@@ -1,4 +1,4 @@
-//! Sessions of browsers: what the cookie is like, when it begins and ends, and who may use it.
+//! Browser sessions: their cookie, when they begin and end, and who may use them.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -10,13 +10,13 @@ const LOGIN: &str = "/api/v1/auth/login";
 const LOGOUT: &str = "/api/v1/auth/logout";
 const ME: &str = "/api/v1/users/me";
 
-/// Logs in by hand and answers the cookie.
+/// Logs in and returns the session cookie.
 async fn session_of(caller: &Caller, name: &str) -> String {
     caller.log_in(name, PASSWORD).await.is(200).cookie("session").expect("a session cookie")
 }
 
 #[tokio::test]
-async fn a_login_answers_the_user_and_a_guarded_cookie() {
+async fn a_login_returns_the_user_and_a_protected_cookie() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let answer = app.anonymous().log_in("mara", PASSWORD).await.is(200);
@@ -38,7 +38,7 @@ async fn a_login_answers_the_user_and_a_guarded_cookie() {
 }
 
 #[tokio::test]
-async fn one_logs_in_with_name_or_address_in_any_case() {
+async fn login_accepts_name_or_address_in_any_case() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     for name in ["mara", "MARA", " mara ", "mara@example.org", "Mara@Example.Org"] {
@@ -47,7 +47,7 @@ async fn one_logs_in_with_name_or_address_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_name_sound_the_same() {
+async fn a_wrong_password_and_an_unknown_name_get_the_same_error() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let wrong = app.anonymous().log_in("mara", "not her password").await;
@@ -78,11 +78,11 @@ async fn a_login_needs_both_fields_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_login_changes_the_session_s_id() {
+async fn a_login_changes_the_session_id() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     app.register("mallory").await;
-    // Mallory logs in and plants the own cookie in Mara's browser.
+    // Mallory logs in and plants the session's cookie in Mara's browser.
     let planted = session_of(&app.anonymous(), "mallory").await;
     let fresh = session_of(&app.anonymous().with_cookie("session", &planted), "mara").await;
     assert_ne!(planted, fresh);
@@ -92,7 +92,7 @@ async fn a_login_changes_the_session_s_id() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_was_made_up_is_nobody_s() {
+async fn a_made_up_session_cookie_is_ignored() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     for made_up in ["", "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "%00%ff", &"z".repeat(3000)] {
@@ -140,7 +140,7 @@ async fn a_session_lasts_thirty_days_after_it_was_last_used() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_not_made_up_for_by_a_cookie() {
+async fn a_wrong_token_is_refused_despite_a_valid_cookie() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -152,7 +152,7 @@ async fn a_wrong_token_is_not_made_up_for_by_a_cookie() {
 }
 
 #[tokio::test]
-async fn a_right_token_counts_and_the_cookie_does_not() {
+async fn a_valid_token_takes_precedence_over_the_cookie() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     app.register("sam").await;
@@ -192,7 +192,7 @@ async fn writes_of_a_session_that_come_from_another_site_are_refused() {
         open(browser.with(header, value)).await.is(201);
     }
     open(browser.clone()).await.is(201);
-    // Reading is not writing: what may read the answer is CORS's to say.
+    // Reads are not refused: CORS decides whether the script may see the response.
     browser.with("sec-fetch-site", "cross-site").get("/api/v1/portfolios").await.is(200);
 }
 
@@ -205,7 +205,7 @@ async fn a_token_may_come_from_anywhere() {
 }
 
 #[tokio::test]
-async fn every_way_of_writing_is_guarded_against_other_sites() {
+async fn every_write_is_protected_against_other_sites() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;

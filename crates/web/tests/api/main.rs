@@ -1,4 +1,4 @@
-//! The HTTP interface from outside: a real server on a fresh database, asked as programs and browsers ask it.
+//! Tests of the HTTP interface: a real server on a new database, with requests as API clients and browsers send them.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod contract;

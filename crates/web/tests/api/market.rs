@@ -35,7 +35,7 @@ async fn the_market_that_is_always_open_opens_and_closes_at_midnight() {
       "trading_mode": "practice"
     }
     "#);
-    // Sunday, and the day on which clocks change.
+    // Sunday, the day on which daylight saving time ends.
     assert_eq!(
         days(&mara, "from=2026-10-31&to=2026-11-01").await,
         [

@@ -1,4 +1,4 @@
-//! `/metrics`: what it tells, whom, and that the files in `deploy/` and the operator's page speak of the same figures.
+//! `/metrics`: its content, who may read it, and that `deploy/` and `docs/operations.md` name the same metrics.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,13 +17,13 @@ async fn heartbeat(app: &TestApp) {
     app.services.operations().worker_heartbeat(&worker).await.unwrap();
 }
 
-/// Every name that has a sample, also with the ends that histograms have.
+/// All names of samples, including the suffixes of histograms.
 fn names(scrape: &str) -> BTreeSet<String> {
     let samples = scrape.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
 }
 
-/// The number of the first sample that begins like this.
+/// The value of the first sample whose line begins with `sample`.
 fn value(scrape: &str, sample: &str) -> f64 {
     let line = scrape.lines().find(|line| line.starts_with(sample));
     let line = line.unwrap_or_else(|| panic!("no {sample} in {scrape}"));
@@ -35,21 +35,21 @@ fn repository_file(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names of metrics in a text: words that begin as ours do.
+/// The metric names in a text: words that begin with our prefix.
 fn mentioned(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let is_name = |word: &&str| word.starts_with("stockyard_") || word.starts_with("process_");
     words.filter(is_name).map(str::to_owned).filter(|word| word != "process_").collect()
 }
 
-/// A scrape of an installation in which everything that has a metric has happened.
+/// A scrape of an installation on which every metric has a sample.
 async fn busy_scrape() -> String {
     let app = TestApp::spawn_with_provider().await;
     heartbeat(&app).await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
     mara.buy(portfolio, "AAPL", "1").await;
-    // A source of a test that fails counts as asked; one that answers knows the price by itself.
+    // A call of a test's source is counted only if it fails; otherwise the price is already known.
     app.prices.fail_with(QuoteError::Unreachable);
     mara.get("/api/v1/stocks/MSFT/quote").await;
     app.prices.recover();
@@ -65,7 +65,7 @@ async fn busy_scrape() -> String {
 }
 
 #[tokio::test]
-async fn rules_dashboard_and_operators_page_name_metrics_that_exist_and_the_page_all_of_them() {
+async fn alerts_dashboard_and_operations_page_name_existing_metrics_and_the_page_names_all() {
     let scrape = busy_scrape().await;
     let names = names(&scrape);
     for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/dashboard.json"] {
@@ -74,7 +74,7 @@ async fn rules_dashboard_and_operators_page_name_metrics_that_exist_and_the_page
         let unknown: Vec<_> = used.iter().filter(|name| !names.contains(*name)).collect();
         assert!(unknown.is_empty(), "{file} uses metrics that no scrape has: {unknown:?}\n{scrape}");
     }
-    // On the page a histogram has the name without its ends.
+    // The page has the name of a histogram without suffix.
     let base = |name: &String| {
         let ends = ["_bucket", "_sum", "_count"];
         ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
@@ -92,7 +92,7 @@ async fn rules_dashboard_and_operators_page_name_metrics_that_exist_and_the_page
 }
 
 #[test]
-fn every_alert_has_its_section_on_the_operators_page_and_no_section_is_left_over() {
+fn every_alert_has_a_section_on_the_operations_page_and_no_section_is_unused() {
     let rules = repository_file("deploy/prometheus/alerts.yml");
     let alerts: BTreeSet<&str> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::trim).collect();
@@ -135,7 +135,7 @@ async fn names_follow_the_conventions() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_their_route_and_never_by_what_clients_send() {
+async fn requests_are_counted_by_route_and_never_by_client_input() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara-the-trader").await;
     let portfolio = mara.open("10000").await;
@@ -181,13 +181,13 @@ async fn is_hidden(caller: &Caller) {
 }
 
 #[tokio::test]
-async fn only_this_machine_and_those_with_the_token_read_metrics() {
+async fn metrics_are_readable_only_on_this_machine_or_with_the_token() {
     let app = TestApp::spawn().await;
     app.anonymous().get(METRICS).await.is(200);
     for header in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
         is_hidden(&app.anonymous().with(header, "127.0.0.1")).await;
     }
-    // Without the setting no token is the right one.
+    // Without the setting no token gives access.
     is_hidden(&app.with_token("").with("x-forwarded-for", "192.0.2.1")).await;
     let ada = app.register_admin("ada").await;
     is_hidden(&ada.with("x-forwarded-for", "192.0.2.1")).await;
@@ -205,7 +205,7 @@ async fn only_this_machine_and_those_with_the_token_read_metrics() {
 }
 
 #[tokio::test]
-async fn without_the_database_a_scrape_has_what_the_process_knows() {
+async fn without_the_database_a_scrape_has_only_the_metrics_of_the_process() {
     let app = TestApp::spawn().await;
     app.anonymous().get("/health/live").await.is(200);
     app.sql("ALTER TABLE workers RENAME TO workers_away");

@@ -1,4 +1,4 @@
-//! Requests that do not fit the description: the answer names each field and says what to send.
+//! Requests that do not match the description: the error names each field and says what to send.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn errors(problem: &Value) -> Vec<(String, Option<String>, String)> {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_fit_is_told_field_by_field() {
+async fn an_invalid_body_is_reported_field_by_field() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let id = mara.open("10000").await;
@@ -79,7 +79,7 @@ async fn a_body_that_does_not_fit_is_told_field_by_field() {
     assert_eq!(told[0].1.as_deref(), Some("/side"));
     assert_eq!(told[1].1.as_deref(), Some("/sied"));
     assert!(told[1].2.starts_with("is not known here: the fields are "), "{told:?}");
-    // Null is a value of its own where a field may have it, and nowhere else.
+    // Null is a value only for fields that may be null.
     for (body, pointer) in [
         (json!({"name": "Growth", "surprise": null}), "/surprise"),
         (json!({"name": "Growth", "description": null}), "/description"),
@@ -114,7 +114,7 @@ async fn fields_with_wrong_values_are_found_in_the_body_by_pointer() {
 }
 
 #[tokio::test]
-async fn no_field_error_speaks_of_the_parser() {
+async fn field_errors_do_not_mention_the_parser() {
     let app = TestApp::spawn().await;
     let ada = app.register_admin("ada").await;
     let id = ada.open("10000").await;
@@ -197,9 +197,9 @@ async fn unknown_and_repeated_parameters_are_named() {
     assert_eq!(errors(&problem), [("search".to_owned(), None, "is given twice".to_owned())]);
 }
 
-/// serde reads the members of an object from an array in order. The description has objects.
+/// serde would read an array as the members of an object in order, but the description requires objects.
 #[tokio::test]
-async fn an_array_is_no_object() {
+async fn an_array_is_not_accepted_as_an_object() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let ada = app.admin().await;
@@ -220,16 +220,16 @@ async fn an_array_is_no_object() {
         let problem = answer.is_refused(422, "invalid_fields");
         assert!(answer.text().contains("must be a JSON object"), "{method} {path}: {}", *problem);
     }
-    // Nor within an object.
+    // The same within an object.
     let order = json!({"symbol": "AAPL", "side": "buy", "type": "limit", "quantity": "1", "limit_price": "1",
         "order_class": "oto", "stop_loss": ["0.5", null]});
     let refused = mara.post(&format!("{own}/orders"), order).await;
     assert_eq!(errors(&refused.is_refused(422, "invalid_fields"))[0].1.as_deref(), Some("/stop_loss"));
-    // A bracket in a text is none.
+    // A bracket within a string is not an array.
     mara.post("/api/v1/portfolios", json!({"name": "[Growth]"})).await.is(201);
 }
 
-/// Empty parameters are not taken for missing ones.
+/// An empty parameter is an error, and not the same as a missing one.
 #[tokio::test]
 async fn an_empty_parameter_is_refused() {
     let app = TestApp::spawn().await;

@@ -1,5 +1,5 @@
-//! Every address, parameter, field and form with values that nobody expects: an answer in the right form, and never a
-//! fault of the server.
+//! Sends unexpected values to every address, parameter, field and form: the response has the right form and is never an
+//! internal error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Caller, Json, PASSWORD, TestApp};
 use crate::pages::walk;
 
-/// As they stand in an address.
+/// Encoded as in an address.
 fn odd_parameters() -> Vec<String> {
     let mut values: Vec<String> = [
         "",
@@ -47,7 +47,7 @@ fn odd_parameters() -> Vec<String> {
     values
 }
 
-/// As JSON.
+/// Encoded as JSON.
 fn odd_values() -> Vec<String> {
     let mut values: Vec<String> = [
         "null",
@@ -84,7 +84,7 @@ fn odd_values() -> Vec<String> {
 }
 
 /// # Panics
-/// When it is a fault of the server, or a refusal in another form than that of its address.
+/// If the response is an internal error, or an error in a format that does not belong to the address.
 #[track_caller]
 fn is_orderly(answer: &Answer, path: &str) {
     let start: String = path.chars().take(200).collect();
@@ -97,7 +97,7 @@ fn is_orderly(answer: &Answer, path: &str) {
     }
 }
 
-/// The path with that value in one of its places, and with values that exist in the others.
+/// The path with the value in each of its variable segments in turn, and with existing values in the others.
 fn with_odd_segments(path: &str, portfolio: i64, value: Option<&str>) -> Vec<String> {
     let known = |name: &str| match name {
         "{symbol}" => "AAPL".to_owned(),
@@ -157,7 +157,7 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
     operations
 }
 
-/// The names of a schema's properties, wherever they stand.
+/// The names of a schema's properties, at any depth.
 fn properties(document: &Value, schema: &Value) -> Vec<String> {
     if let Some(reference) = schema["$ref"].as_str() {
         return properties(document, document.pointer(reference.trim_start_matches('#')).unwrap());
@@ -168,7 +168,7 @@ fn properties(document: &Value, schema: &Value) -> Vec<String> {
     own.chain(parts.flat_map(|part| properties(document, part))).collect()
 }
 
-/// An administrator may call every address.
+/// An administrator, who may call every address.
 async fn ada(app: &TestApp) -> (Caller, i64) {
     let ada = app.register_admin("ada").await;
     let portfolio = ada.open("100000").await;
@@ -181,7 +181,7 @@ async fn odd_addresses_and_parameters_of_the_api_are_answered() {
     let app = TestApp::spawn().await;
     let (ada, portfolio) = ada(&app).await;
     for Operation { method, path, parameters, .. } in operations(&app).await {
-        // A stream has no end, but its HEAD does.
+        // A stream never ends, but the response to HEAD does.
         let asked = if path == "/api/v1/stream" { Method::HEAD } else { method.clone() };
         for value in odd_parameters() {
             for path in with_odd_segments(&path, portfolio, Some(&value)) {
@@ -255,7 +255,7 @@ async fn with_a_watchlist(ada: &Caller) {
     ada.put(&format!("/api/v1/watchlists/{}/items/AAPL", list["id"])).await.is(204);
 }
 
-/// Where the ids and symbols of a page's address stand.
+/// The address with its ids and symbols replaced, to recognize addresses of the same kind.
 fn shape(address: &str) -> String {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let is_variable =
@@ -267,7 +267,7 @@ fn shape(address: &str) -> String {
     format!("{}?{}", path.join("/"), names.join("&"))
 }
 
-/// The addresses that the pages link to, one of each shape.
+/// The addresses that pages link to, one of each kind.
 async fn page_addresses(browser: &Caller) -> Vec<String> {
     let addresses =
         walk(browser, &["/", "/portfolios", "/stocks", "/watchlist", "/settings", "/admin"]).await;
@@ -292,7 +292,7 @@ async fn odd_addresses_and_parameters_of_pages_are_answered() {
             .filter(|pair| !pair.is_empty())
             .filter_map(|pair| pair.split_once('='))
             .collect();
-        // Half of the values on every other page: pages take their time.
+        // Only half of the values per page, to save time.
         for value in odd_parameters().into_iter().skip(number % 2).step_by(2) {
             for place in 1..segments.len() {
                 let mut odd = segments.clone();
@@ -305,7 +305,7 @@ async fn odd_addresses_and_parameters_of_pages_are_answered() {
                 is_orderly(&ada.get(&format!("{path}?{name}={value}{others}")).await, &address);
             }
         }
-        // Parameters that a page may know although no link has them.
+        // Parameters that a page may accept although no link has them.
         for query in ["cursor=%00", "range=%00", "from=0000-00-00", "symbol=%00", "search=%00&search=%00"] {
             is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
         }
@@ -357,7 +357,7 @@ fn forms(page: &str, html: &str) -> Vec<PageForm> {
                 let tag = tag.split('>').next().unwrap();
                 Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default()))
             });
-            // One of several buttons or options of the same name.
+            // One of several buttons or options with the same name.
             let fields: BTreeMap<String, String> = named.collect();
             PageForm {
                 page: page.to_owned(),
@@ -421,7 +421,8 @@ async fn odd_forms_are_answered() {
         for (field, _) in fields {
             let others = fields.iter().filter(|(name, _)| name != field);
             let others: Vec<(String, String)> = others.cloned().collect();
-            // A form that says nothing but who may send it is not sent as it should be: it logs out, for example.
+            // In a form with a token and one other field only the token gets odd values: with the right token the form
+            // would be accepted, and log her out, for example.
             let is_harmless = field == "csrf" || fields.len() > 2;
             if !is_harmless {
                 continue;
@@ -449,6 +450,6 @@ async fn odd_forms_are_answered() {
             }
         }
     }
-    // Nothing of all that has logged her out, or was taken for her password.
+    // None of these forms has logged her out or changed her password.
     ada.get("/api/v1/users/me").await.is(200);
 }

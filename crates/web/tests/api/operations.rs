@@ -1,4 +1,4 @@
-//! The state of the installation on the admin page and in the API, and the health endpoints.
+//! The state of the installation on the administrators' page and in the API, and the health checks.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -17,7 +17,7 @@ async fn heartbeat(app: &TestApp, name: &str) {
 }
 
 #[tokio::test]
-async fn the_status_tells_of_workers_jobs_snapshots_database_and_backup() {
+async fn the_status_contains_workers_jobs_snapshots_database_and_backup() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     ada.open("1000").await;
@@ -64,7 +64,7 @@ async fn the_status_tells_of_workers_jobs_snapshots_database_and_backup() {
 }
 
 #[tokio::test]
-async fn the_admin_page_shows_workers_and_what_is_wrong() {
+async fn the_admin_page_shows_workers_and_problems() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     let page = ada.get("/admin").await.is(200).text();
@@ -92,7 +92,7 @@ async fn the_deep_check_lists_each_part_and_the_plain_one_does_not() {
         ])
     );
     heartbeat(&app, "worker").await;
-    // A report is given again for a second.
+    // The report is cached for a second.
     let mut answer = app.anonymous().get(DEEP).await;
     for _ in 0..100 {
         if answer.status == 200 {

@@ -1,4 +1,4 @@
-//! Orders that belong together: brackets, pairs of exits, entries with one exit.
+//! Order groups: brackets, pairs of exits, entries with one exit.
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ async fn a_bracket_s_exits_work_once_the_entry_has_filled() {
     app.trades_at("AAPL", "144.00").await;
     let order = mara.see(portfolio, &order).await;
     assert_eq!(told(&order), ["limit filled 10", "limit accepted 10", "stop_limit accepted 10"]);
-    // The same ten shares are promised once.
+    // Both exits reserve the same ten shares, which count once.
     assert_eq!(order["legs"][0]["reserved_quantity"], "10");
     assert_eq!(order["legs"][1]["reserved_quantity"], "0");
     sellable_is(&mara, portfolio, "0").await;
@@ -146,7 +146,7 @@ async fn an_entry_may_have_one_exit() {
 }
 
 #[tokio::test]
-async fn exits_end_with_what_they_are_for() {
+async fn exits_are_canceled_with_their_entry_or_with_each_other() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -164,7 +164,7 @@ async fn exits_end_with_what_they_are_for() {
 }
 
 #[tokio::test]
-async fn what_does_not_belong_together_is_refused_at_its_field() {
+async fn invalid_order_groups_are_refused_at_their_field() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;

@@ -1,4 +1,4 @@
-//! Lists of orders: filters, directions, nested legs, cursors, and look-up by `client_order_id`.
+//! Lists of orders: filters, directions, nested legs, cursors, and finding an order by its `client_order_id`.
 
 use serde_json::{Value, json};
 use services::accounts::tokens::Scope;
@@ -16,7 +16,7 @@ fn limit(side: &str, symbol: &str, price: &str, name: &str) -> Value {
     with(trade(side, symbol, "1"), more)
 }
 
-/// Five orders, one each minute from 19:12 on: `buy`, `bracket` with two exits, `msft`, `sell`, `late`.
+/// Places five orders, one each minute from 19:12 on: `buy`, `bracket` with two exits, `msft`, `sell`, `late`.
 async fn some_orders(app: &TestApp, caller: &Caller, portfolio: i64) {
     let bracket = json!({
         "quantity": "2", "client_order_id": "bracket", "order_class": "bracket", "time_in_force": "gtc",
@@ -35,7 +35,7 @@ async fn some_orders(app: &TestApp, caller: &Caller, portfolio: i64) {
     }
 }
 
-/// `client_order_id` of each order, its type where it has none.
+/// The `client_order_id` of each order, or its type if it has none.
 fn names(items: &[Value]) -> Vec<String> {
     let name = |order: &Value| match order["client_order_id"].as_str() {
         Some(name) => name.to_owned(),
@@ -92,7 +92,7 @@ async fn legs_come_with_their_order_or_as_orders_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_cursor_holds_while_orders_come_and_filters_change() {
+async fn a_cursor_stays_valid_while_orders_and_filters_change() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100000.00").await;
@@ -110,7 +110,7 @@ async fn a_cursor_holds_while_orders_come_and_filters_change() {
         let page = mara.get(&format!("{path}?{query}&cursor={cursor}")).await.is(200).items();
         assert_eq!(names(&page).join(" "), expected, "{query}");
     }
-    // One of another portfolio, one that is no order, and no cursor at all.
+    // The cursor of another portfolio, one that names no order, and a text that is not a cursor.
     let other = mara.open("1000.00").await;
     let theirs = mara.place(other, limit("buy", "AAPL", "1.00", "other")).await;
     for cursor in [theirs["id"].as_str().unwrap(), "00000000-0000-0000-0000-000000000000", "x", "%00"] {
@@ -119,7 +119,7 @@ async fn a_cursor_holds_while_orders_come_and_filters_change() {
 }
 
 #[tokio::test]
-async fn values_that_filters_cannot_have_are_named() {
+async fn invalid_filter_values_are_named() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let path = orders(mara.open("1000.00").await);
@@ -169,7 +169,7 @@ async fn names_of_orders_have_up_to_128_characters() {
 }
 
 #[tokio::test]
-async fn a_read_only_token_lists_orders_and_ends_none() {
+async fn a_read_only_token_can_list_orders_but_not_cancel_them() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100000.00").await;

@@ -1,4 +1,4 @@
-//! Placing orders, previewing them, looking at them.
+//! Placing, previewing and reading orders.
 
 use insta::assert_json_snapshot;
 use market_data::QuoteError;
@@ -89,7 +89,7 @@ async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
 }
 
 #[tokio::test]
-async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
+async fn a_sell_is_filled_at_the_bid_and_realizes_its_result() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100000.00").await;
@@ -166,7 +166,7 @@ async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
 }
 
 #[tokio::test]
-async fn an_order_by_money_buys_what_the_money_buys() {
+async fn a_notional_order_buys_as_many_shares_as_the_amount_pays_for() {
     let app = TestApp::spawn().await;
     app.prices.set("MSFT", "333.33");
     let mara = app.register("mara").await;
@@ -258,7 +258,7 @@ async fn the_smallest_and_the_largest_quantity_are_in_plain_notation() {
 }
 
 #[tokio::test]
-async fn an_order_that_costs_more_than_there_is_leaves_nothing_behind() {
+async fn an_order_above_the_buying_power_is_refused_and_not_stored() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1499.99").await;
@@ -318,7 +318,7 @@ async fn an_order_worth_less_than_a_cent_is_refused() {
 }
 
 #[tokio::test]
-async fn an_order_beyond_what_the_books_hold_is_refused() {
+async fn an_order_too_large_for_the_books_is_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000000000000000").await;
@@ -337,7 +337,7 @@ async fn an_order_beyond_what_the_books_hold_is_refused() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_nothing_has_is_not_found() {
+async fn an_unknown_symbol_is_not_found() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -355,7 +355,7 @@ async fn a_symbol_that_nothing_has_is_not_found() {
 }
 
 #[tokio::test]
-async fn nothing_is_filled_on_an_old_price() {
+async fn a_stale_price_fills_no_order() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -375,7 +375,7 @@ async fn nothing_is_filled_on_an_old_price() {
 }
 
 #[tokio::test]
-async fn without_a_price_source_an_order_is_put_off() {
+async fn without_a_price_an_order_is_refused_until_the_source_recovers() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -394,13 +394,13 @@ async fn without_a_price_source_an_order_is_put_off() {
     assert_eq!(answer.header("retry-after"), Some("30"));
     app.prices.recover();
     mara.buy(portfolio, "AAPL", "1").await.is(201);
-    // Now there is an old price, which fills nothing either.
+    // Now a price is known, but it is too old for a fill: the order waits.
     app.prices.fail_with(QuoteError::Unreachable);
     assert_eq!(mara.buy(portfolio, "AAPL", "1").await.is(201).json()["status"], "accepted");
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_an_order_is_told_at_once() {
+async fn all_invalid_fields_of_an_order_are_reported_at_once() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -446,7 +446,7 @@ async fn all_that_is_wrong_with_an_order_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn what_an_order_may_not_be_like() {
+async fn invalid_orders_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
@@ -509,7 +509,7 @@ async fn an_order_belongs_to_its_portfolio() {
 }
 
 #[tokio::test]
-async fn a_preview_tells_what_a_buy_would_do_and_stores_nothing() {
+async fn a_preview_shows_the_result_of_a_buy_and_stores_nothing() {
     let app = TestApp::spawn().await;
     app.prices.set_bid_and_ask("AAPL", "149.95", "150.05");
     let mara = app.register("mara").await;
@@ -550,7 +550,7 @@ async fn a_preview_tells_what_a_buy_would_do_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_preview_tells_what_a_sell_would_realise() {
+async fn a_preview_shows_the_realized_result_of_a_sell() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
@@ -604,7 +604,7 @@ async fn a_preview_is_refused_as_the_order_would_be() {
 }
 
 #[tokio::test]
-async fn of_two_orders_at_once_that_exceed_the_cash_one_is_filled() {
+async fn only_one_of_two_concurrent_orders_above_the_cash_is_filled() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;

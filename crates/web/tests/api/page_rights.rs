@@ -1,14 +1,14 @@
-//! Rights on pages and forms, taken from the routes themselves: a stranger finds nothing at the address of somebody else's
-//! object, a user nothing at an administrator's, and an anonymous visitor is sent to the login.
+//! Access to pages and forms, taken from the routes themselves: other users find nothing at the address of a user's
+//! object, users find nothing at an administrator's address, and anonymous visitors are redirected to the login.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Caller, TestApp, csrf_token, trade, with};
 
-/// The source of the routes, so that no page is forgotten here.
+/// The source of the routes, so that this test includes every page.
 const ROUTES: &str = include_str!("../../src/pages.rs");
 
-/// A page's address, and whether it can be read and takes forms.
+/// The address of a page, whether it can be read, and whether it accepts forms.
 struct Page {
     path: &'static str,
     reads: bool,
@@ -30,10 +30,10 @@ fn pages() -> Vec<Page> {
     pages
 }
 
-/// Pages for everybody.
+/// Pages that need no login.
 const OPEN: [&str; 6] = ["/", "/register", "/login", "/logout", "/docs/", "/docs/{part}"];
 
-/// Objects of one user, whose ids the others try.
+/// Objects of one user, whose ids other users try.
 struct Objects {
     portfolio: i64,
     order: String,
@@ -50,7 +50,7 @@ impl Objects {
             .replace("{table}", "positions")
     }
 
-    /// A valid form, so that nothing but the address can be refused.
+    /// A valid form, so that only the address can be refused.
     fn form(&self, path: &str) -> Vec<(&'static str, String)> {
         let fields = match path {
             "/portfolios/{id}/settings" | "/watchlist/{id}" => vec![("name", "Taken")],
@@ -94,7 +94,7 @@ async fn objects_of(owner: &Caller) -> Objects {
     Objects { portfolio, order: order["id"].as_str().unwrap().to_owned(), watchlist: list.unwrap() }
 }
 
-/// All that belongs to the owner, to be compared.
+/// Everything that belongs to the owner, to compare it afterwards.
 async fn state_of(owner: &Caller, objects: &Objects) -> Vec<Value> {
     let own = format!("/api/v1/portfolios/{}", objects.portfolio);
     let list = format!("/api/v1/watchlists/{}", objects.watchlist);
@@ -117,7 +117,7 @@ fn is_of_one_user(path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn to_strangers_other_peoples_objects_do_not_exist_on_any_page() {
+async fn pages_and_forms_of_other_users_objects_are_not_found() {
     let app = TestApp::spawn().await;
     let owner = app.register("mara").await;
     let objects = objects_of(&owner).await;
@@ -125,7 +125,7 @@ async fn to_strangers_other_peoples_objects_do_not_exist_on_any_page() {
     app.register("mallory").await;
     let mallory = app.log_in("mallory").await;
     let token = csrf_token(&mallory.get("/settings").await.is(200).text());
-    // As mallory sees them, objects that nobody has.
+    // Objects that no user has: for Mallory the others' objects look the same.
     let none = Objects {
         portfolio: objects.portfolio + 1000,
         order: "01932f5e-7e4b-7c3a-8f3e-111111111111".to_owned(),
@@ -140,7 +140,7 @@ async fn to_strangers_other_peoples_objects_do_not_exist_on_any_page() {
         }
         if page.takes_forms {
             send(&mallory, &token, &address, &objects.form(page.path)).await.is(404);
-            // Nor does a form that is wrong tell whether there is such an object.
+            // An invalid form does not reveal either whether the object exists.
             let (theirs, nobodys) = (
                 send(&mallory, &token, &address, &[]).await,
                 send(&mallory, &token, &none.address(page.path), &[]).await,
@@ -150,7 +150,7 @@ async fn to_strangers_other_peoples_objects_do_not_exist_on_any_page() {
         }
     }
     assert!(read >= 8 && sent >= 10, "{read} pages, {sent} forms");
-    // Ids that forms carry: an order of another portfolio, a list, a token.
+    // Ids inside forms: an order of another portfolio, a watchlist, a token.
     let own = mallory.open("100").await;
     let cancel = format!("/portfolios/{own}/orders/cancel");
     send(&mallory, &token, &cancel, &[("cancel", objects.order.clone())]).await.is(404);
@@ -166,7 +166,7 @@ async fn to_strangers_other_peoples_objects_do_not_exist_on_any_page() {
 }
 
 #[tokio::test]
-async fn to_users_the_pages_of_administrators_do_not_exist() {
+async fn pages_of_administrators_are_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let mara = app.log_in("mara").await;

@@ -1,4 +1,4 @@
-//! The pages: logins and forms as a browser without scripts uses them, and a walk through all of them.
+//! The pages: logins and forms as a browser without scripts uses them, and a walk through all pages.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -14,14 +14,14 @@ fn is_page(answer: &Answer) -> bool {
     answer.header("content-type") == Some("text/html; charset=utf-8")
 }
 
-/// The portfolio's id and a browser of its owner.
+/// Returns the id of a portfolio and a browser of its owner.
 async fn mara(app: &TestApp) -> (Caller, i64) {
     let portfolio = app.register("mara").await.open("10000.00").await;
     (app.log_in("mara").await, portfolio)
 }
 
 #[tokio::test]
-async fn who_is_not_logged_in_is_sent_to_the_login_and_back() {
+async fn anonymous_visitors_are_redirected_to_the_login_and_back() {
     let app = TestApp::spawn().await;
     let (_, portfolio) = mara(&app).await;
     let browser = app.browser();
@@ -37,7 +37,7 @@ async fn who_is_not_logged_in_is_sent_to_the_login_and_back() {
     let to_login = browser.get(&wanted).await.is(303);
     let login = location(&to_login).to_owned();
     let form = browser.get(&login).await.is(200);
-    // The form carries the address on.
+    // The form keeps the address.
     assert!(form.text().contains(&format!("name=\"next\" value=\"{wanted}\"")), "{}", form.text());
     let fields = [("username", "mara"), ("password", PASSWORD), ("next", &wanted)];
     let logged_in = browser.submit(&login, "/login", &fields).await.is(303);
@@ -46,19 +46,19 @@ async fn who_is_not_logged_in_is_sent_to_the_login_and_back() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_sent_too_late_leads_to_the_login() {
+async fn a_form_sent_after_the_session_ended_redirects_to_the_login() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     let token = csrf_token(&browser.get("/settings").await.is(200).text());
     app.pass(chrono::TimeDelta::days(31));
     let fields = [("csrf", &*token), ("type", "deposit"), ("amount", "1")];
     let late = browser.post_form(&format!("/portfolios/{portfolio}/cash"), &fields).await.is(303);
-    // And from there to the start: nobody can go to a form's target.
+    // The login then leads to the start page, because the target of a form is not a page.
     assert_eq!(location(&late), "/login");
 }
 
 #[tokio::test]
-async fn a_login_leads_to_no_other_site() {
+async fn a_login_never_redirects_to_another_site() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     for next in [
@@ -78,7 +78,7 @@ async fn a_login_leads_to_no_other_site() {
         let logged_in = browser.submit("/login", "/login", &fields).await.is(303);
         assert_eq!(location(&logged_in), "/portfolios", "{next}");
         assert_eq!(logged_in.set_cookie("x"), None);
-        // Who is logged in already is sent on at once, by the same rule.
+        // A logged-in user is redirected at once, by the same rule.
         let encoded: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
         let again = browser.get(&format!("/login?next={encoded}")).await.is(303);
         assert_eq!(location(&again), "/portfolios", "{next}");
@@ -121,11 +121,11 @@ async fn a_form_without_its_token_does_nothing() {
         let refused = browser.post_form(&cash, &sent).await.is(403);
         assert!(is_page(&refused) && refused.text().contains("reload"), "{bad:?}");
     }
-    // The right one, but from another site's page.
+    // The right token, but posted from another site's page.
     let sent = [&fields[..], &[("csrf", &*token)]].concat();
     browser.with("origin", "https://evil.example").post_form(&cash, &sent).await.is(403);
     browser.with("sec-fetch-site", "cross-site").post_form(&cash, &sent).await.is(403);
-    // Or without the cookie it belongs to.
+    // The right token, but without its cookie.
     let session = app.anonymous().log_in("mara", PASSWORD).await.cookie("session").unwrap();
     app.anonymous().with_cookie("session", &session).post_form(&cash, &sent).await.is(403);
     assert_eq!(browser.cash(portfolio).await, "10000.00");
@@ -150,7 +150,7 @@ async fn login_and_registration_need_their_token_too() {
 }
 
 #[tokio::test]
-async fn a_form_takes_only_forms() {
+async fn a_form_accepts_only_form_data() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     let token = csrf_token(&browser.get("/settings").await.is(200).text());
@@ -187,7 +187,7 @@ async fn a_new_user_is_logged_in_and_opens_the_first_portfolio() {
     let listed = browser.get("/api/v1/portfolios").await.is(200).items();
     assert_eq!(listed[0]["cash_balance"], "12500.50");
 
-    // Who is logged in needs neither page.
+    // A logged-in user is redirected from both pages.
     assert_eq!(location(&browser.get("/register").await.is(303)), "/portfolios");
     assert_eq!(location(&browser.get("/login").await.is(303)), "/portfolios");
 }
@@ -203,7 +203,7 @@ async fn a_logout_ends_the_session() {
     browser.get("/api/v1/users/me").await.is_refused(401, "unauthorized");
 }
 
-/// Sends the trade ticket and answers the preview's hidden fields.
+/// Sends the order ticket and returns the hidden fields of the preview.
 async fn preview(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]) -> Vec<(String, String)> {
     let page = format!("/portfolios/{portfolio}");
     let answer = browser.submit(&page, &format!("{page}/orders/preview"), ticket).await.is(303);
@@ -223,7 +223,7 @@ async fn preview(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]) -> V
 }
 
 #[tokio::test]
-async fn an_order_is_previewed_confirmed_and_receipted() {
+async fn an_order_is_previewed_and_confirmed_and_has_a_receipt() {
     let app = TestApp::spawn().await;
     app.prices.set_bid_and_ask("AAPL", "149.95", "150.05");
     let (browser, portfolio) = mara(&app).await;
@@ -238,7 +238,7 @@ async fn an_order_is_previewed_confirmed_and_receipted() {
     assert!(receipt.contains("Bought 10 Apple Inc.") && receipt.contains("150.05"), "{receipt}");
     assert_eq!(browser.cash(portfolio).await, "8499.50");
 
-    // Pressing twice buys once.
+    // Pressing the button twice buys once.
     let again = browser.post_form(&page, &confirmed).await.is(303);
     assert_eq!(page_of(location(&again)), location(&placed));
     assert_eq!(browser.cash(portfolio).await, "8499.50");
@@ -281,7 +281,7 @@ async fn a_refused_ticket_keeps_what_was_filled_in() {
             assert!(html.contains(&format!("value=\"{value}\"")), "{value}: {html}");
         }
         assert!(html.contains(&format!("value=\"{side}\" checked")), "{ticket:?}");
-        // Confirming what cannot be is no different.
+        // Confirming an invalid order is refused in the same way.
         let token = csrf_token(&html);
         let confirmed = [&ticket[..], &[("csrf", &*token), ("client_order_id", "a-1")]].concat();
         let answer = browser.post_form(&format!("{page}/orders"), &confirmed).await.is(303);
@@ -330,7 +330,7 @@ async fn an_unknown_page_is_a_page() {
 }
 
 #[tokio::test]
-async fn to_strangers_the_pages_of_a_portfolio_do_not_exist() {
+async fn pages_of_a_portfolio_are_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let (owner, portfolio) = mara(&app).await;
     let order = owner.buy(portfolio, "AAPL", "1").await.is(201).json()["id"].as_str().unwrap().to_owned();
@@ -371,7 +371,7 @@ async fn to_strangers_the_pages_of_a_portfolio_do_not_exist() {
 }
 
 #[tokio::test]
-async fn names_are_text_and_never_markup() {
+async fn names_are_escaped_on_every_page() {
     let app = TestApp::spawn().await;
     let (browser, _) = mara(&app).await;
     let evil = "<script>alert(1)</script>\"><b>'&amp;{{ 'zw' ~ 'ölf' }}";
@@ -397,7 +397,7 @@ async fn names_are_text_and_never_markup() {
         let html = browser.get(&page).await.is(200).text();
         assert!(!html.contains("<script>") && !html.contains("<b>'"), "{page}");
         assert!(html.contains("&lt;script&gt;"), "{page} does not show the name");
-        // A word that no random id or token can hold.
+        // A word that no random id or token can contain.
         assert!(!html.contains("zwölf"), "{page}");
     }
     let deleted = [("confirm", evil)];
@@ -407,7 +407,7 @@ async fn names_are_text_and_never_markup() {
 }
 
 #[tokio::test]
-async fn what_was_done_is_said_once() {
+async fn a_success_message_is_shown_once() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     let own = format!("/portfolios/{portfolio}");
@@ -435,7 +435,7 @@ async fn a_portfolio_is_deleted_only_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_watchlist_is_kept_without_scripts() {
+async fn a_watchlist_works_without_scripts() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -488,7 +488,7 @@ async fn a_changed_password_ends_the_old_cookie_of_the_same_login_too() {
 }
 
 #[tokio::test]
-async fn settings_make_a_token_that_is_shown_once() {
+async fn settings_create_a_token_that_is_shown_once() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -525,7 +525,7 @@ const ADMIN_PAGES: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn for_everybody_else_there_are_no_pages_for_administrators() {
+async fn admin_pages_are_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let (browser, _) = mara(&app).await;
     let id = browser.get("/api/v1/users/me").await.json()["id"].clone();
@@ -561,7 +561,7 @@ async fn administrators_close_accounts_and_run_jobs() {
     browser.get(&page).await.is(404);
 }
 
-/// All addresses that a page links to and that are pages of ours.
+/// All links of a page to pages of this installation.
 fn links(html: &str) -> BTreeSet<String> {
     html.split("href=\"")
         .skip(1)
@@ -575,7 +575,7 @@ fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     html.split(&format!(" {name}=\"")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// What must be so on every page.
+/// Checks the rules that every page has to follow.
 fn assert_well_made(address: &str, html: &str) {
     for unresolved in ["{{", "}}", "{%", "%}", "{#", "[object", "NaN", "Some(", "None,", "Undefined"] {
         assert!(!html.contains(unresolved), "{address} holds {unresolved}");
@@ -585,7 +585,7 @@ fn assert_well_made(address: &str, html: &str) {
     let title = html.split("<title>").nth(1).and_then(|rest| rest.split(" · Stockyard</title>").next());
     assert!(title.is_some_and(|title| !title.trim().is_empty() && title.len() < 120), "{address}: {title:?}");
 
-    // What the content security policy forbids.
+    // The content security policy forbids these.
     assert!(!html.contains(" style=\"") && !html.contains("<style"), "{address}: inline style");
     for script in html.split("<script").skip(1) {
         assert!(
@@ -600,7 +600,7 @@ fn assert_well_made(address: &str, html: &str) {
         );
     }
 
-    // Every form that posts carries the token.
+    // Every form that posts has the token.
     for form in html.split("<form").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
         let posts = form.split('>').next().unwrap().contains("method=\"post\"");
         assert_eq!(form.contains("name=\"csrf\""), posts, "{address}: <form{form}");
@@ -621,14 +621,14 @@ fn assert_well_made(address: &str, html: &str) {
     }
 }
 
-/// What a link leads to: an explanation is the same page for every window.
+/// The page of a link: an explanation is the same page for every window.
 fn page_behind(link: &str) -> String {
     let path = link.split('?').next().unwrap_or(link);
     let is_holding = link.contains("average_buy_price");
     if link.contains("/explain/") && !is_holding { path.to_owned() } else { link.to_owned() }
 }
 
-/// Follows every link from `start` on and answers which pages there are.
+/// Follows every link from `start` on and returns the pages that were found.
 pub async fn walk(browser: &Caller, start: &[&str]) -> BTreeSet<String> {
     let mut seen: BTreeSet<String> = start.iter().map(|&page| page.to_owned()).collect();
     let mut queue: VecDeque<String> = seen.iter().cloned().collect();
@@ -650,7 +650,7 @@ pub async fn walk(browser: &Caller, start: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_visitor_finds_every_page_in_order() {
+async fn every_page_that_a_visitor_can_reach_is_well_formed() {
     let app = TestApp::spawn().await;
     let browser = app.browser();
     let seen = walk(&browser, &["/", "/login", "/register"]).await;
@@ -659,7 +659,7 @@ async fn a_visitor_finds_every_page_in_order() {
 }
 
 #[tokio::test]
-async fn a_new_user_finds_every_page_in_order() {
+async fn every_page_that_a_new_user_can_reach_is_well_formed() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -677,7 +677,7 @@ async fn a_new_user_finds_every_page_in_order() {
 }
 
 #[tokio::test]
-async fn an_investor_and_an_administrator_find_every_page_in_order() {
+async fn every_page_that_an_investor_or_administrator_can_reach_is_well_formed() {
     let app = TestApp::spawn().await;
     app.prices.list("BRK.B", "Berkshire Hathaway Inc. Class B", "Financials", "480.25");
     app.prices.list("PENNY", "Penny <Mills> & \"Sons\"", "Materials", "0.0125");
@@ -739,7 +739,7 @@ async fn an_investor_and_an_administrator_find_every_page_in_order() {
 }
 
 #[tokio::test]
-async fn a_page_s_questions_that_make_no_sense_are_answered_with_a_page() {
+async fn invalid_query_parameters_are_answered_with_a_page() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     app.register_admin("ada").await;
@@ -773,7 +773,7 @@ async fn a_page_s_questions_that_make_no_sense_are_answered_with_a_page() {
 }
 
 #[tokio::test]
-async fn files_are_kept_for_good_under_their_own_address() {
+async fn files_are_cached_forever_under_their_hashed_address() {
     let app = TestApp::spawn().await;
     let html = app.anonymous().get("/login").await.is(200).text();
     let files: BTreeSet<String> = attributes(&html, "href")
@@ -789,7 +789,7 @@ async fn files_are_kept_for_good_under_their_own_address() {
         let tag = answer.header("etag").unwrap();
         let unchanged = app.anonymous().with("if-none-match", tag).get(&file).await.is(304);
         assert_eq!(unchanged.text(), "");
-        // Under an old address it is the new one, not kept.
+        // An outdated address returns the new content and must not be cached.
         let old = app.anonymous().get(&format!("{}?v=old", file.split('?').next().unwrap())).await.is(200);
         assert_eq!(old.header("cache-control"), Some("no-cache"));
     }
@@ -799,7 +799,7 @@ async fn files_are_kept_for_good_under_their_own_address() {
 }
 
 #[tokio::test]
-async fn a_name_is_repeated_as_it_was_typed_after_saving() {
+async fn a_saved_name_is_shown_exactly_as_it_was_typed() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     let page = format!("/portfolios/{portfolio}/settings");

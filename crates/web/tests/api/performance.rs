@@ -1,4 +1,4 @@
-//! Snapshots of the days and what they say about how a portfolio did.
+//! Daily snapshots and the performance of a portfolio.
 
 use chrono::{Days, NaiveDate};
 use domain::performance::Measure;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Json, Person, TestApp};
 
-/// Friday: 10 AAPL at 150 out of 2 000, closing at 160. Saturday: 500 paid in, closing at 140. It is Sunday,
-/// 0:20 in New York, and AAPL stands at 155.
+/// Friday: 10 AAPL bought at 150 out of 2,000; the close is 160. Saturday: a deposit of 500; the close is 140. Now it
+/// is Sunday, 0:20 in New York, and AAPL is at 155.
 async fn two_days(app: &TestApp) -> (Person, String) {
     app.close("AAPL", "2026-11-19", "150.00");
     app.close("AAPL", "2026-11-20", "160.00");
@@ -54,7 +54,7 @@ async fn each_close_leaves_a_snapshot() {
       "next_cursor": null
     }
     "#);
-    // Once more is no other.
+    // A repeated run does not take another snapshot.
     app.work().await;
     assert_eq!(*mara.get(&format!("{own}/snapshots")).await.json(), *snapshots.json());
 }
@@ -73,7 +73,7 @@ async fn before_the_close_is_settled_there_is_no_snapshot() {
 }
 
 #[tokio::test]
-async fn snapshots_are_those_of_the_days_asked_for() {
+async fn snapshots_are_filtered_by_day() {
     let app = TestApp::spawn().await;
     let (mara, own) = two_days(&app).await;
     for (query, days) in [
@@ -93,7 +93,7 @@ async fn snapshots_are_those_of_the_days_asked_for() {
     mara.get(&format!("{own}/snapshots?limit=5")).await.is_about("limit");
 }
 
-/// The measures that every window has, without those of risk and of the calendar.
+/// The measures without those of risk and of calendar periods.
 fn basics(measured: Json) -> Json {
     let Json(mut basics) = measured;
     let names = ["series", "gain", "net_flow", "start_value", "twr"];
@@ -171,7 +171,7 @@ async fn performance_of_some_days_starts_at_the_close_before() {
 }
 
 #[tokio::test]
-async fn a_period_has_a_name_or_dates() {
+async fn a_window_is_a_named_period_or_dates() {
     let app = TestApp::spawn().await;
     let (mara, own) = two_days(&app).await;
     let all = mara.get(&format!("{own}/performance")).await.is(200);
@@ -265,7 +265,8 @@ async fn a_snapshot_on_request_is_provisional_until_the_close() {
     assert_eq!((rows.len(), &rows[0]["provisional"]), (1, &Value::Bool(false)));
 }
 
-/// Thirty sessions around the clock from Friday, 20 November 2026 on. The portfolio holds AAPL alone; MSFT is the benchmark.
+/// Thirty sessions without closing hours from Friday, 20 November 2026 on. The portfolio holds only AAPL; the benchmark
+/// is MSFT.
 async fn thirty_days(app: &TestApp) -> (Person, String) {
     let date = |day: u64| (NaiveDate::from_ymd_opt(2026, 11, 19).unwrap() + Days::new(day)).to_string();
     for day in 0..=30 {
@@ -291,11 +292,11 @@ async fn a_month_has_measures_of_risk_and_a_comparison_with_a_benchmark() {
     for measure in ["mwr", "volatility", "downside_deviation", "sharpe", "sortino", "positive_days"] {
         assert!(alone[measure].is_f64(), "{measure}: {}", alone[measure]);
     }
-    // SPY is the benchmark of every new portfolio. Here it has no prices.
+    // SPY, the default benchmark, has no prices in this test.
     assert_eq!((&alone["benchmark"]["symbol"], &alone["benchmark"]["twr"]), (&json!("SPY"), &json!(null)));
     assert_eq!((&alone["what_if"], &alone["explanation"]), (&json!(null), &json!(null)));
     assert_eq!((&alone["periods_per_year"], &alone["risk_free"]), (&json!(365), &json!(0.0)));
-    // Annual figures need a year; nothing else of the portfolio is missing.
+    // Only the annual figures are undefined, because they need a year.
     let (of_benchmark, undefined): (Vec<&Value>, Vec<&Value>) = alone["undefined"]
         .as_array()
         .unwrap()
@@ -315,7 +316,7 @@ async fn a_month_has_measures_of_risk_and_a_comparison_with_a_benchmark() {
     for measure in ["twr", "excess_return", "beta", "alpha", "tracking_error", "correlation"] {
         assert!(benchmark[measure].is_f64(), "{measure}: {benchmark}");
     }
-    // Both follow the same wave; AAPL's is larger in proportion to its price.
+    // Both prices follow the same wave; the wave of AAPL is larger in proportion to its price.
     let number = |value: &Value| value.as_f64().unwrap();
     assert!(number(&benchmark["correlation"]) > 0.9 && number(&benchmark["beta"]) > 1.0, "{benchmark}");
     let excess = number(&compared["twr"]) - number(&benchmark["twr"]);
@@ -349,7 +350,7 @@ async fn a_measure_is_explained_with_numbers_that_add_up() {
     let gain = amount("end_value") - amount("start_value") - amount("net_flow");
     assert!((gain - answer["gain"].as_str().unwrap().parse::<f64>().unwrap()).abs() < 0.005);
 
-    // The table of returns gives the time-weighted return.
+    // The product of the table's returns is the time-weighted return.
     let answer = mara.get(&format!("{own}/performance?explain=twr")).await.is(200).json().clone();
     let explanation = &answer["explanation"];
     let steps = ["inputs", "steps"].into_iter().flat_map(|part| explanation[part].as_array().unwrap());
@@ -360,7 +361,7 @@ async fn a_measure_is_explained_with_numbers_that_add_up() {
     let growth: f64 = rows.iter().filter_map(|row| row[place].as_f64()).map(|daily| 1.0 + daily).product();
     assert!((growth - 1.0 - answer["twr"].as_f64().unwrap()).abs() < 1e-12, "{table}");
 
-    // Why there is no value.
+    // A measure without a value has the reason.
     let answer = mara.get(&format!("{own}/performance?explain=xirr")).await.is(200).json().clone();
     assert_eq!(answer["explanation"]["result"], Value::Null);
     assert!(answer["explanation"]["undefined"].as_str().unwrap().contains("365 days"), "{answer}");
@@ -414,7 +415,7 @@ async fn the_page_shows_risk_a_benchmark_and_months() {
 }
 
 #[tokio::test]
-async fn contributions_dividends_and_costs_are_part_of_the_answer() {
+async fn contributions_dividends_and_costs_are_part_of_the_response() {
     let app = TestApp::spawn().await;
     let (mara, own) = two_days(&app).await;
     let answer = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
@@ -437,7 +438,7 @@ async fn contributions_dividends_and_costs_are_part_of_the_answer() {
         assert_eq!(answer[field], value, "{field}");
     }
     assert_eq!((&answer["dividends_by_year"], &answer["turnover"]), (&json!([]), &json!(0.0)));
-    // Saturday alone: ten shares from 160 to 140.
+    // Saturday alone: ten shares fall from 160 to 140.
     let saturday =
         mara.get(&format!("{own}/performance?from=2026-11-21&to=2026-11-21")).await.is(200).json().clone();
     assert_eq!(
@@ -461,10 +462,10 @@ async fn a_portfolio_remembers_its_benchmark() {
     let answer = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
     assert_eq!(answer["benchmark"]["symbol"], "MSFT");
     assert!(answer["benchmark"]["twr"].is_f64() && answer["what_if"]["end_value"].is_string(), "{answer}");
-    // The chart on the portfolio's page offers the same comparison.
+    // The chart on the portfolio's page offers the same benchmark.
     let page = app.log_in("mara").await.get(&own.replace("/api/v1", "")).await.is(200).text();
     assert!(page.contains("data-benchmark=\"MSFT\""), "{page}");
-    // Another one may be asked for at any time.
+    // A request may name another benchmark.
     let other = mara.get(&format!("{own}/performance?benchmark=JPM")).await.is(200).json().clone();
     assert_eq!(other["benchmark"]["symbol"], "JPM");
     for benchmark in [json!("NOSUCH"), json!("not a symbol"), json!("")] {
@@ -475,7 +476,7 @@ async fn a_portfolio_remembers_its_benchmark() {
     assert_eq!(reset["benchmark"], "MSFT", "it stays when the portfolio starts over");
 }
 
-/// Where the answer has the figure that an explanation is about. `None` for a figure that has no field of its own.
+/// The field of the response that an explanation is about. `None` for a figure without a field of its own.
 fn field_of(answer: &Value, measure: Measure) -> Option<Value> {
     let at = |pointer: &str| answer.pointer(pointer).cloned();
     match measure {
@@ -553,7 +554,7 @@ async fn every_measure_is_explained_over_the_api_and_on_a_page() {
         let read = browser.get(&format!("{page}/explain/{measure}?{query}")).await.is(200).text();
         assert!(read.contains("id=\"explanation\"") && read.contains("Source: "), "{measure}: {read}");
         assert_eq!(read.contains("class=\"notice\""), !is_defined, "{measure}");
-        // Every table of the explanation can be had as CSV, with a heading and all rows.
+        // Every table of the explanation is also a CSV, with a header and all rows.
         let steps = ["inputs", "steps"].into_iter().flat_map(|part| explanation[part].as_array().unwrap());
         for table in steps.filter(|step| step["unit"] == "table") {
             let name = table["name"].as_str().unwrap();
@@ -572,7 +573,7 @@ async fn every_measure_is_explained_over_the_api_and_on_a_page() {
     browser.get(&format!("{page}/explain/twr?benchmark=NOSUCH")).await.is(422);
 }
 
-/// The growth from the rows of the CSV is the return on the page.
+/// The product of the growths in the CSV is the return on the page.
 #[tokio::test]
 async fn the_csv_of_an_explanation_gives_its_result() {
     let app = TestApp::spawn().await;
@@ -651,7 +652,7 @@ async fn figures_of_the_books_are_explained_with_numbers_that_add_up() {
     let eve = app.register("eve").await;
     eve.get(&format!("{own}/explanations/total_value")).await.is_refused(404, "not_found");
 
-    // The pages link to them.
+    // The pages link to the explanations.
     let browser = app.log_in("mara").await;
     let page = own.replace("/api/v1", "");
     for (on, figures) in [
@@ -667,9 +668,9 @@ async fn figures_of_the_books_are_explained_with_numbers_that_add_up() {
     }
 }
 
-/// JPM has prices since 15 December alone, as a benchmark of a free key has 100 of them.
+/// JPM has prices only since 15 December, like a benchmark with a free key that gives 100 sessions.
 #[tokio::test]
-async fn a_benchmark_with_too_little_history_shows_no_other_window() {
+async fn a_benchmark_with_too_little_history_is_not_compared_over_a_shorter_window() {
     let app = TestApp::spawn().await;
     let (mara, own) = thirty_days(&app).await;
     for day in 15..=19 {
@@ -686,7 +687,7 @@ async fn a_benchmark_with_too_little_history_shows_no_other_window() {
     assert!(message.contains("2026-12-15") && message.contains("2026-11-20"), "{message}");
     let later = mara.get(&format!("{own}/performance?from=2026-12-16")).await.is(200).json().clone();
     let twr = later["benchmark"]["twr"].as_f64().unwrap();
-    // From the close of the 15th to the price of this moment.
+    // From the close of the 15th to the current price.
     assert!((twr - (200.0 / 215.0 - 1.0)).abs() < 1e-12, "{twr}");
 
     let browser = app.log_in("mara").await;
@@ -701,7 +702,7 @@ async fn a_benchmark_with_too_little_history_shows_no_other_window() {
 }
 
 #[tokio::test]
-async fn an_answer_from_memory_has_the_same_bytes() {
+async fn a_cached_response_has_the_same_bytes() {
     let app = TestApp::spawn().await;
     let (mara, own) = two_days(&app).await;
     app.close("SPY", "2026-11-20", "500.00");
@@ -719,7 +720,7 @@ async fn an_answer_from_memory_has_the_same_bytes() {
     }
 }
 
-/// Of the deposit that opened the portfolio there is no mark: the line begins with it.
+/// The deposit that opened the portfolio has no mark, because the line begins with it.
 #[tokio::test]
 async fn charts_mark_deposits_and_withdrawals_and_say_so_to_screen_readers() {
     let app = TestApp::spawn().await;

@@ -1,4 +1,4 @@
-//! Portfolios and the cash that goes in and out.
+//! Portfolios, and their deposits and withdrawals.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -63,7 +63,7 @@ async fn a_portfolio_opens_with_its_starting_cash_as_first_deposit() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_the_usual() {
+async fn omitted_fields_have_defaults() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let opened = mara.post(PORTFOLIOS, json!({"name": "Growth"})).await.is(201).json();
@@ -75,7 +75,7 @@ async fn what_is_left_out_is_the_usual() {
 }
 
 #[tokio::test]
-async fn what_a_portfolio_may_not_be_like() {
+async fn invalid_portfolios_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for (field, body) in [
@@ -97,7 +97,7 @@ async fn what_a_portfolio_may_not_be_like() {
 }
 
 #[tokio::test]
-async fn a_hundred_portfolios_are_enough() {
+async fn a_user_can_have_at_most_a_hundred_portfolios() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for _ in 0..100 {
@@ -193,7 +193,7 @@ async fn a_deleted_portfolio_is_gone() {
 }
 
 #[tokio::test]
-async fn cash_goes_in_and_out() {
+async fn cash_is_deposited_and_withdrawn() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100.00").await;
@@ -228,7 +228,7 @@ async fn cash_goes_in_and_out() {
 }
 
 #[tokio::test]
-async fn more_than_there_is_cannot_be_taken_out() {
+async fn withdrawing_more_than_the_cash_is_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100.00").await;
@@ -248,7 +248,7 @@ async fn more_than_there_is_cannot_be_taken_out() {
 }
 
 #[tokio::test]
-async fn what_a_movement_of_cash_may_not_be_like() {
+async fn invalid_deposits_and_withdrawals_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let path = format!("{PORTFOLIOS}/{}/cash", mara.open("100.00").await);
@@ -270,7 +270,7 @@ async fn what_a_movement_of_cash_may_not_be_like() {
 }
 
 #[tokio::test]
-async fn to_strangers_a_portfolio_does_not_exist() {
+async fn a_portfolio_is_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
@@ -296,7 +296,7 @@ async fn to_strangers_a_portfolio_does_not_exist() {
     ] {
         let foreign = mallory.get(&format!("{own}{rest}")).await;
         foreign.is_refused(404, "not_found");
-        // Nothing tells it from one that is not there.
+        // The response is the same as for an id that does not exist.
         let unknown = mallory.get(&format!("{missing}{rest}")).await;
         assert_eq!(foreign.is_refused(404, "not_found").0, unknown.is_refused(404, "not_found").0);
     }
@@ -310,7 +310,7 @@ async fn to_strangers_a_portfolio_does_not_exist() {
 }
 
 #[tokio::test]
-async fn an_id_that_cannot_be_is_not_found() {
+async fn an_invalid_id_is_not_found() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for id in ["0", "-1", "abc", "1.5", "99999999999999999999", "%20", "1%00"] {

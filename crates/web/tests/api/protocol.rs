@@ -1,4 +1,4 @@
-//! What holds for every address: logins, methods, bodies that cannot be read, answers in the right form.
+//! Rules for every address: logins, methods, unreadable bodies, and the format of responses.
 
 use insta::assert_json_snapshot;
 use reqwest::Method;
@@ -9,7 +9,7 @@ use crate::harness::{Caller, TestApp};
 
 const PORTFOLIOS: &str = "/api/v1/portfolios";
 
-/// Every operation of the API's description: method, path with ids of the right kind, whether it needs a login.
+/// Every operation in the API's description: method, path with valid ids, whether it needs a login.
 async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
     let document = app.anonymous().get("/api/v1/openapi.json").await.is(200).json();
     let mut operations = Vec::new();
@@ -25,8 +25,8 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
             .replace("{symbol}", "AAPL")
             .replace("{figure}", "total_value");
         for (method, operation) in item.as_object().unwrap() {
-            // Without credentials, or with credentials in the body instead. Reads of a portfolio need none only when it
-            // is shared, and the portfolio here is not.
+            // An operation without credentials, or with credentials in the body. Reads of a portfolio need no
+            // credentials only if it is shared; the portfolio in this test is not.
             let security = operation["security"].as_array();
             let is_optional = security.is_some_and(|needs| needs.is_empty() || needs.contains(&json!({})));
             let is_public = is_optional && !path.starts_with("/api/v1/portfolios/");
@@ -38,7 +38,7 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
 }
 
 #[tokio::test]
-async fn nothing_is_told_or_done_without_a_login() {
+async fn only_public_operations_work_without_a_login() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     mara.open("100").await;
@@ -61,7 +61,7 @@ async fn nothing_is_told_or_done_without_a_login() {
 }
 
 #[tokio::test]
-async fn a_reading_token_may_ask_every_question_and_give_no_order() {
+async fn a_read_token_can_read_everything_and_change_nothing() {
     let app = TestApp::spawn().await;
     let ada = app.register_admin("ada").await;
     let reader = app.with_token(&app.token(ada.id, Scope::Read).await);
@@ -70,13 +70,13 @@ async fn a_reading_token_may_ask_every_question_and_give_no_order() {
             continue;
         }
         if path == "/api/v1/stream" {
-            // Its answer has no end.
+            // The response to GET never ends.
             reader.head(&path).await.is(200);
             continue;
         }
         let answer = reader.tell(method.clone(), &path, "application/json", "{}".to_owned()).await;
         match method {
-            // Administrators read with a token of their own scope.
+            // The administrators' addresses need a token with the scope `admin`.
             Method::GET if path.starts_with("/api/v1/admin/") => {
                 drop(answer.is_refused(403, "admin_token_required"));
             }
@@ -88,7 +88,7 @@ async fn a_reading_token_may_ask_every_question_and_give_no_order() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_with_those_there_are() {
+async fn other_methods_are_refused_with_the_allowed_ones() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for (method, path, allowed) in [
@@ -152,7 +152,7 @@ async fn an_unknown_address_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_cannot_be_read() {
+async fn a_body_that_is_not_json_is_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for body in ["", "{", "{\"name\": }", "name=Growth", "{\"name\": \"a\"} x", "\u{feff}{}", "{'name': 'a'}"]
@@ -174,7 +174,7 @@ async fn a_body_that_is_no_json_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_kind_is_refused() {
+async fn a_body_of_another_content_type_is_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let body = r#"{"name": "Growth"}"#;
@@ -262,7 +262,7 @@ async fn unknown_and_wrong_fields_are_named() {
 }
 
 #[tokio::test]
-async fn text_of_every_script_comes_back_as_it_went_in() {
+async fn unicode_text_is_returned_unchanged() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for name in
@@ -279,7 +279,7 @@ async fn text_of_every_script_comes_back_as_it_went_in() {
 async fn a_text_with_a_zero_byte_is_refused_or_kept() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
-    // PostgreSQL cannot keep one in a text: it must not come that far.
+    // PostgreSQL cannot store a zero byte in a text, so the API refuses it.
     let name = mara.post(PORTFOLIOS, json!({"name": "a\0b"})).await;
     assert_eq!(name.status, 422, "{}", name.text());
     for (path, body) in [
@@ -310,7 +310,7 @@ async fn assert_same_head(caller: &Caller, path: &str) {
 }
 
 #[tokio::test]
-async fn the_head_of_an_answer_can_be_had_alone() {
+async fn head_returns_the_headers_of_get() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("100").await;
@@ -327,9 +327,9 @@ async fn the_head_of_an_answer_can_be_had_alone() {
 }
 
 #[tokio::test]
-async fn a_long_answer_is_compressed_for_who_can_read_it() {
+async fn a_long_response_is_compressed_if_the_client_accepts_it() {
     let app = TestApp::spawn().await;
-    // The client asks for gzip, unpacks it and takes the header away.
+    // The client asks for gzip, decompresses the body and removes the header.
     let document = app.anonymous().get("/api/v1/openapi.json").await.is(200);
     assert_eq!(document.header("content-encoding"), None);
     assert_eq!(document.json()["openapi"].as_str().map(|version| &version[..2]), Some("3."));
@@ -338,7 +338,7 @@ async fn a_long_answer_is_compressed_for_who_can_read_it() {
 }
 
 #[tokio::test]
-async fn a_request_has_an_id_to_report() {
+async fn every_response_has_a_request_id() {
     let app = TestApp::spawn().await;
     let ids: Vec<Value> = [
         app.anonymous().get("/health/live").await.header("x-request-id").map(Value::from).unwrap_or_default(),

@@ -8,12 +8,12 @@ use super::harness::{TestApp, trade};
 const PROVIDERS: &str = "/api/v1/admin/providers";
 
 #[tokio::test]
-async fn what_the_provider_refuses_is_told_by_what_it_means() {
+async fn an_exhausted_provider_without_a_price_is_reported_as_no_price() {
     let app = TestApp::spawn_with_provider().await;
     let mara = app.register("mara").await;
     mara.get("/api/v1/stocks/NOSUCH/quote").await.is_refused(404, "unknown_symbol");
 
-    // Nothing is known yet, and the provider takes no more calls for two hours.
+    // No price is known yet, and the provider accepts no more calls for two hours.
     let retry_at = app.now().utc() + TimeDelta::hours(2);
     mara.get("/api/v1/stocks/MSFT").await.is(200);
     app.prices.fail_with(QuoteError::RateLimited { retry_at: Some(retry_at) });
@@ -27,12 +27,12 @@ async fn what_the_provider_refuses_is_told_by_what_it_means() {
 }
 
 #[tokio::test]
-async fn an_old_price_says_how_old_it_is_and_why() {
+async fn a_stale_price_shows_its_age_and_the_reason() {
     let app = TestApp::spawn_with_provider().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
     mara.buy(portfolio, "AAPL", "2").await.is(201);
-    // Friday's close is due, and does not come: no change since Thursday's is known.
+    // Friday's close is due but does not arrive, so the change since Thursday's close is not known.
     app.at("2026-11-20T22:00:00Z");
     app.prices.fail_with(QuoteError::Unreachable);
     let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
@@ -67,7 +67,7 @@ async fn an_old_price_says_how_old_it_is_and_why() {
 }
 
 #[tokio::test]
-async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() {
+async fn only_administrators_see_the_state_of_the_provider() {
     let app = TestApp::spawn_with_provider().await;
     let (ada, mara) = (app.admin().await, app.register("mara").await);
     mara.get(PROVIDERS).await.is_refused(404, "not_found");
@@ -131,7 +131,7 @@ async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() 
 }
 
 #[tokio::test]
-async fn how_often_prices_come_is_told_to_administrators_and_to_owners_of_orders() {
+async fn update_intervals_are_shown_to_administrators_and_to_users_with_orders() {
     let app = TestApp::spawn_with_live_provider().await;
     let (ada, mara) = (app.admin().await, app.register("mara").await);
     let portfolio = mara.open("100000.00").await;
@@ -224,7 +224,7 @@ async fn a_price_that_is_not_confirmed_is_shown_as_such_and_confirmed_by_adminis
     app.register_admin("ada").await;
     let portfolio = mara.open("1000.00").await;
     mara.buy(portfolio, "AAPL", "2").await.is(201);
-    // All of Friday's series is ten times too high.
+    // All prices of Friday are ten times too high.
     app.at("2026-11-20T22:00:00Z");
     for (date, close) in [("2026-11-18", "1480.00"), ("2026-11-19", "1500.00"), ("2026-11-20", "1510.00")] {
         app.prices.set_close("AAPL", date.parse().unwrap(), close);

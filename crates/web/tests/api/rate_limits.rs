@@ -1,4 +1,4 @@
-//! Budgets of requests: of an account for signed-in users, of an address for everybody else.
+//! Rate limits: per account for logged-in users, per address for all others.
 
 use insta::assert_json_snapshot;
 use reqwest::Method;
@@ -14,7 +14,7 @@ async fn limited() -> TestApp {
     TestApp::spawn_with(|config| config.rate_limits = true).await
 }
 
-/// Sends the request many times at once until some are refused; returns the first refusal.
+/// Sends the request many times at once until some are refused, and returns the first refusal.
 async fn exhaust(caller: &Caller, method: Method, path: &str) -> Answer {
     for _ in 0..20 {
         let requests = (0..200).map(|_| caller.ask(method.clone(), path));
@@ -45,7 +45,7 @@ async fn an_address_with_too_many_requests_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_asked_for_too_often_is_refused_as_a_page() {
+async fn a_page_requested_too_often_is_refused_with_a_page() {
     let app = limited().await;
     let answer = exhaust(&app.browser(), Method::POST, "/login").await;
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
@@ -53,11 +53,11 @@ async fn a_page_that_is_asked_for_too_often_is_refused_as_a_page() {
 }
 
 #[tokio::test]
-async fn signed_in_users_do_not_share_their_address_s_budget() {
+async fn logged_in_users_do_not_share_the_budget_of_their_address() {
     let app = limited().await;
     app.register("mara").await;
     let (session, token) = (app.log_in("mara").await, app.register("sam").await);
-    // A session is accepted from its login on, a token from its first use on.
+    // A session is known from its login on, a token from its first use on.
     token.get(ME).await.is(200);
     exhaust(&app.anonymous(), Method::GET, ME).await;
     for _ in 0..50 {
@@ -68,7 +68,7 @@ async fn signed_in_users_do_not_share_their_address_s_budget() {
 }
 
 #[tokio::test]
-async fn an_account_with_too_many_requests_is_refused_alone() {
+async fn an_account_over_its_limit_does_not_affect_other_accounts() {
     let app = limited().await;
     let (mara, sam) = (app.register("mara").await, app.register("sam").await);
     for user in [&mara, &sam] {
@@ -77,7 +77,7 @@ async fn an_account_with_too_many_requests_is_refused_alone() {
     exhaust(&mara, Method::GET, ME).await.is_refused(429, "rate_limited");
     sam.get(ME).await.is(200);
     app.anonymous().get(ME).await.is(401);
-    // Another token or session of the account has no budget of its own.
+    // Another token or session of the account uses the same budget.
     let other = app.with_token(&app.token(mara.id, services::accounts::tokens::Scope::Read).await);
     let refused = async |caller: &Caller| {
         exhaust(&mara, Method::GET, ME).await;
@@ -100,7 +100,7 @@ async fn made_up_and_ended_credentials_have_no_budget() {
         let cookie = browser.log_in("mara", PASSWORD).await.is(200).cookie("session").unwrap();
         let session = browser.with_cookie("session", &cookie);
         session.ask(Method::POST, LOGOUT).await.is(204);
-        // The first request tells that the session has ended.
+        // The server learns with the first request that the session has ended.
         session.get(ME).await.is(401);
         ended.push(session);
     }
@@ -112,14 +112,14 @@ async fn made_up_and_ended_credentials_have_no_budget() {
     });
     let callers: Vec<Caller> = made_up.chain(ended).collect();
     let answers = futures::future::join_all(callers.iter().map(|caller| caller.get(ME))).await;
-    // The address's budget comes back at 50 requests a second.
+    // Meanwhile the budget of the address is refilled with 50 requests per second.
     let refused = answers.iter().filter(|answer| answer.status == 429).count();
     assert!(refused > 0, "{} were answered", answers.len());
     assert!(answers.iter().all(|answer| matches!(answer.status, 401 | 429)));
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_costs_no_look_up() {
+async fn a_rate_limited_request_costs_no_query() {
     let app = limited().await;
     exhaust(&app.anonymous(), Method::GET, ME).await;
     let before = app.statements();
@@ -132,7 +132,7 @@ async fn a_request_that_is_refused_costs_no_look_up() {
 #[tokio::test]
 async fn sign_ups_have_a_small_budget_per_address() {
     let app = limited().await;
-    // Without a body it costs no hash, and counts all the same.
+    // A request without a body costs no password hash, but counts too.
     exhaust(&app.anonymous(), Method::POST, REGISTER).await.is_refused(429, "rate_limited");
     app.anonymous().get(ME).await.is(401);
 }
@@ -151,7 +151,7 @@ async fn files_do_not_spend_the_budget_for_pages() {
     }
 }
 
-/// Whoever asks for them may share an address with clients that ask too much.
+/// A health check may come from the address of a client that sends too many requests.
 #[tokio::test]
 async fn health_checks_are_answered_when_the_budget_of_their_address_is_spent() {
     let app = limited().await;
@@ -173,7 +173,7 @@ async fn each_address_behind_a_trusted_proxy_has_its_own_budget() {
 }
 
 #[tokio::test]
-async fn without_limits_nobody_is_slowed_down() {
+async fn without_limits_no_request_is_refused() {
     let app = TestApp::spawn().await;
     for _ in 0..4 {
         let answers = futures::future::join_all(
@@ -186,7 +186,7 @@ async fn without_limits_nobody_is_slowed_down() {
     }
 }
 
-/// The numbers of an item of `RateLimit` or `RateLimit-Policy`.
+/// The numbers in an item of `RateLimit` or `RateLimit-Policy`.
 fn numbers(field: Option<&str>, policy: &str) -> Vec<(String, i64)> {
     let field = field.expect("the field is sent");
     let start = format!("\"{policy}\";");
@@ -202,7 +202,7 @@ fn number(field: Option<&str>, policy: &str, key: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn every_answer_of_the_api_announces_its_budgets() {
+async fn every_api_response_has_rate_limit_headers() {
     let app = limited().await;
     let mara = app.register("mara").await;
     mara.get(ME).await.is(200);
@@ -235,12 +235,12 @@ async fn every_answer_of_the_api_announces_its_budgets() {
     assert_eq!(number(refused.header("ratelimit"), "account", "r"), 0);
     let wait = number(refused.header("ratelimit"), "account", "t");
     assert_eq!(refused.header("retry-after"), Some(wait.to_string().as_str()));
-    // Pages and files do not.
+    // Pages and files have no such headers.
     assert_eq!(app.anonymous().get("/login").await.is(200).header("ratelimit"), None);
 }
 
 #[tokio::test]
-async fn without_limits_nothing_is_announced() {
+async fn without_limits_responses_have_no_rate_limit_headers() {
     let app = TestApp::spawn().await;
     let answer = app.anonymous().get(ME).await.is(401);
     assert_eq!((answer.header("ratelimit"), answer.header("ratelimit-policy")), (None, None));

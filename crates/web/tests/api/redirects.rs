@@ -1,5 +1,5 @@
-//! Every form is answered with a redirect to a page (POST, 303, GET), whether it was accepted or refused, so that Back and
-//! Reload send nothing again.
+//! Every form is answered with a redirect to a page (POST, 303, GET), whether it was accepted or refused, so that Back
+//! and Reload do not send it again.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token, page_of, trade, with};
 
-/// The source of the routes, so that no form is forgotten here.
+/// The source of the routes, so that this test includes every form.
 const ROUTES: &str = include_str!("../../src/pages.rs");
 
-/// All addresses that take forms.
+/// All addresses that accept forms.
 fn form_routes() -> BTreeSet<String> {
     let services = ROUTES.split(".service(").skip(1);
     let posts = services.filter(|service| service.contains(".post("));
@@ -22,14 +22,14 @@ fn location(answer: &Answer) -> String {
     answer.header("location").expect("a redirect").to_owned()
 }
 
-/// Sends forms, follows their redirects, and notes which addresses took them.
+/// Sends forms, follows their redirects, and records the addresses that accepted forms.
 struct Sweep {
     browser: Caller,
     seen: BTreeSet<String>,
 }
 
 impl Sweep {
-    /// Follows the answer of a form and returns the page.
+    /// Follows the redirect after a form and returns the page.
     async fn follow(&mut self, route: &str, answer: Answer) -> String {
         self.seen.insert(route.to_owned());
         assert_eq!(answer.status, 303, "{route}: {}", answer.text());
@@ -49,7 +49,7 @@ impl Sweep {
         page
     }
 
-    /// Asserts that the page after the redirect says what is wrong and keeps what was filled in.
+    /// Checks that the page after the redirect shows the errors and keeps the entered values.
     async fn refused(&mut self, route: &str, page: &str, target: &str, fields: &[(&str, &str)], kept: &str) {
         let answer = self.browser.submit(page, target, fields).await;
         let address = answer.header("location").map(str::to_owned);
@@ -57,7 +57,7 @@ impl Sweep {
         assert!(page.contains("notice bad"), "{route} says nothing: {page}");
         assert!(page.contains(kept), "{route} does not keep {kept}: {page}");
         let again = self.browser.get(&address.unwrap()).await.is(200).text();
-        // A preview that cannot be is refused anew each time.
+        // The page of a refused preview shows the errors each time it is loaded.
         assert_eq!(again.contains("notice bad"), route.ends_with("/preview"), "{route}: {again}");
     }
 }
@@ -112,7 +112,6 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let limits = "/portfolios/{id}/composition/limits";
     let limits_target = format!("{own}/composition/limits");
 
-    // Orders.
     let preview = "/portfolios/{id}/orders/preview";
     let target = format!("{own}/orders/preview");
     let ticket = |quantity: &'static str| {
@@ -137,7 +136,7 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
             "{quantity} is not kept: {page}"
         );
     }
-    // The composition has its limits once something is held.
+    // The composition page shows the limits once something is held.
     let page = format!("{own}/composition");
     forms
         .refused(
@@ -166,7 +165,6 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let answer = forms.browser.post_form(&target, &[("csrf", &*token), ("cancel", order)]).await;
     assert!(forms.follow(cancel, answer).await.contains("notice flash bad"));
 
-    // Watchlists.
     forms.refused("/watchlist", "/watchlist", "/watchlist", &[("name", " ")], "name=\"name\"").await;
     forms.accepted("/watchlist", "/watchlist", "/watchlist", &[("name", "Tech")]).await;
     let list = forms.browser.get("/api/v1/watchlists").await.json()["items"][0]["id"].clone();
@@ -181,7 +179,6 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     forms.accepted("/stocks/{symbol}/watch", "/stocks/JPM", "/stocks/JPM/watch", &[("list", "")]).await;
     forms.accepted("/watchlist/{id}/delete", &page, &format!("{list}/delete"), &[]).await;
 
-    // The account.
     let (profile, target) = ("/settings/profile", "/settings/profile");
     let fields = [("username", "mara"), ("email", "nowhere"), ("first_name", "Mara")];
     forms.refused(profile, "/settings", target, &fields, "value=\"nowhere\"").await;
@@ -210,7 +207,6 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let revoke = "/settings/tokens/revoke";
     forms.accepted(revoke, "/settings", revoke, &[("revoke", token)]).await;
 
-    // Administration.
     let eve = app.register("eve").await.id;
     let mut admin = Sweep { browser: app.admin().await, seen: std::mem::take(&mut forms.seen) };
     let page = format!("/admin/users/{eve}");
@@ -219,7 +215,7 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     admin.refused("/admin/users/{id}/delete", &page, &delete, &[("confirm", "eva")], "value=\"eva\"").await;
     admin.accepted("/admin/users/{id}/delete", &page, &delete, &[("confirm", "eve")]).await;
     admin.accepted("/admin/jobs", "/admin/jobs", "/admin/jobs", &[("run", "prune")]).await;
-    // Nothing is in doubt here; `splits.rs` and `providers.rs` have prices and splits that are.
+    // No price and no split is in doubt here; `splits.rs` and `providers.rs` test such prices and splits.
     let token = csrf_token(&admin.browser.get("/admin/jobs").await.is(200).text());
     let fields =
         [("csrf", &*token), ("symbol", "AAPL"), ("resolution", "withdraw"), ("reason", "It is right.")];
@@ -239,7 +235,7 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     admin.refused("/admin/stocks/{symbol}/rename", page, target, &fields, "value=\"It is called so.\"").await;
     forms.seen = std::mem::take(&mut admin.seen);
 
-    // Ends.
+    // Last, because these end the portfolio and the account.
     let (reset, target) = ("/portfolios/{id}/reset", format!("{own}/reset"));
     forms.refused(reset, &settings, &target, &[("cash_balance", "x")], "value=\"x\"").await;
     forms.accepted(reset, &settings, &target, &[("cash_balance", "500")]).await;
@@ -253,9 +249,9 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     assert_eq!(forms.seen, form_routes(), "every form has its case here");
 }
 
-/// Of what is no form's to mend there is an error page at once.
+/// Errors that the user cannot correct in the form have a page of their own.
 #[tokio::test]
-async fn what_a_form_cannot_mend_is_answered_with_an_error_page() {
+async fn errors_that_a_form_cannot_correct_have_an_error_page() {
     let app = TestApp::spawn().await;
     let portfolio = app.register("mara").await.open("1000").await;
     let theirs = app.register("eve").await.open("1000").await;
@@ -267,7 +263,7 @@ async fn what_a_form_cannot_mend_is_answered_with_an_error_page() {
     browser.post_form("/portfolios", &[csrf, ("description", "no name")]).await.is(400);
     let unknown = OrderId(uuid::Uuid::now_v7()).to_string();
     browser.post_form(&format!("{own}/orders/cancel"), &[csrf, ("cancel", &unknown)]).await.is(404);
-    // Also with fields that would be refused in one's own.
+    // The same with fields that would be invalid in the user's own portfolio.
     for (part, field) in [
         ("settings", ("name", "")),
         ("cash", ("amount", "x")),
@@ -308,7 +304,7 @@ async fn tabs_do_not_take_each_others_messages() {
     for name in ["First", "", "Third"] {
         tabs.push((name, location(&browser.submit(&page, &page, &[("name", name)]).await.is(303))));
     }
-    // A page of another tab in between.
+    // In between, another tab loads a page.
     browser.get(&page).await.is(200);
     for (name, address) in tabs.into_iter().rev() {
         let shown = browser.get(&address).await.is(200).text();
@@ -320,7 +316,7 @@ async fn tabs_do_not_take_each_others_messages() {
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_reads_expires() {
+async fn an_unread_message_expires() {
     let app = TestApp::spawn().await;
     let portfolio = app.register("mara").await.open("1000").await;
     let browser = app.log_in("mara").await;
@@ -331,7 +327,7 @@ async fn a_message_that_nobody_reads_expires() {
 }
 
 #[tokio::test]
-async fn a_preview_that_is_loaded_again_is_of_the_same_order_which_is_placed_once() {
+async fn a_reloaded_preview_is_of_the_same_order_which_is_placed_once() {
     let app = TestApp::spawn().await;
     let portfolio = app.register("mara").await.open("10000").await;
     let browser = app.log_in("mara").await;
@@ -352,20 +348,21 @@ async fn a_preview_that_is_loaded_again_is_of_the_same_order_which_is_placed_onc
     let mut fields = vec![("csrf", &*token), ("client_order_id", &*name)];
     fields.extend(ticket);
     let orders = format!("{own}/orders");
-    // A double click.
+    // A double click sends the form twice.
     let [first, second] = [browser.post_form(&orders, &fields), browser.post_form(&orders, &fields)];
     let (first, second) = tokio::join!(first, second);
     let receipts = [location(&first.is(303)), location(&second.is(303))];
     let page = |address: &str| page_of(address).to_owned();
     assert_eq!(page(&receipts[0]), page(&receipts[1]));
-    // Back, and confirmed once more.
+    // The user goes back and confirms once more.
     let again = location(&browser.post_form(&orders, &fields).await.is(303));
     assert_eq!(page(&again), page(&receipts[0]));
     assert!(browser.get(&again).await.is(200).text().contains("This order was already placed."));
     assert_eq!(browser.get(&format!("/api/v1{orders}")).await.items().len(), 1);
     assert_eq!(browser.cash(portfolio).await, "1000.00");
 
-    // Back, and loaded again: the cash would not suffice for another one, and there is nothing to confirm.
+    // The user goes back and reloads: the page says that the order is placed, although the cash would not pay for
+    // another.
     let shown = browser.get(&address).await.is(200).text();
     assert!(shown.contains("This order was already placed."), "{shown}");
     assert!(shown.contains(&format!("href=\"{}\"", page(&receipts[0]))), "{shown}");
@@ -373,7 +370,7 @@ async fn a_preview_that_is_loaded_again_is_of_the_same_order_which_is_placed_onc
 }
 
 #[tokio::test]
-async fn a_preview_without_a_name_for_its_order_gets_one() {
+async fn a_preview_without_a_client_order_id_gets_one() {
     let app = TestApp::spawn().await;
     let portfolio = app.register("mara").await.open("10000").await;
     let browser = app.log_in("mara").await;

@@ -1,4 +1,4 @@
-//! New symbols of stocks, in the API and on the page for administrators.
+//! New symbols of stocks, in the API and on the administrators' page.
 
 use domain::{Calendar, Freshness};
 use market_data::QuoteError;
@@ -9,7 +9,7 @@ use super::harness::TestApp;
 
 const RENAMES: &str = "/api/v1/admin/renames";
 
-/// The source knows AAPL as APPL only.
+/// The source knows AAPL only under its new symbol APPL.
 pub async fn renamed() -> TestApp {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;

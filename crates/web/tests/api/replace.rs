@@ -1,4 +1,4 @@
-//! An order that takes the place of another one.
+//! Replacing an open order with a changed one.
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn limit_buy() -> Value {
 }
 
 #[tokio::test]
-async fn a_replaced_order_names_its_successor_s_terms_and_keeps_what_it_was() {
+async fn replacing_an_order_creates_a_new_one_and_keeps_the_old_terms() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -33,7 +33,7 @@ async fn a_replaced_order_names_its_successor_s_terms_and_keeps_what_it_was() {
 }
 
 #[tokio::test]
-async fn what_has_filled_stays_with_the_old_order() {
+async fn fills_stay_with_the_replaced_order() {
     let app = TestApp::spawn_trading(|rules| rules.liquidity = Some("10".parse().unwrap())).await;
     app.prices.set_volume("AAPL", Some(40));
     let mara = app.register("mara").await;
@@ -49,7 +49,7 @@ async fn what_has_filled_stays_with_the_old_order() {
 }
 
 #[tokio::test]
-async fn a_replacement_fills_at_once_when_the_market_is_there() {
+async fn a_marketable_replacement_fills_at_once() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -60,7 +60,7 @@ async fn a_replacement_fills_at_once_when_the_market_is_there() {
 }
 
 #[tokio::test]
-async fn the_same_replacement_under_the_same_key_is_answered_again() {
+async fn a_repeated_replacement_returns_the_first_result() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -84,7 +84,7 @@ async fn the_same_replacement_under_the_same_key_is_answered_again() {
 }
 
 #[tokio::test]
-async fn only_an_open_order_of_one_s_own_is_replaced() {
+async fn only_an_open_order_of_the_user_can_be_replaced() {
     let app = TestApp::spawn().await;
     let (mara, mallory) = (app.register("mara").await, app.register("mallory").await);
     let portfolio = mara.open("10000.00").await;
@@ -110,7 +110,7 @@ async fn only_an_open_order_of_one_s_own_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_change_that_does_not_fit_is_refused_at_its_field_and_changes_nothing() {
+async fn an_invalid_change_is_refused_at_its_field_and_changes_nothing() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -158,7 +158,7 @@ async fn exits_are_replaced_within_their_group() {
     app.trades_at("AAPL", "144.00").await;
     let entry = mara.see(portfolio, &entry).await;
     assert_eq!([&entry["legs"][0]["status"], &entry["legs"][1]["status"]], ["canceled", "filled"]);
-    // What was replaced is no longer part of the group, and still there.
+    // The replaced exit no longer belongs to the group, but it still exists.
     assert_eq!(mara.see(portfolio, stop).await["status"], "replaced");
     mara.cancel(portfolio, stop).await.is_refused(409, "order_not_open");
     mara.replace(portfolio, stop, json!({"stop_price": "146"})).await.is_refused(409, "order_not_open");

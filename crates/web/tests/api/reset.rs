@@ -1,4 +1,4 @@
-//! Beginning anew: the old portfolio stays as it was, to be looked at.
+//! Resetting a portfolio: the old one is archived and stays readable.
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn ids(items: &[Value]) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_reset_archives_the_portfolio_and_answers_a_new_one() {
+async fn a_reset_archives_the_portfolio_and_returns_a_new_one() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let old = mara.open("10000.00").await;
@@ -55,7 +55,7 @@ async fn a_reset_archives_the_portfolio_and_answers_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_new_run_begins_with_the_usual_cash_unless_said_otherwise() {
+async fn a_reset_uses_the_given_cash_or_the_default() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let first = mara.open("1.00").await;
@@ -78,7 +78,7 @@ async fn a_new_run_begins_with_the_usual_cash_unless_said_otherwise() {
 }
 
 #[tokio::test]
-async fn an_archived_portfolio_can_only_be_looked_at() {
+async fn an_archived_portfolio_is_read_only() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let old = mara.open("10000.00").await;
@@ -117,7 +117,7 @@ async fn an_archived_portfolio_can_only_be_looked_at() {
 }
 
 #[tokio::test]
-async fn strangers_reset_nothing() {
+async fn other_users_cannot_reset_a_portfolio() {
     let app = TestApp::spawn().await;
     let (mara, mallory) = (app.register("mara").await, app.register("mallory").await);
     let own = mara.open("10000.00").await;

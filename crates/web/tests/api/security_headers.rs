@@ -1,10 +1,10 @@
-//! What every answer tells browsers, and what changes over https.
+//! The security headers of every response, and the differences with https.
 
 use reqwest::Method;
 
 use crate::harness::{Answer, PASSWORD, TestApp, csrf_token};
 
-/// One answer of each kind.
+/// One response of each kind.
 async fn answers(app: &TestApp) -> Vec<(&'static str, Answer)> {
     let mara = app.register("mara").await;
     let anonymous = app.anonymous();
@@ -29,7 +29,7 @@ async fn answers(app: &TestApp) -> Vec<(&'static str, Answer)> {
 }
 
 #[tokio::test]
-async fn every_answer_is_guarded() {
+async fn every_response_has_security_headers() {
     let app = TestApp::spawn().await;
     for (kind, answer) in answers(&app).await {
         let policy = answer.header("content-security-policy").unwrap_or_default();
@@ -57,7 +57,7 @@ async fn every_answer_is_guarded() {
 }
 
 #[tokio::test]
-async fn the_pages_of_the_description_are_as_strict_as_all_others() {
+async fn pages_of_the_api_description_have_the_strict_security_policy() {
     let app = TestApp::spawn().await;
     for page in ["/docs/", "/docs/orders", "/docs/objects", "/docs/errors"] {
         let answer = app.anonymous().get(page).await.is(200);
@@ -66,7 +66,7 @@ async fn the_pages_of_the_description_are_as_strict_as_all_others() {
     assert_eq!(app.anonymous().get("/docs").await.is(303).header("location"), Some("/docs/"));
 }
 
-/// A token that stayed the same could be guessed from the sizes of compressed pages.
+/// A constant token could be guessed from the sizes of compressed pages.
 #[tokio::test]
 async fn tokens_of_forms_differ_from_page_to_page_and_are_all_accepted() {
     let app = TestApp::spawn().await;
@@ -78,7 +78,7 @@ async fn tokens_of_forms_differ_from_page_to_page_and_are_all_accepted() {
     }
     for (index, token) in tokens.iter().enumerate() {
         assert!(!tokens[..index].contains(token));
-        // Neither half stays the same.
+        // Neither the mask nor the masked part is repeated.
         assert!(tokens[..index].iter().all(|other| other[..64] != token[..64] && other[64..] != token[64..]));
         browser
             .post_form("/settings/display", &[("csrf", token), ("theme", "dark"), ("gain", "green")])
@@ -92,7 +92,7 @@ async fn tokens_of_forms_differ_from_page_to_page_and_are_all_accepted() {
 }
 
 #[tokio::test]
-async fn over_https_browsers_are_told_to_stay_there() {
+async fn over_https_responses_have_strict_transport_security() {
     let app =
         TestApp::spawn_with(|config| config.public_url = "https://stocks.example".parse().unwrap()).await;
     for (kind, answer) in answers(&app).await {
@@ -114,7 +114,7 @@ async fn over_https_cookies_are_secure_and_bound_to_the_host() {
     assert!(!line.contains("domain"), "{line}");
     let cookie = answer.cookie("__Host-session").unwrap();
     app.anonymous().with_cookie("__Host-session", &cookie).get("/api/v1/users/me").await.is(200);
-    // Under the plain name it could have been planted over http.
+    // A cookie without the prefix could have been planted over http.
     app.anonymous()
         .with_cookie("session", &cookie)
         .get("/api/v1/users/me")
@@ -134,7 +134,7 @@ async fn over_https_cookies_are_secure_and_bound_to_the_host() {
 }
 
 #[tokio::test]
-async fn over_https_the_public_address_is_the_own_origin() {
+async fn over_https_the_public_url_is_the_own_origin() {
     let app =
         TestApp::spawn_with(|config| config.public_url = "https://stocks.example".parse().unwrap()).await;
     app.register("mara").await;

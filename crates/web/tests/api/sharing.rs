@@ -1,5 +1,5 @@
-//! Portfolios that their owners share: everything can be read, nothing else is told, and nothing can be changed. The
-//! routes are taken from the description of the API and from the source of the pages, so that no new one is forgotten.
+//! Portfolios that their owners share: readers can read everything in them, learn nothing else, and change nothing. The
+//! routes come from the API's description and from the source of the pages, so that new ones are included.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,9 @@ use crate::contract::DOCUMENT;
 use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token, trade, with};
 
 const PAGES: &str = include_str!("../../src/pages.rs");
-/// Pages of a portfolio that are its owner's alone.
+/// Pages of a portfolio that only its owner may read.
 const FOR_THE_OWNER: [&str; 2] = ["/portfolios/{id}/settings", "/portfolios/{id}/orders/preview"];
-/// What no reader may learn of the owner.
+/// Texts about the owner that no reader may see.
 const SECRETS: [&str; 4] = ["mara", "example.org", "Secret plan", PASSWORD];
 
 struct Shared {
@@ -23,7 +23,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// A portfolio with positions, transactions, snapshots, and a working order, and another one of the same owner.
+    /// Creates a portfolio with positions, transactions, snapshots and a working order, and another portfolio of the
+    /// same owner.
     async fn new() -> Self {
         let app = TestApp::spawn().await;
         let owner = app.register("mara").await;
@@ -36,7 +37,7 @@ impl Shared {
         Self { app, id, order }
     }
 
-    /// The owner, as a program.
+    /// An API client of the owner.
     async fn owner(&self) -> Caller {
         self.app.log_in("mara").await
     }
@@ -76,7 +77,7 @@ fn tells_nothing_else(answer: &Answer) {
     }
 }
 
-/// Method and path of all operations on one portfolio.
+/// Method and path of all operations on a portfolio.
 fn operations() -> Vec<(Method, String)> {
     let paths = DOCUMENT["paths"].as_object().unwrap();
     let of_portfolios = paths.iter().filter(|(path, _)| path.starts_with("/api/v1/portfolios/{id}"));
@@ -90,7 +91,7 @@ fn operations() -> Vec<(Method, String)> {
     operations
 }
 
-/// Whether the path has the key of a portfolio that is shared by link, or the id of a public one.
+/// Checks that others can read the path if `is_admitted`, and only then.
 async fn may_read(shared: &Shared, path: &str, is_admitted: bool) {
     let eve = shared.app.log_in("eve").await;
     for (reader, refused) in [(shared.app.anonymous(), 401), (eve, 404)] {
@@ -101,12 +102,12 @@ async fn may_read(shared: &Shared, path: &str, is_admitted: bool) {
             answer.is(refused);
         }
     }
-    // Wrong credentials are refused, also where none are needed.
+    // Wrong credentials are refused even where no credentials are needed.
     shared.app.with_token("sy_x").get(path).await.is_refused(401, "unauthorized");
 }
 
 #[tokio::test]
-async fn every_read_of_the_api_keeps_to_the_visibility() {
+async fn api_reads_follow_the_visibility() {
     let shared = Shared::new().await;
     shared.app.register("eve").await;
     let mut key = "0".repeat(32);
@@ -120,14 +121,14 @@ async fn every_read_of_the_api_keeps_to_the_visibility() {
         }
         assert!(reads >= 10, "{reads} reads");
     }
-    // A wrong query is told to those who may read, and to no others.
+    // Only readers with access learn that the query is invalid.
     let wrong = |portfolio: &str| format!("/api/v1/portfolios/{portfolio}/orders?limit=x");
     shared.app.anonymous().get(&wrong(&shared.id.to_string())).await.is_about("limit");
     shared.app.anonymous().get(&wrong(&key)).await.is_refused(401, "unauthorized");
 }
 
 #[tokio::test]
-async fn no_visibility_lets_others_write_through_the_api() {
+async fn other_users_cannot_write_through_the_api_at_any_visibility() {
     let shared = Shared::new().await;
     let eve = shared.app.register("eve").await;
     for visibility in ["link", "public"] {
@@ -172,14 +173,14 @@ fn pages() -> Vec<Page> {
     pages
 }
 
-/// The addresses of portfolios that a page leads to.
+/// The addresses of portfolios that a page links to.
 fn links(page: &str) -> BTreeSet<String> {
     let links = Regex::new("(?:href|src|action|data-[a-z]+)=\"(/(?:api/v1/)?portfolios/[^\"#]*)").unwrap();
     links.captures_iter(page).map(|link| link[1].replace("&amp;", "&").replace("&#x2F;", "/")).collect()
 }
 
 #[tokio::test]
-async fn every_page_keeps_to_the_visibility_and_leads_only_to_pages_that_can_be_read() {
+async fn pages_follow_the_visibility_and_link_only_to_readable_pages() {
     let shared = Shared::new().await;
     shared.app.register("eve").await;
     let (visitor, eve) = (shared.app.browser(), shared.app.log_in("eve").await);
@@ -212,7 +213,7 @@ async fn every_page_keeps_to_the_visibility_and_leads_only_to_pages_that_can_be_
 }
 
 #[tokio::test]
-async fn no_visibility_lets_others_send_the_forms_of_a_portfolio() {
+async fn other_users_cannot_send_forms_of_a_portfolio_at_any_visibility() {
     let shared = Shared::new().await;
     shared.app.register("eve").await;
     let (visitor, eve) = (shared.app.browser(), shared.app.log_in("eve").await);
@@ -257,7 +258,7 @@ async fn the_owner_shares_a_portfolio_on_its_page_and_sees_the_address() {
     let listed = owner.get(&format!("/api/v1/portfolios/{}", shared.id)).await.json();
     let key = listed["link_key"].as_str().unwrap().to_owned();
     assert!(shown.contains(&format!("/portfolios/{key}")), "{shown}");
-    // At the address with the key the owner has the forms, which work.
+    // At the address with the link key the owner has working forms.
     let page = format!("/portfolios/{key}");
     let ticket =
         [("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("unit", "shares"), ("type", "market")];

@@ -1,4 +1,4 @@
-//! A split in doubt on the pages and in the API, for investors and for administrators.
+//! A split in doubt, on the pages and in the API, for investors and administrators.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Calendar, Freshness, SplitRatio};
@@ -10,7 +10,7 @@ use super::harness::{Caller, Person, TestApp, trade, with};
 
 const SPLITS: &str = "/api/v1/admin/splits";
 
-/// 20:1 was announced for AAPL, and the first price says 2:1. Mara holds 10 shares and has an open order.
+/// A 20:1 split was announced for AAPL, but the first price indicates 2:1. Mara holds 10 shares and has an open order.
 pub async fn in_doubt() -> (TestApp, Person, i64, Value) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
@@ -53,7 +53,7 @@ async fn orders_say_that_they_wait_for_the_first_price_after_a_split() {
 }
 
 #[tokio::test]
-async fn a_halt_is_told_everywhere_and_an_administrator_resolves_it_by_the_api() {
+async fn a_halt_is_shown_everywhere_and_an_administrator_resolves_it_by_the_api() {
     let (app, mara, portfolio, order) = in_doubt().await;
     app.at("2026-11-23T14:50:00Z");
     app.work().await;

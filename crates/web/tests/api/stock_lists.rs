@@ -1,4 +1,4 @@
-//! Lists of stocks, and the prices of many.
+//! Lists of stocks, and the prices of many stocks.
 
 use market_data::QuoteError;
 use serde_json::Value;
@@ -70,7 +70,7 @@ async fn a_stock_that_cannot_be_traded_says_why() {
 }
 
 #[tokio::test]
-async fn quotes_of_many_come_in_the_order_asked_and_errors_stay_with_their_symbol() {
+async fn quotes_of_many_symbols_keep_the_requested_order_and_their_own_errors() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let items = mara.get(&format!("{STOCKS}/quotes?symbols=msft,NOPE,,aapl,MSFT")).await.is(200).items();
@@ -82,7 +82,7 @@ async fn quotes_of_many_come_in_the_order_asked_and_errors_stay_with_their_symbo
     let one = mara.get(&format!("{STOCKS}/AAPL/quote")).await.is(200).json();
     assert_eq!(items[2]["quote"], *one);
 
-    // One stock has a last price when the source is silent.
+    // One stock has an earlier price when the source fails.
     mara.buy(mara.open("1000").await, "AAPL", "1").await.is(201);
     app.prices.fail_with(QuoteError::Unreachable);
     let items = mara.get(&format!("{STOCKS}/quotes?symbols=AAPL,JPM")).await.is(200).items();

@@ -42,7 +42,7 @@ async fn a_stock_is_found_by_symbol_and_by_name() {
 }
 
 #[tokio::test]
-async fn a_search_needs_a_sensible_limit_and_no_filters() {
+async fn a_search_accepts_a_valid_limit_and_no_filters() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     assert_eq!(mara.get("/api/v1/stocks?search=s&limit=1").await.is(200).items().len(), 1);
@@ -78,7 +78,7 @@ async fn a_stock_has_a_profile() {
 }
 
 #[tokio::test]
-async fn a_quote_tells_price_change_and_origin() {
+async fn a_quote_has_price_change_and_source() {
     let app = TestApp::spawn().await;
     app.close("AAPL", "2026-11-19", "120.00");
     app.prices.set_bid_and_ask("AAPL", "149.95", "150.05");
@@ -102,7 +102,7 @@ async fn a_quote_tells_price_change_and_origin() {
 }
 
 #[tokio::test]
-async fn what_a_quote_does_not_know_is_null() {
+async fn unknown_parts_of_a_quote_are_null() {
     let app = TestApp::spawn().await;
     app.prices.list("PENNY", "Penny Mills", "Materials", "0.0125");
     let mara = app.register("mara").await;
@@ -125,7 +125,7 @@ async fn what_a_quote_does_not_know_is_null() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_nothing_has_or_can_have_is_not_found() {
+async fn an_unknown_or_invalid_symbol_is_not_found() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     for rest in ["", "/quote", "/history"] {
@@ -149,7 +149,7 @@ async fn a_symbol_that_nothing_has_or_can_have_is_not_found() {
 }
 
 #[tokio::test]
-async fn without_its_source_a_quote_is_the_last_known_one() {
+async fn without_its_source_the_last_known_quote_is_returned() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     app.prices.fail_with(QuoteError::Unreachable);
@@ -176,7 +176,7 @@ async fn without_its_source_a_quote_is_the_last_known_one() {
       "type": "urn:stockyard:problem:source_unavailable"
     }
     "#);
-    // The profile needs no source.
+    // The profile does not need the price source.
     mara.get("/api/v1/stocks/AAPL").await.is(200);
 
     app.prices.recover();
@@ -196,7 +196,7 @@ async fn a_history_goes_as_far_back_as_its_range() {
         ("2026-09-01", "4.00"),
         ("2026-11-01", "5.00"),
         ("2026-11-18", "6.00"),
-        // Not over yet.
+        // This session is not finished.
         ("2026-11-20", "7.00"),
     ] {
         app.close("AAPL", date, close);
@@ -239,9 +239,9 @@ async fn a_history_goes_as_far_back_as_its_range() {
     "#);
 }
 
-/// A source that has 100 sessions: 1Y, 5Y and ALL are the same bars.
+/// The source has 100 sessions: 1Y, 5Y and ALL return the same bars.
 #[tokio::test]
-async fn a_history_says_where_it_begins_and_whether_that_is_where_it_was_to_begin() {
+async fn a_history_says_where_it_begins_and_whether_it_covers_its_range() {
     let app = TestApp::spawn().await;
     let first: chrono::NaiveDate = "2026-08-12".parse().unwrap();
     for date in first.iter_days().take(100) {
@@ -289,7 +289,7 @@ async fn a_history_says_where_it_begins_and_whether_that_is_where_it_was_to_begi
 }
 
 #[tokio::test]
-async fn the_chart_of_a_young_portfolio_says_since_when_there_is_it() {
+async fn the_chart_of_a_young_portfolio_says_when_it_was_opened() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
@@ -308,7 +308,7 @@ async fn the_chart_of_a_young_portfolio_says_since_when_there_is_it() {
 }
 
 #[tokio::test]
-async fn what_a_history_may_not_be_asked_for() {
+async fn invalid_history_parameters_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     mara.get("/api/v1/stocks/AAPL/history?range=10Y").await.is_about("range");
@@ -318,9 +318,9 @@ async fn what_a_history_may_not_be_asked_for() {
 }
 
 #[tokio::test]
-async fn weekly_and_monthly_bars_are_made_of_whole_weeks_and_months() {
+async fn weekly_and_monthly_bars_cover_whole_weeks_and_months() {
     let app = TestApp::spawn().await;
-    // A month and two days, each day a session; prices rise by one a day from 100.00 on 30 September.
+    // A month and two days with a session each day; prices rise by 1.00 a day from 100.00 on September 30.
     let first: chrono::NaiveDate = "2026-09-30".parse().unwrap();
     for (index, date) in first.iter_days().take(51).enumerate() {
         app.close("AAPL", &date.to_string(), &format!("{}.00", 100 + index));
@@ -336,7 +336,7 @@ async fn weekly_and_monthly_bars_are_made_of_whole_weeks_and_months() {
             .collect();
         (lines, told["is_last_complete"].clone())
     };
-    // It is Friday, 20 November: the bars end with Thursday's. The range begins on Tuesday, 20 October.
+    // It is Friday, November 20: the bars end with Thursday's. The range begins on Tuesday, October 20.
     let (weeks, complete) = bars("range=1M&interval=1w").await;
     assert_eq!(
         weeks,

@@ -1,4 +1,4 @@
-//! Events over HTTP: what they hold, who gets them, and when a stream is refused or ends.
+//! Events over HTTP: their content, who receives them, and when a stream is refused or ends.
 
 use serde_json::json;
 use services::accounts::tokens::Scope;
@@ -13,7 +13,7 @@ fn limit_order(symbol: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_stream_tells_what_the_api_answers() {
+async fn stream_events_match_api_responses() {
     let app = TestApp::spawn().await;
     let sam = app.register("sam").await;
     let id = sam.open("10000.00").await;
@@ -44,7 +44,7 @@ async fn a_stream_tells_what_the_api_answers() {
 }
 
 #[tokio::test]
-async fn an_order_is_told_as_the_api_answers_it_to_its_owner_alone() {
+async fn order_events_match_the_api_and_reach_only_the_owner() {
     let app = TestApp::spawn().await;
     let (sam, eve) = (app.register("sam").await, app.register("eve").await);
     let id = sam.open("10000.00").await;
@@ -67,7 +67,7 @@ async fn an_order_is_told_as_the_api_answers_it_to_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn who_comes_back_is_told_what_happened_meanwhile() {
+async fn a_reconnecting_client_receives_missed_orders() {
     let app = TestApp::spawn().await;
     let sam = app.register("sam").await;
     let id = sam.open("10000.00").await;
@@ -82,7 +82,7 @@ async fn who_comes_back_is_told_what_happened_meanwhile() {
 }
 
 #[tokio::test]
-async fn who_comes_back_with_an_unknown_event_is_told_once_to_load_anew() {
+async fn a_reconnecting_client_with_an_unknown_event_id_receives_one_reset() {
     let app = TestApp::spawn().await;
     let sam = app.register("sam").await;
     let future = i64::MAX.to_string();
@@ -94,7 +94,7 @@ async fn who_comes_back_with_an_unknown_event_is_told_once_to_load_anew() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_refused_as_elsewhere() {
+async fn invalid_stream_requests_are_refused() {
     let app = TestApp::spawn().await;
     let (sam, eve) = (app.register("sam").await, app.register("eve").await);
     let id = sam.open("10000.00").await;
@@ -113,7 +113,7 @@ async fn what_cannot_be_followed_is_refused_as_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_user_can_have_only_so_many_streams() {
+async fn streams_per_user_are_limited() {
     let app = TestApp::spawn_streaming(StreamLimits { per_user: 2, in_all: 3 }).await;
     let (sam, eve) = (app.register("sam").await, app.register("eve").await);
     let mut first = sam.listen(APPLE).await;
@@ -125,14 +125,14 @@ async fn a_user_can_have_only_so_many_streams() {
     let _hers = eve.listen(APPLE).await;
     eve.get(APPLE).await.is_refused(503, "streams_full");
 
-    // Who has gone away makes place at once.
+    // A closed stream makes room at once.
     first.next().await.unwrap();
     drop(first);
     let _third = sam.listen(APPLE).await;
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_login() {
+async fn a_stream_ends_with_the_session() {
     let app = TestApp::spawn().await;
     app.register("sam").await;
     let browser = app.log_in("sam").await;

@@ -1,4 +1,4 @@
-//! Tables: they contain what the JSON of the same address contains, in both formats.
+//! CSV tables: they contain the same values as the JSON, in both formats.
 
 use chrono::TimeDelta;
 use domain::PortfolioId;
@@ -31,7 +31,7 @@ fn rows(table: &str, delimiter: u8) -> Vec<Vec<String>> {
     reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
 }
 
-/// Words, with statistics in one notation: JSON writes 0.0 and 1e-7.
+/// Normalizes numbers in a text: JSON writes 0.0 and 1e-7.
 fn of_numbers(words: &str) -> String {
     let number =
         |word: &str| word.parse::<f64>().map_or_else(|_| word.to_owned(), |number| number.to_string());
@@ -116,7 +116,7 @@ async fn tables_for_spreadsheets_contain_the_same_with_decimal_commas() {
 }
 
 #[tokio::test]
-async fn a_long_journal_is_written_to_its_last_line() {
+async fn a_long_journal_is_exported_completely() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("0").await;

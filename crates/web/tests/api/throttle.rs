@@ -1,4 +1,4 @@
-//! Guessing passwords is slow over HTTP too, and device cookies keep owners from waiting.
+//! Guessing passwords over HTTP is slowed down, and device cookies spare account owners the wait.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -21,7 +21,7 @@ async fn after_five_wrong_passwords_the_next_attempt_waits() {
     let caller = app.anonymous();
     fail(&caller, "mara", 3).await;
     fail(&caller, "Mara@example.org", 2).await;
-    // Even the right password is not looked at now.
+    // Even the right password is not checked now.
     let answer = caller.log_in("Mara", PASSWORD).await;
     assert_json_snapshot!(answer.is_refused(429, "too_many_attempts"), @r#"
     {
@@ -38,14 +38,14 @@ async fn after_five_wrong_passwords_the_next_attempt_waits() {
 
     app.pass(TimeDelta::seconds(2));
     fail(&caller, "mara", 1).await;
-    // Twice as long as before.
+    // The wait doubles.
     assert_eq!(caller.log_in("mara", PASSWORD).await.is(429).header("retry-after"), Some("3"));
     app.pass(TimeDelta::seconds(3));
     caller.log_in("mara", PASSWORD).await.is(200);
 }
 
 #[tokio::test]
-async fn another_account_need_not_wait() {
+async fn other_accounts_do_not_wait() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     app.register("sam").await;
@@ -88,7 +88,7 @@ async fn a_browser_that_has_logged_in_before_does_not_wait_for_others() {
 }
 
 #[tokio::test]
-async fn a_forged_or_another_account_s_device_cookie_is_worth_nothing() {
+async fn a_device_cookie_that_is_forged_or_of_another_account_is_ignored() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     app.register("mallory").await;
@@ -105,7 +105,7 @@ async fn a_forged_or_another_account_s_device_cookie_is_worth_nothing() {
     app.anonymous().with_cookie("device", &maras).log_in("mara", PASSWORD).await.is(200);
     let both = format!("{mallorys}~{maras}");
     let shared = app.anonymous().with_cookie("device", &both).log_in("mara", PASSWORD).await.is(200);
-    // In a browser that two people use, both stay known.
+    // In a browser that two people use, both accounts stay known.
     let kept = shared.cookie("device").unwrap();
     fail(&app.anonymous(), "mallory", 5).await;
     app.anonymous().with_cookie("device", &kept).log_in("mallory", PASSWORD).await.is(200);
@@ -113,7 +113,7 @@ async fn a_forged_or_another_account_s_device_cookie_is_worth_nothing() {
 }
 
 #[tokio::test]
-async fn a_device_that_guesses_waits_itself() {
+async fn a_known_device_that_guesses_has_to_wait() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let own = app.log_in("mara").await;
@@ -123,7 +123,7 @@ async fn a_device_that_guesses_waits_itself() {
 }
 
 #[tokio::test]
-async fn wrong_current_passwords_count() {
+async fn wrong_current_passwords_count_as_failed_logins() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -140,16 +140,16 @@ async fn wrong_current_passwords_count() {
 
     app.pass(TimeDelta::seconds(2));
     let changed = browser.post(CHANGE, body(PASSWORD)).await.is(204);
-    // Old device cookies end with the old password; this browser gets a new one.
+    // A new password ends all device cookies; this browser gets a new one.
     assert!(changed.cookie("device").is_some());
     fail(&app.anonymous(), "mara", 5).await;
     browser.log_in("mara", "another fence around it").await.is(200);
 }
 
 #[tokio::test]
-async fn an_address_that_anybody_may_claim_is_not_believed() {
+async fn a_forwarded_address_from_an_untrusted_peer_is_ignored() {
     let app = TestApp::spawn().await;
-    // Failures at unknown names are charged to the real address only.
+    // Failed logins with unknown names count only for the real address.
     for n in 0..3 {
         fail(&app.anonymous().with("x-forwarded-for", &format!("203.0.113.{n}")), &format!("name{n}"), 1)
             .await;
@@ -159,11 +159,11 @@ async fn an_address_that_anybody_may_claim_is_not_believed() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_each_address_is_charged_for_its_own_failures() {
+async fn behind_a_trusted_proxy_failures_count_for_each_client_address() {
     let app =
         TestApp::spawn_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
     fail(&app.anonymous().with("x-forwarded-for", "203.0.113.1"), "mara", 2).await;
-    // What the client writes itself stands further left.
+    // Addresses further left are written by the client and do not count.
     fail(&app.anonymous().with("x-forwarded-for", "203.0.113.9, 203.0.113.1"), "mara", 1).await;
     fail(&app.anonymous().with("x-forwarded-for", "203.0.113.2"), "mara", 1).await;
     for (address, failures) in [("203.0.113.1", 3), ("203.0.113.2", 1), ("203.0.113.9", 0), ("127.0.0.1", 0)]
@@ -186,7 +186,7 @@ async fn a_password_in_another_unicode_form_logs_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logins_beyond_what_the_machine_checks_are_told_when_to_come_back() {
+async fn logins_beyond_the_password_queue_get_a_retry_time() {
     let app = TestApp::spawn_with_password_queue(std::time::Duration::ZERO).await;
     let callers = (0..40).map(|n| {
         let caller = app.anonymous();

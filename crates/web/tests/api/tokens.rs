@@ -1,4 +1,4 @@
-//! API tokens: made, used, listed, revoked, expired.
+//! API tokens: creating, using, listing, revoking and expiry.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -60,7 +60,7 @@ fn registration(name: &str) -> services::accounts::register::Registration {
 }
 
 #[tokio::test]
-async fn name_and_password_serve_instead_of_a_session() {
+async fn a_token_can_be_created_with_name_and_password() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let body = json!({"name": "cron", "username": "mara", "password": PASSWORD, "scope": "read"});
@@ -78,7 +78,7 @@ async fn name_and_password_serve_instead_of_a_session() {
 }
 
 #[tokio::test]
-async fn what_a_token_may_not_be_like() {
+async fn invalid_tokens_are_refused() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
@@ -109,17 +109,17 @@ async fn two_tokens_may_have_the_same_name() {
     for _ in 0..2 {
         browser.post(TOKENS, json!({"name": "notebook"})).await.is(201);
     }
-    // The third is the one that came with the registration.
+    // The third token was created together with the user.
     assert_eq!(browser.get(TOKENS).await.items().len(), 3);
 }
 
 #[tokio::test]
-async fn a_token_ends_at_its_end() {
+async fn a_token_is_refused_after_its_expiry() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
     let browser = app.log_in("mara").await;
     let end = app.now() + TimeDelta::hours(1);
-    // With another zone's clock and finer than it is kept.
+    // An expiry in another time zone, and with more digits than are stored.
     let text = end.utc().with_timezone(&chrono_tz::Asia::Tokyo).to_rfc3339();
     let made = browser.post(TOKENS, json!({"name": "a", "expires_at": text})).await.is(201).json();
     assert_eq!(made["expires_at"], end.to_rfc3339());
@@ -155,7 +155,7 @@ async fn a_revoked_token_ends_at_once() {
 }
 
 #[tokio::test]
-async fn somebody_else_s_token_is_not_found() {
+async fn another_users_token_is_not_found() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     app.register("mallory").await;
@@ -166,7 +166,7 @@ async fn somebody_else_s_token_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_token_for_reading_reads_and_nothing_else() {
+async fn a_read_token_can_only_read() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
@@ -198,12 +198,12 @@ async fn a_token_for_reading_reads_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_token_in_use_costs_no_statement_and_no_session_is_touched_beside_it() {
+async fn a_token_in_use_costs_no_query_and_leaves_the_session_alone() {
     let app = TestApp::spawn().await;
     let program = app.register("mara").await;
     let browser = app.log_in("mara").await;
     program.get(ME).await.is(200);
-    // The first use after a pause also makes the server ask about all tokens in use, beside the request.
+    // The first request after a pause also makes the server check all tokens in use, in the background.
     program.get(ME).await.is(200);
     let mixed = browser.with("authorization", &program.authorization());
     let start = std::time::Instant::now();
@@ -218,7 +218,7 @@ async fn a_token_in_use_costs_no_statement_and_no_session_is_touched_beside_it()
         }
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "each round costs statements");
     }
-    // Logging out by token leaves the browser's session alone.
+    // A logout with a token does not end the browser's session.
     mixed.post("/api/v1/auth/logout", json!({})).await.is(204);
     browser.get(ME).await.is(200);
 }

@@ -1,5 +1,5 @@
-//! Trading by form, as a browser without scripts does: the ticket, the preview, orders and their changes, beginning
-//! anew.
+//! Trading with forms, as a browser without scripts does: the ticket, the preview, orders and their changes, and a
+//! reset.
 
 use domain::{Commission, TradingMode};
 use serde_json::{Value, json};
@@ -20,13 +20,13 @@ fn location(answer: &Answer) -> String {
     answer.header("location").expect("a redirect").to_owned()
 }
 
-/// A browser of somebody with 10 000.00 in a portfolio.
+/// A browser of a user with 10,000.00 in a portfolio.
 async fn mara(app: &TestApp) -> (Caller, i64) {
     let portfolio = app.register("mara").await.open("10000.00").await;
     (app.log_in("mara").await, portfolio)
 }
 
-/// The page without its markup, blanks folded.
+/// The text of a page without markup, with single spaces.
 fn text(html: &str) -> String {
     let mut text = String::new();
     for part in html.split('<').skip(1) {
@@ -41,7 +41,7 @@ fn assert_says(html: &str, expected: &str) {
     assert!(text(html).contains(expected), "{expected:?} is not in: {}", text(html));
 }
 
-/// The hidden fields of the form with that target.
+/// The hidden fields of the form that posts to `target`.
 fn hidden(html: &str, target: &str) -> Vec<(String, String)> {
     let (_, form) = html.split_once(&format!("action=\"{target}\"")).expect("the form");
     let form = form.split("</form>").next().unwrap();
@@ -61,7 +61,7 @@ async fn preview(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]) -> A
     browser.follow(&answer).await.is(200)
 }
 
-/// Previews the ticket, confirms it, and answers the address of the order's page.
+/// Previews and confirms a ticket, and returns the address of the order's page.
 async fn trade_by_form(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]) -> String {
     let shown = preview(browser, portfolio, ticket).await.is(200).text();
     let target = format!("/portfolios/{portfolio}/orders");
@@ -70,7 +70,7 @@ async fn trade_by_form(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]
     location(&browser.post_form(&target, &fields).await.is(303))
 }
 
-/// The order of a page, as the API shows it.
+/// The order of a page, as the API returns it.
 async fn order_at(browser: &Caller, page: &str) -> Value {
     browser.get(&format!("/api/v1{page}")).await.is(200).json().0
 }
@@ -117,7 +117,7 @@ async fn a_limit_order_goes_from_the_ticket_over_its_preview_to_its_page() {
 }
 
 #[tokio::test]
-async fn every_type_goes_through_the_ticket() {
+async fn every_order_type_can_be_placed_with_the_ticket() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     browser.buy(portfolio, "AAPL", "20").await.is(201);
@@ -255,7 +255,7 @@ async fn a_link_fills_the_ticket_in() {
     ] {
         assert!(html.contains(kept), "{kept}");
     }
-    // What a preview links back to is the ticket as it was.
+    // The preview links back to the ticket with its values.
     let shown = preview(&browser, portfolio, &LIMIT).await.is(200).text();
     let back = format!(
         "/portfolios/{portfolio}?symbol=aapl&amp;side=buy&amp;quantity=10&amp;unit=shares&amp;type=limit\
@@ -285,7 +285,7 @@ async fn an_order_is_canceled_by_form_from_its_page_and_from_the_lists() {
         assert_eq!(page_of(&location(&answer)), if then.is_empty() { page.clone() } else { then });
         assert_says(&browser.get(&location(&answer)).await.is(200).text(), "Buy 10 AAPL is canceled.");
         assert_eq!(order_at(&browser, &page).await["status"], "canceled");
-        // Too late is told, not an error.
+        // A cancellation that comes too late gets a message, not an error page.
         let token = csrf_token(&html);
         let again = browser.post_form(&cancel, &[("csrf", &*token), fields[0], fields[1]]).await.is(303);
         assert_says(&browser.get(&location(&again)).await.is(200).text(), "The order is already canceled.");
@@ -358,7 +358,7 @@ async fn an_order_is_changed_by_form() {
     assert_says(&old, "It was replaced by another order");
     assert!(old.contains(&format!("href=\"{new}\"")) && !old.contains("id=\"change\""));
 
-    // Pressing twice changes once; and what has ended cannot be changed any more.
+    // Pressing the button twice changes the order once, and an order that has ended cannot be changed.
     let token = csrf_token(&shown);
     let twice = [&changes[..], &[("csrf", &*token)]].concat();
     assert_eq!(page_of(&location(&browser.post_form(&target, &twice).await.is(303))), new);
@@ -370,7 +370,7 @@ async fn an_order_is_changed_by_form() {
 }
 
 #[tokio::test]
-async fn a_stop_that_was_reached_stays_reached_when_something_else_changes() {
+async fn a_triggered_stop_stays_triggered_after_another_change() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     browser.buy(portfolio, "AAPL", "10").await.is(201);
@@ -413,7 +413,7 @@ async fn a_bracket_is_ordered_on_the_ticket_and_its_exits_are_on_its_page() {
         assert_says(&leg_shown, "It waits for its entry to fill until it is canceled.");
         assert!(leg_shown.contains(&format!("href=\"{page}\"")), "no way back to the entry");
     }
-    // Below their entry on the portfolio's page, and nowhere else there.
+    // On the portfolio's page the exits are listed below their entry and nowhere else.
     let html = browser.get(&format!("/portfolios/{portfolio}")).await.is(200).text();
     assert_eq!(html.matches("<tr class=\"leg\">").count(), 2);
     assert_says(&html, "Buy AAPL limit 10 140.00");
@@ -458,7 +458,7 @@ async fn a_pair_of_exits_is_ordered_on_the_ticket() {
 }
 
 #[tokio::test]
-async fn orders_are_looked_through_by_tab_and_page() {
+async fn orders_are_filtered_by_tab_and_paged() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
     browser.buy(portfolio, "MSFT", "1").await.is(201);
@@ -483,7 +483,7 @@ async fn orders_are_looked_through_by_tab_and_page() {
     assert_says(&shown("?symbol=msft").await, "Only MSFT.");
     assert_eq!(rows(&shown("?symbol=MSFT&status=open").await), 0);
     assert_says(&shown("?symbol=MSFT&status=open").await, "There are no such orders.");
-    // Nonsense leads to the whole list.
+    // Invalid parameters are ignored.
     assert_eq!(rows(&shown("?status=nonsense&cursor=nonsense&symbol=%20").await), 50);
 }
 
@@ -515,7 +515,7 @@ async fn commission_and_slippage_are_on_every_page_of_a_trade() {
 }
 
 #[tokio::test]
-async fn a_fill_in_parts_is_told_part_by_part() {
+async fn partial_fills_are_listed_one_by_one() {
     let app = TestApp::spawn_trading(|rules| rules.liquidity = Some("10".parse().unwrap())).await;
     app.prices.set_volume("AAPL", Some(40));
     let (browser, portfolio) = mara(&app).await;
@@ -557,7 +557,7 @@ async fn with_real_hours_the_ticket_says_when_the_exchange_opens() {
 }
 
 #[tokio::test]
-async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
+async fn a_reset_opens_a_new_portfolio_and_the_old_one_stays_readable() {
     let app = TestApp::spawn().await;
     let (browser, old) = mara(&app).await;
     browser.buy(old, "AAPL", "10").await.is(201);
@@ -585,7 +585,7 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
     }
     let ended = browser.get(&format!("/portfolios/{old}")).await.is(200).text();
     assert_says(&ended, "Buy AAPL limit Canceled 10 140.00");
-    // And its forms are refused, wherever they come from.
+    // Its forms are refused, no matter where they come from.
     let token = csrf_token(&browser.get("/settings").await.is(200).text());
     let csrf = ("csrf", &*token);
     let order = [csrf, ("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("client_order_id", "a")];
@@ -599,7 +599,7 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
         let html = browser.get(&location(&refused)).await.is(200).text();
         assert_says(&html, "The portfolio is archived and read-only.");
     }
-    // Elsewhere the navigation leads to the one that is traded in.
+    // On other pages the navigation leads to the new portfolio.
     let elsewhere = browser.get("/watchlist").await.is(200).text();
     assert!(elsewhere.contains(&format!("href=\"{new}/performance\"")), "{elsewhere}");
 }
@@ -633,7 +633,7 @@ async fn the_ticket_sells_all_of_a_position() {
 }
 
 #[tokio::test]
-async fn to_strangers_orders_and_their_forms_do_not_exist() {
+async fn orders_and_their_forms_are_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let (owner, portfolio) = mara(&app).await;
     let page = trade_by_form(&owner, portfolio, &LIMIT).await;

@@ -1,4 +1,4 @@
-//! The journal, as JSON and as CSV.
+//! The journal as JSON and as CSV.
 
 use insta::{assert_json_snapshot, dynamic_redaction};
 use serde_json::Value;
@@ -9,7 +9,7 @@ fn path(portfolio: i64, query: &str) -> String {
     format!("/api/v1/portfolios/{portfolio}/transactions{query}")
 }
 
-/// Type, symbol and amount of each line.
+/// Type, symbol and amount of each transaction.
 async fn lines(caller: &Caller, portfolio: i64, query: &str) -> Vec<String> {
     let items = caller.get(&path(portfolio, query)).await.is(200).items();
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
@@ -20,7 +20,7 @@ async fn lines(caller: &Caller, portfolio: i64, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_journal_tells_what_happened_newest_first() {
+async fn the_journal_lists_transactions_newest_first() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
@@ -160,11 +160,11 @@ async fn the_journal_is_filtered_by_stock_and_kind() {
 }
 
 #[tokio::test]
-async fn days_of_a_filter_are_new_york_s() {
+async fn days_of_a_filter_are_days_in_new_york() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("0").await;
-    // Late on the 20th and early on the 21st in New York; in UTC both are the 21st.
+    // Late on the 20th and early on the 21st in New York; in UTC both are on the 21st.
     for (instant, amount) in [("2026-11-21T04:59:59.999999Z", "20"), ("2026-11-21T05:00:00Z", "21")] {
         app.at(instant);
         mara.deposit(portfolio, amount).await.is(201);
@@ -188,7 +188,7 @@ async fn days_of_a_filter_are_new_york_s() {
 }
 
 #[tokio::test]
-async fn what_a_filter_may_not_be_like() {
+async fn invalid_filters_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("0").await;
@@ -212,7 +212,7 @@ async fn what_a_filter_may_not_be_like() {
 }
 
 #[tokio::test]
-async fn dates_at_the_edge_of_the_calendar_are_dates() {
+async fn filters_accept_years_1_to_9998() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("5").await;
@@ -238,7 +238,7 @@ async fn dates_at_the_edge_of_the_calendar_are_dates() {
 }
 
 #[tokio::test]
-async fn the_journal_is_read_page_by_page_also_within_one_instant() {
+async fn paging_works_for_transactions_of_the_same_instant() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("0").await;
@@ -253,7 +253,7 @@ async fn the_journal_is_read_page_by_page_also_within_one_instant() {
 }
 
 #[tokio::test]
-async fn the_table_for_spreadsheets_holds_the_whole_journal() {
+async fn the_csv_contains_the_whole_journal() {
     let app = TestApp::spawn().await;
     app.prices.set_bid_and_ask("AAPL", "149.95", "150.05");
     let mara = app.register("mara").await;
@@ -275,7 +275,7 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
     );
     let rows: Vec<Vec<String>> =
         reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
-    // Without the ids, of which only the orders' are shown elsewhere.
+    // Compared without the ids: the JSON has only those of orders.
     let shown: Vec<String> = rows.iter().map(|row| [&row[1..9], &row[10..17]].concat().join(",")).collect();
     assert_eq!(
         shown,
@@ -290,11 +290,12 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
 }
 
 #[tokio::test]
-async fn no_field_of_the_table_is_a_formula() {
+async fn no_field_of_the_csv_is_a_formula() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000").await;
-    // Names that a person chooses do not appear in it; an order's is the likeliest to slip in.
+    // Names that users choose are not part of the table; the name of an order is the one most likely to be added by
+    // mistake.
     let order = serde_json::json!({
         "symbol": "AAPL", "side": "buy", "type": "market", "quantity": "1", "client_order_id": "=1+1",
     });
@@ -311,7 +312,7 @@ async fn no_field_of_the_table_is_a_formula() {
 }
 
 #[tokio::test]
-async fn the_table_is_filtered_as_the_journal_is_and_knows_no_pages() {
+async fn the_csv_has_the_filters_of_the_journal_and_no_pages() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("0").await;

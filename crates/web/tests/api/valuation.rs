@@ -1,4 +1,4 @@
-//! What a portfolio is worth and what it is made of.
+//! The valuation and the composition of a portfolio.
 
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
@@ -6,8 +6,8 @@ use market_data::QuoteError;
 
 use crate::harness::{Person, TestApp};
 
-/// 10 AAPL and 5 JPM bought at 150 and 200 out of 10 000, one AAPL sold at 160; then AAPL stands at 165, JPM at
-/// 190. The closes of the day before were 148 and 201.
+/// 10 AAPL and 5 JPM were bought at 150 and 200 out of 10,000, and one AAPL was sold at 160. Now AAPL is at 165, JPM at
+/// 190. The previous closes were 148 and 201.
 async fn invested(app: &TestApp) -> (Person, i64) {
     app.close("AAPL", "2026-11-19", "148.00");
     app.close("JPM", "2026-11-19", "201.00");
@@ -106,7 +106,7 @@ async fn positions_are_those_of_the_valuation() {
 }
 
 #[tokio::test]
-async fn a_position_that_was_sold_is_gone_and_its_result_stays() {
+async fn a_sold_position_is_gone_and_its_realized_pnl_stays() {
     let app = TestApp::spawn().await;
     let (mara, portfolio) = invested(&app).await;
     mara.sell(portfolio, "AAPL", "9").await.is(201);
@@ -144,10 +144,10 @@ async fn an_empty_portfolio_is_worth_its_cash() {
 }
 
 #[tokio::test]
-async fn a_valuation_survives_its_price_source() {
+async fn a_valuation_works_without_the_price_source() {
     let app = TestApp::spawn().await;
     let (mara, portfolio) = invested(&app).await;
-    // Orders keep the price they saw, once a minute at most.
+    // A known price is used for up to a minute.
     app.pass(TimeDelta::seconds(61));
     mara.buy(portfolio, "AAPL", "1").await.is(201);
     app.prices.fail_with(QuoteError::Unreachable);
@@ -222,7 +222,7 @@ async fn a_composition_has_weights_by_stock_and_sector() {
 }
 
 #[tokio::test]
-async fn a_composition_of_nothing_has_no_concentration() {
+async fn an_empty_composition_has_no_concentration() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let path = format!("/api/v1/portfolios/{}/composition", mara.open("0").await);

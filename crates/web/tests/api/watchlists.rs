@@ -15,7 +15,7 @@ async fn list(caller: &Caller, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_list_shows_what_is_on_it_with_quotes() {
+async fn a_list_shows_its_stocks_with_quotes() {
     let app = TestApp::spawn().await;
     app.close("JPM", "2026-11-19", "160.00");
     let mara = app.register("mara").await;
@@ -85,7 +85,7 @@ async fn a_list_shows_what_is_on_it_with_quotes() {
 }
 
 #[tokio::test]
-async fn a_stock_is_on_a_list_once_where_it_was_put_first() {
+async fn a_stock_that_is_added_twice_keeps_its_first_place() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let own = list(&mara, "Tech").await;
@@ -120,7 +120,7 @@ async fn a_list_is_renamed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_a_list_may_not_be_like() {
+async fn invalid_list_names_are_refused() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let own = list(&mara, "Tech").await;
@@ -140,7 +140,7 @@ async fn what_a_list_may_not_be_like() {
 }
 
 #[tokio::test]
-async fn to_strangers_a_list_does_not_exist() {
+async fn a_list_is_not_found_for_other_users() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let own = list(&mara, "Tech").await;

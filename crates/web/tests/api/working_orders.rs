@@ -1,4 +1,4 @@
-//! Orders that wait for their price: what they keep, when they fill, how they end.
+//! Working orders: what they reserve, when they fill, how they end.
 
 use domain::{Commission, TradingMode};
 use insta::assert_json_snapshot;
@@ -13,7 +13,7 @@ fn limit_buy(quantity: &str, price: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_limit_order_keeps_its_cash_and_fills_at_the_better_price() {
+async fn a_limit_order_reserves_its_cash_and_fills_at_the_better_price() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -78,7 +78,7 @@ async fn a_limit_order_keeps_its_cash_and_fills_at_the_better_price() {
 }
 
 #[tokio::test]
-async fn every_type_begins_at_its_price() {
+async fn every_order_type_triggers_at_its_price() {
     for (side, terms, quiet, loud, filled_price) in [
         ("buy", json!({"type": "limit", "limit_price": "140"}), "140.01", "139.00", "139.00"),
         ("sell", json!({"type": "limit", "limit_price": "160"}), "159.99", "161.00", "161.00"),
@@ -104,7 +104,7 @@ async fn every_type_begins_at_its_price() {
 }
 
 #[tokio::test]
-async fn a_stop_limit_begins_at_its_stop_and_keeps_to_its_limit() {
+async fn a_stop_limit_triggers_at_its_stop_and_fills_within_its_limit() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -123,7 +123,7 @@ async fn a_stop_limit_begins_at_its_stop_and_keeps_to_its_limit() {
 }
 
 #[tokio::test]
-async fn a_trailing_stop_shows_how_far_it_has_come() {
+async fn a_trailing_stop_shows_its_best_price_and_current_stop() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -141,13 +141,13 @@ async fn a_trailing_stop_shows_how_far_it_has_come() {
 }
 
 #[tokio::test]
-async fn an_order_of_the_day_ends_with_its_session_and_another_lives_on() {
+async fn a_day_order_expires_with_its_session_and_a_gtc_order_stays_open() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
     let day = mara.place(portfolio, limit_buy("10", "140")).await;
     let gtc = mara.place(portfolio, with(limit_buy("5", "140"), json!({"time_in_force": "gtc"}))).await;
-    // Midnight in New York.
+    // The session ends at midnight in New York.
     assert_eq!(line(&day, &["time_in_force", "expires_at"]), "day 2026-11-21T05:00:00Z");
     assert_eq!(line(&gtc, &["time_in_force", "expires_at"]), "gtc -");
     app.at("2026-11-21T05:00:01Z");
@@ -165,7 +165,7 @@ async fn an_order_of_the_day_ends_with_its_session_and_another_lives_on() {
 }
 
 #[tokio::test]
-async fn at_once_or_not_is_decided_at_once() {
+async fn ioc_and_fok_orders_are_decided_at_once() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -182,7 +182,7 @@ async fn at_once_or_not_is_decided_at_once() {
 }
 
 #[tokio::test]
-async fn auctions_take_their_own_price_or_none() {
+async fn auction_orders_fill_at_the_auction_price_or_expire() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -206,12 +206,12 @@ async fn auctions_take_their_own_price_or_none() {
 }
 
 #[tokio::test]
-async fn what_is_traded_bounds_a_fill() {
+async fn a_fill_is_limited_by_the_traded_volume() {
     let app = TestApp::spawn_trading(|rules| rules.liquidity = Some("10".parse().unwrap())).await;
     app.prices.set_volume("AAPL", Some(50));
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
-    // A tenth of 50.
+    // A fill may take 10 % of the volume, which is 50.
     let order = mara.place(portfolio, trade("buy", "AAPL", "12")).await;
     assert_eq!(line(&order, &STATE), "partially_filled 5 150.00 1050.00");
     assert_eq!(order["filled_at"], Value::Null);
@@ -314,19 +314,19 @@ async fn commission_and_slippage_are_shown_before_and_after() {
     assert_eq!(line(&order["receipt"], &["quoted_price", "slippage", "commission"]), "150.00 0.15 1.00");
     assert_eq!(mara.buying_power(portfolio).await, "8497.50");
 
-    // A sell slips downwards, and that is worse too; a limit does not slip.
+    // A sell gets a lower price, which is worse too. A limit order has no slippage.
     let sold = mara.place(portfolio, trade("sell", "AAPL", "1")).await;
     assert_eq!(line(&sold["receipt"], &["quoted_price", "slippage"]), "150.00 0.15");
     assert_eq!(line(&sold, &["filled_price", "amount"]), "149.85 148.85");
     let limit = mara.place(portfolio, limit_buy("1", "155")).await;
     assert_eq!(line(&limit["receipt"], &["quoted_price", "slippage"]), "150.00 0.00");
-    // What waits keeps its commission as well.
+    // A working order reserves its commission too.
     let waits = mara.place(portfolio, limit_buy("1", "140")).await;
     assert_eq!(waits["reserved_cash"], "141.00");
 }
 
 #[tokio::test]
-async fn a_preview_of_an_order_that_waits_tells_what_it_keeps() {
+async fn a_preview_of_a_working_order_shows_what_it_reserves() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -363,7 +363,7 @@ async fn a_preview_of_an_order_that_waits_tells_what_it_keeps() {
 }
 
 #[tokio::test]
-async fn buying_power_is_spent_once() {
+async fn reserved_cash_cannot_be_spent_again() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1500.00").await;
@@ -376,7 +376,7 @@ async fn buying_power_is_spent_once() {
 }
 
 #[tokio::test]
-async fn shares_are_promised_once() {
+async fn reserved_shares_cannot_be_sold_again() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
@@ -423,7 +423,7 @@ async fn an_open_order_is_canceled_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_paid_at_its_price_is_rejected_with_the_reason() {
+async fn a_triggered_order_that_cannot_be_paid_is_rejected_with_the_reason() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("1700.00").await;
@@ -444,13 +444,13 @@ async fn with_real_hours_an_order_waits_for_the_exchange() {
     let app = TestApp::spawn_trading(|rules| rules.mode = TradingMode::Realistic).await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;
-    // Friday, 14:12: the next price fills it.
+    // Friday, 14:12: the next price fills the order.
     let order = mara.place(portfolio, trade("buy", "AAPL", "1")).await;
     assert_eq!(line(&order, &["status", "expires_at"]), "accepted 2026-11-20T21:00:00Z");
     app.trades_at("AAPL", "151.00").await;
     assert_eq!(mara.see(portfolio, &order).await["filled_price"], "151.00");
 
-    // Saturday.
+    // Saturday: the exchange is closed.
     app.at("2026-11-21T15:00:00Z");
     let closed = "The exchange is closed: the order waits for its next session.";
     let preview = mara.preview(portfolio, trade("buy", "AAPL", "2")).await.is(200).json();
@@ -498,7 +498,7 @@ async fn orders_are_listed_by_whether_they_are_open_and_by_stock() {
 }
 
 #[tokio::test]
-async fn what_does_not_go_together_is_refused_at_its_field() {
+async fn conflicting_fields_are_refused_at_their_field() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000.00").await;

@@ -201,7 +201,7 @@ mod tests {
     use crate::samples::{self, samples};
 
     #[test]
-    fn everything_that_can_be_missing_has_words_of_its_own() {
+    fn every_missing_object_has_its_own_message() {
         let missing = samples!(NotFound {
             NotFound::User => NotFound::User,
             NotFound::Session => NotFound::Session,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_the_order_desk_full_is_told_when_to_come_back() {
+    fn a_full_order_desk_returns_a_retry_time() {
         let response = Problem::from(Error::Busy).error_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "1");

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_round_and_told_apart() {
+    fn steps_are_round_and_distinguishable() {
         assert_eq!(labels(119.69, 189.84), ["100", "120", "140", "160", "180", "200"]);
         assert_eq!(labels(99.2, 101.1), ["99", "99.5", "100", "100.5", "101", "101.5"].map(with_one_decimal));
         assert_eq!(labels(0.0123, 0.0301), ["0.010", "0.015", "0.020", "0.025", "0.030", "0.035"]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_a_handful() {
+    fn a_time_axis_has_a_few_labels() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let texts = |first, last| -> Vec<String> {
             columns(day(first), day(last)).into_iter().map(|column| column.label).collect()

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fill_is_told_in_a_sentence() {
+    fn a_fill_is_described_in_a_sentence() {
         let bought = entry(TransactionType::Buy, "189.42", "-1894.20", "0");
         assert_eq!(
             fill_sentence(&bought, "AAPL"),
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_s_standing_is_told() {
+    fn the_state_of_an_order_is_described() {
         let open = Order {
             reserved_cash: "840.00".parse().unwrap(),
             filled_quantity: "4".parse().unwrap(),
