@@ -1,8 +1,9 @@
-//! Converts a price from before a split or a cash dividend to what it is worth after it.
+//! Converts a price from before a split or a cash dividend to its value afterwards.
 //!
-//! On the ex-date a split changes what one share is, and a share no longer carries the dividend that its holders are owed. Until
-//! the first price of that session is known, the last earlier price counts: in new shares, less the dividend. Total values then
-//! count a dividend once, and no order trades at a price that includes a dividend which the buyer will not get.
+//! On the ex-date a split changes the meaning of one share, and a share no longer includes the dividend, which is owed
+//! to its holders. Until the first price of that session is known, the last earlier price is used: converted to new
+//! shares, less the dividend. Total values therefore count a dividend once, and no order trades at a price that
+//! includes a dividend which the buyer will not get.
 
 use crate::share_basis::{ShareBased, UnroundedPrice};
 use crate::{
@@ -18,7 +19,7 @@ pub struct ActionHistory {
 }
 
 impl ActionHistory {
-    /// Other actions are ignored.
+    /// Builds the history from the splits in force and the cash dividends; other actions are ignored.
     pub fn of_known<'a>(actions: impl IntoIterator<Item = &'a KnownAction>) -> Self {
         let mut history = Self::default();
         actions.into_iter().for_each(|known| history.push(known));
@@ -39,9 +40,9 @@ impl ActionHistory {
         *self == Self::default()
     }
 
-    /// Converts a price to the shares that exist at `at`, less the dividends whose ex-dates lie between. A price newer than `at`
-    /// is converted backward, and the dividends are added. Rounds half-even to the tick after the splits, and once more after
-    /// all dividends.
+    /// Converts a price to the shares that exist at `at`, and subtracts the dividends with ex-dates in between. A price
+    /// newer than `at` is converted backward, and the dividends are added. Rounds half-even to the tick after the
+    /// splits, and once more after all dividends.
     pub fn convert<T: LessDividends>(&self, traded: AsTraded<T>, at: Timestamp) -> T {
         let from = traded.at();
         let dividends = self.dividends_between(from, at, at);
@@ -115,7 +116,7 @@ pub trait LessDividends: ShareBased {
 }
 
 impl LessDividends for Price {
-    /// Rounds half-even to the tick. The smallest tick remains of a price that the dividends reach or exceed.
+    /// Rounds half-even to the tick. If the dividends reach or exceed the price, the result is the smallest tick.
     fn less(self, dividends: &UnroundedPrice) -> Self {
         dividends.below(&self)
     }
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
     use crate::{CorporateAction, Freshness, PriceSource, StockId};
 
-    /// Hours after an arbitrary opening.
+    /// The time this many hours after an arbitrary opening.
     fn hour(hours: i64) -> Timestamp {
         let opening: chrono::DateTime<chrono::Utc> = "2026-11-23T14:30:00Z".parse().unwrap();
         Timestamp::from(opening) + chrono::TimeDelta::hours(hours)
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_change_of_today_counts_dividends_since_the_previous_close_only() {
+    fn the_day_change_counts_only_dividends_since_the_previous_close() {
         let history = history(&[], &[(0, 100)]);
         let quote = Quote {
             symbol: "KO".parse().unwrap(),

@@ -1,20 +1,20 @@
-//! What several portfolios hold together.
+//! The combined holdings of several portfolios.
 
 use std::collections::BTreeMap;
 
 use crate::composition::{Slice, known_sector};
 use crate::{Money, Symbol, Valuation};
 
-/// The parts of several portfolios taken as one. Weights are shares of the total value.
+/// The parts of several portfolios together. Weights are shares of the total value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Allocation {
     pub total_value: Money,
     pub cash: Slice<()>,
     /// Dividends that are owed and not paid yet.
     pub dividends_receivable: Slice<()>,
-    /// Largest first; a stock that several portfolios hold once.
+    /// The largest first. A stock that several portfolios hold appears once.
     pub stocks: Vec<Slice<Symbol>>,
-    /// Largest first; the sector is `Other` where it is not known.
+    /// The largest first. The sector is `Other` if it is unknown.
     pub sectors: Vec<Slice<String>>,
 }
 
@@ -49,7 +49,7 @@ fn slice<K>(total: &Money, of: K, market_value: Money) -> Slice<K> {
     Slice { of, market_value, weight }
 }
 
-/// Equal ones stay in the order of their names.
+/// Parts of equal size are ordered by name.
 fn largest_first<K>(slices: impl Iterator<Item = Slice<K>>) -> Vec<Slice<K>> {
     let mut slices: Vec<_> = slices.collect();
     slices.sort_by(|a, b| b.market_value.cmp(&a.market_value));
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_has_no_weights() {
+    fn an_empty_allocation_has_no_weights() {
         let nothing = Allocation::of(std::iter::empty());
         assert_eq!((nothing.cash.weight, nothing.total_value), (0.0, Money::zero()));
         assert!(nothing.stocks.is_empty() && nothing.sectors.is_empty());

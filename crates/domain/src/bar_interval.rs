@@ -16,12 +16,12 @@ pub enum BarInterval {
 impl BarInterval {
     pub const ALL: [(Self, &'static str); 3] = [(Self::Day, "1d"), (Self::Week, "1w"), (Self::Month, "1mo")];
 
-    /// Reads `1d`, `1w` or `1mo`.
+    /// Parses `1d`, `1w` or `1mo`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(interval, _)| interval)
     }
 
-    /// The first day of the interval with that day in it.
+    /// The first day of the interval that contains `date`.
     pub fn first_day(self, date: NaiveDate) -> NaiveDate {
         let first = match self {
             Self::Day => Some(date),
@@ -31,7 +31,7 @@ impl BarInterval {
         first.unwrap_or(date)
     }
 
-    /// The last day of the interval with that day in it.
+    /// The last day of the interval that contains `date`.
     pub fn last_day(self, date: NaiveDate) -> NaiveDate {
         let first = self.first_day(date);
         let last = match self {
@@ -42,8 +42,8 @@ impl BarInterval {
         last.unwrap_or(date)
     }
 
-    /// One bar for each interval that has daily bars: the open and the date of the first, the highest high, the lowest low,
-    /// the close of the last, and the sum of the volumes. `daily` is sorted by date.
+    /// Combines daily bars, sorted by date, into one bar per interval: the open and the date of the first, the highest
+    /// high, the lowest low, the close of the last, and the sum of the volumes. Intervals without daily bars have none.
     pub fn combine(self, daily: Vec<Bar>) -> Vec<Bar> {
         let mut combined: Vec<Bar> = Vec::new();
         for bar in daily {
@@ -60,7 +60,7 @@ impl BarInterval {
         combined
     }
 
-    /// Whether all sessions of the interval are over and published at `now`, when `last` is the day of its last bar.
+    /// Whether all sessions of the interval have closed and are published at `now`. `last` is the day of its last bar.
     pub fn is_complete(self, last: NaiveDate, calendar: Calendar, now: Timestamp) -> bool {
         let Some(next) = last.succ_opt() else { return true };
         let mut to_come = calendar.sessions(next, self.last_day(last));
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Thanksgiving week, with a holiday on Thursday, and the turn of the month on the Tuesday after it.
+    /// Thanksgiving week, with a holiday on Thursday, and the new month, which begins on the Tuesday after it.
     fn daily() -> Vec<Bar> {
         vec![
             bar("2026-11-20", ["9.00", "9.50", "8.50", "9.10"], 1),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_bar_is_complete_when_no_session_of_its_interval_is_to_come() {
+    fn the_last_bar_is_complete_after_the_last_session_of_its_interval() {
         let at = |text: &str| Timestamp::from(text.parse::<DateTime<Utc>>().unwrap());
         for (interval, last, now, complete) in [
             (BarInterval::Day, "2026-11-25", "2026-11-25T22:00:00Z", true),
@@ -145,7 +145,7 @@ mod tests {
             (BarInterval::Week, "2026-11-25", "2026-11-28T12:00:00Z", true),
             (BarInterval::Month, "2026-11-27", "2026-11-28T12:00:00Z", false),
             (BarInterval::Month, "2026-11-30", "2026-12-01T12:00:00Z", true),
-            // Of a stock that is traded no more.
+            // A stock that was delisted during the month.
             (BarInterval::Month, "2026-11-10", "2026-12-20T12:00:00Z", true),
         ] {
             let found = interval.is_complete(day(last), Calendar::Xnys, at(now));

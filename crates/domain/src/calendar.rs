@@ -16,8 +16,8 @@ pub const EXCHANGE_ZONE: Tz = New_York;
 pub enum Calendar {
     /// Every New York calendar day is a session from 0:00 to 24:00. For the simulated market.
     AroundTheClock,
-    /// New York Stock Exchange and Nasdaq: weekdays without holidays, 9:30 to 16:00, on the eves of some holidays to
-    /// 13:00. By the rules since 1995.
+    /// The New York Stock Exchange and Nasdaq: open on weekdays except holidays, from 9:30 to 16:00, and on the eves of
+    /// some holidays until 13:00. By the rules since 1995.
     Xnys,
 }
 
@@ -36,7 +36,7 @@ impl Session {
 }
 
 impl Calendar {
-    /// The session of that day, or `None` when the market stays closed.
+    /// The session of that day, or `None` when the market is closed all day.
     ///
     /// ```
     /// use domain::Calendar;
@@ -69,12 +69,12 @@ impl Calendar {
         }
     }
 
-    /// The session at that instant; `None` if the market is closed.
+    /// The session in progress at `at`; `None` if the market is closed.
     pub fn session_at(self, at: Timestamp) -> Option<Session> {
         self.session(exchange_date(at)).filter(|session| session.contains(at))
     }
 
-    /// The newest session that has closed by that instant.
+    /// The last session that has closed by `at`.
     pub fn last_closed(self, at: Timestamp) -> Session {
         self.backwards(exchange_date(at))
             .find(|session| session.closes_at <= at)
@@ -96,8 +96,8 @@ impl Calendar {
         self.forwards(exchange_date(at)).find(|session| session.opens_at > at).expect("sessions have no end")
     }
 
-    /// The session of an event at that instant: the current one, else the next to open. Its flows are in that
-    /// session's snapshot.
+    /// The session to which an event at `at` is booked: the current one, or else the next to open. Deposits and
+    /// withdrawals are in that session's snapshot.
     pub fn booking_session(self, at: Timestamp) -> Session {
         self.forwards(exchange_date(at)).find(|session| session.closes_at > at).expect("sessions have no end")
     }
@@ -138,13 +138,13 @@ fn at(date: NaiveDate, hour: u32, minute: u32) -> Timestamp {
     local.with_timezone(&Utc).into()
 }
 
-/// The holiday rules of the New York Stock Exchange since 1995 (its Rule 7.2), and special closures. For 2010 to 2030
-/// a test compares them with `exchange_calendars`.
+/// The holiday rules of the New York Stock Exchange since 1995 (its Rule 7.2), and special closures. A test compares
+/// them with `exchange_calendars` for 2010 to 2030.
 fn is_xnys_holiday(date: NaiveDate) -> bool {
     let (year, month, day, weekday) = (date.year(), date.month(), date.day(), date.weekday());
     let nth = |n: u32, of: Weekday| weekday == of && (day - 1) / 7 + 1 == n;
     let last_monday_of_may = month == 5 && weekday == Weekday::Mon && day > 24;
-    // A holiday on Saturday is kept on Friday, one on Sunday on Monday.
+    // A holiday on a Saturday is observed on Friday, one on a Sunday on Monday.
     let observed = |holiday_month: u32, holiday_day: u32| {
         let holiday =
             NaiveDate::from_ymd_opt(year, holiday_month, holiday_day).expect("a date of every year");
@@ -154,7 +154,7 @@ fn is_xnys_holiday(date: NaiveDate) -> bool {
             _ => holiday,
         }
     };
-    // New Year's Day on a Saturday is not kept: 31 December trades.
+    // New Year's Day on a Saturday is not observed: 31 December is a trading day.
     let new_year = month == 1 && (day == 1 || (day == 2 && weekday == Weekday::Mon));
     matches!(weekday, Weekday::Sat | Weekday::Sun)
         || new_year
@@ -170,7 +170,7 @@ fn is_xnys_holiday(date: NaiveDate) -> bool {
         || SPECIAL_CLOSURES.iter().any(|(closed, _)| *closed == date)
 }
 
-/// Closures that no rule predicts. A new one is a new row.
+/// Closures that no rule predicts. To add a closure, add a row.
 #[rustfmt::skip]
 const SPECIAL_CLOSURES: [(NaiveDate, &str); 10] = [
     (closed_on(2001, 9, 11), "attacks of 11 September"),
@@ -189,8 +189,8 @@ const fn closed_on(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).expect("a date")
 }
 
-/// 13:00 on the day after Thanksgiving, on 3 July before a holiday on Tuesday to Friday, on 24 December from
-/// Monday to Thursday.
+/// The days on which the exchange closes at 13:00: the day after Thanksgiving, 3 July before a holiday on Tuesday to
+/// Friday, and 24 December from Monday to Thursday.
 fn closes_early(date: NaiveDate) -> bool {
     use Weekday::{Fri, Mon, Thu, Tue, Wed};
     matches!(
@@ -261,14 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn close_moves_with_daylight_saving() {
+    fn the_close_in_utc_moves_with_daylight_saving() {
         let close = |date| Calendar::Xnys.session(day(date)).unwrap().closes_at.to_rfc3339();
         assert_eq!(close("2026-07-10"), "2026-07-10T20:00:00Z");
         assert_eq!(close("2026-11-20"), "2026-11-20T21:00:00Z");
     }
 
     #[test]
-    fn around_the_clock_every_instant_is_in_one_session() {
+    fn every_time_is_in_one_session_around_the_clock() {
         let clock = Calendar::AroundTheClock;
         let late = instant("2026-11-22T04:59:59Z");
         assert_eq!(clock.session_at(late).unwrap().date, day("2026-11-21"));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weekend_belongs_to_monday() {
+    fn events_on_a_weekend_are_booked_on_monday() {
         let saturday = instant("2026-11-21T12:00:00Z");
         assert_eq!(Calendar::Xnys.session_at(saturday), None);
         assert_eq!(Calendar::Xnys.last_closed(saturday).date, day("2026-11-20"));

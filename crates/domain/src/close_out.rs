@@ -9,7 +9,7 @@ pub enum CloseOut {
     Cash { per_share: PerShare },
     /// Nothing: the shares are worthless.
     WriteOff,
-    /// Shares of another stock in a ratio of new to old ones, and cash per old one: the companies merged.
+    /// Shares of another stock, in a ratio of new to old shares, and cash per old share: the companies merged.
     Exchange {
         into: StockId,
         /// The other stock's symbol at the time of the decision.
@@ -28,7 +28,7 @@ impl CloseOut {
         }
     }
 
-    /// Cash per share given.
+    /// The cash per old share.
     pub fn cash(&self) -> Option<&PerShare> {
         match self {
             Self::Cash { per_share } => Some(per_share),
@@ -37,7 +37,7 @@ impl CloseOut {
         }
     }
 
-    /// New and old shares of an exchange.
+    /// The ratio of new to old shares of an exchange.
     pub fn ratio(&self) -> Option<SplitRatio> {
         match self {
             Self::Exchange { ratio, .. } => Some(*ratio),
@@ -66,8 +66,9 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// The whole position is given. Cash lowers the cost that goes over to the new shares; what it has more than the cost
-    /// is a gain. Where no share is received, the whole cost leaves.
+    /// Computes the effects of a close-out of the whole position. Cash first reduces the cost basis, and the rest of
+    /// the cost passes to the new shares; cash beyond the cost is a gain. If no shares are received, the whole cost is
+    /// removed.
     pub fn compute(position: &Position, cash: Option<&PerShare>, ratio: Option<SplitRatio>) -> Self {
         let cash = cash.map_or_else(Money::zero, |per_share| per_share.times(&position.quantity));
         let received = ratio.map_or_else(Quantity::zero, |ratio| ratio.shares(&position.quantity));
@@ -101,7 +102,7 @@ mod tests {
         PerShare::from_scaled(mantissa, 4).unwrap()
     }
 
-    /// Cash, shares received, cost carried over, amount, result.
+    /// Returns cash, received shares, carried cost, amount and result.
     fn settled(position: &Position, cash: Option<&PerShare>, ratio: Option<&str>) -> [String; 5] {
         let settled = Settlement::compute(position, cash, ratio.map(|ratio| ratio.parse().unwrap()));
         let (amount, realized) = (settled.amount(), settled.realized(position));
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn cash_is_rounded_once_and_its_result_is_cash_less_cost() {
+    fn cash_is_rounded_once_and_realizes_cash_less_cost() {
         let ten = held("10", "1500.00");
         assert_eq!(settled(&ten, Some(&cash(542_000)), None), ["542.00", "0", "0.00", "542.00", "-958.00"]);
         // 0.0150 × 1.5 = 0.0225
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn fractions_beyond_nine_decimals_are_dropped_and_a_holding_of_nothing_else_is_a_loss() {
+    fn fractions_beyond_nine_decimals_are_dropped_as_a_loss() {
         let one = held("1", "10.00");
         assert_eq!(settled(&one, None, Some("1:3"))[1], "0.333333333");
         let dust = held("0.000000001", "0.01");

@@ -5,7 +5,7 @@ use chrono::{Days, NaiveDate};
 /// How far two reports of one company's listing date may differ, for example after a correction.
 const SAME_LISTING: Days = Days::new(30);
 
-/// The known data of a stock's company.
+/// The stored data about a stock's company.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCompany {
     pub symbol: String,
@@ -26,13 +26,14 @@ pub struct ToldCompany {
     pub listed_on: Option<NaiveDate>,
 }
 
-/// Whether the symbol belongs to another company now. Two conditions must hold: the name consists of other words,
-/// ignoring case, punctuation and legal forms such as "Inc", and the listing is another one. The listing is another
-/// one if the stock was delisted, if a company became a fund or a fund a company, if the reported listing date is
-/// more than 30 days later than before, or more than 30 days after the oldest stored price.
+/// Whether the symbol now belongs to another company. Two conditions must hold:
 ///
-/// Another name alone is a renamed company; another listing date alone is a correction. A missing name, for which
-/// sources report the symbol, does not count.
+/// - The name consists of different words, ignoring case, punctuation and legal forms such as "Inc".
+/// - The listing is a different one: the stock was delisted, a company became a fund or a fund a company, or the
+///   reported listing date is more than 30 days after the earlier reported one or after the oldest stored price.
+///
+/// A new name alone means a renamed company; a new listing date alone means a correction. A missing name does not
+/// count; sources then report the symbol as the name.
 pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
     let is_told = |name: &str| !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case(&known.symbol);
     if !is_told(&known.name) || !is_told(&told.name) || is_same_name(&known.name, &told.name) {
@@ -47,20 +48,19 @@ pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
         || is_later_than(known.priced_since)
 }
 
-/// Whether a former symbol of a stock belongs to another company now. `given_up_on` is the first day of the stock's
+/// Whether a former symbol of a stock now belongs to another company. `given_up_on` is the first day of the stock's
 /// next symbol, `told_on` the day of the source's report.
 ///
-/// As in [`is_another_company`] the name must be another one, and the listing too: by the conditions there, because
-/// it begins on or after the day on which the stock gave the symbol up, or, without a listing date, because the
-/// source still lists the symbol more than 30 days after that day. A table of listings may learn of the new symbol
-/// late.
+/// As in [`is_another_company`], both the name and the listing must differ. A listing also counts as different if it
+/// begins on or after the day on which the stock gave the symbol up, or, if there is no listing date, if the source
+/// still lists the symbol more than 30 days after that day: a table of listings may contain the new symbol late.
 pub fn is_successor(
     known: &KnownCompany,
     given_up_on: NaiveDate,
     told: &ToldCompany,
     told_on: NaiveDate,
 ) -> bool {
-    // The delisting of the stock under its new symbol is irrelevant for the old one.
+    // The delisting of the stock under its new symbol does not matter for the old symbol.
     let known = &KnownCompany { is_delisted: false, ..known.clone() };
     if is_another_company(known, told) {
         return true;
@@ -73,8 +73,8 @@ pub fn is_successor(
     is_told && is_later && !is_same_name(&known.name, &told.name)
 }
 
-/// Whether two names belong to one company, judged by their words: case, punctuation and legal forms do not count,
-/// and a name may be truncated. An empty name matches nothing.
+/// Whether two names belong to one company. Only words are compared, without case, punctuation and legal forms, and one
+/// name may be truncated. An empty name matches nothing.
 pub fn is_same_name(one: &str, other: &str) -> bool {
     let (one, other) = (words(one), words(other));
     !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
@@ -142,7 +142,7 @@ mod tests {
     fn another_name_and_a_later_listing_are_another_company() {
         for (name, listed_on, expected) in [
             ("Xyon Bio Inc", day("2026-11-02"), true),
-            // Spelling and legal forms.
+            // The same names in other spellings or with other legal forms.
             ("XYLOPHONE ZITHER CORPORATION", day("2026-11-02"), false),
             ("The Xylophone Zither Company, Inc. - Class A", day("2026-11-02"), false),
             // A renamed company, and one whose listing date was corrected.
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart_by_their_words() {
+    fn names_are_compared_by_their_words() {
         for (one, other, is_same) in [
             ("Apple Inc", "Apple Inc.", true),
             ("The Coca-Cola Company", "COCA COLA CO", true),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delisting_another_kind_and_prices_of_before_the_listing_are_other_listings() {
+    fn a_delisting_a_change_of_kind_or_older_prices_mean_another_listing() {
         let bio = |listed_on| told("Xyon Bio Inc", listed_on);
         let delisted = KnownCompany { is_delisted: true, listed_on: None, priced_since: None, ..known() };
         assert!(is_another_company(&delisted, &bio(None)));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symbol_that_was_given_up_is_another_companys_by_name_and_later_listing() {
+    fn a_former_symbol_passes_on_with_another_name_and_a_later_listing() {
         let meta = KnownCompany {
             symbol: "META".into(),
             name: "Meta Platforms, Inc.".into(),

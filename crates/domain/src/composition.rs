@@ -10,7 +10,7 @@ use crate::{Holding, Money, Symbol, Valuation};
 pub struct Slice<K> {
     pub of: K,
     pub market_value: Money,
-    /// Part of total value, cash included: a ratio.
+    /// The share of total value, which includes cash; a ratio.
     pub weight: f64,
 }
 
@@ -41,8 +41,8 @@ pub struct Concentration {
     pub top_5: f64,
 }
 
-/// HHI below 0.10 is broad, up to 0.18 moderate, above concentrated: the bounds that United States antitrust
-/// guidelines used for markets.
+/// The level of concentration: an HHI below 0.10 is broad, up to 0.18 moderate, above it concentrated. These are the
+/// bounds that United States antitrust guidelines used for markets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConcentrationLevel {
     Broad,
@@ -92,10 +92,10 @@ fn slice<K>(valuation: &Valuation, of: K, market_value: Money) -> Slice<K> {
 }
 
 impl Concentration {
-    /// The concentration of the positions of a valuation.
+    /// Computes the concentration of the positions of a valuation.
     ///
     /// # Errors
-    /// [`UndefinedReason::NothingInvested`] when nothing is held, or what is held is worth nothing.
+    /// [`UndefinedReason::NothingInvested`] when there are no positions, or their value is zero.
     pub(crate) fn from_valuation(valuation: &Valuation, work: &mut Workings) -> Figure<Self> {
         work.input("positions", "Positions", || {
             let columns = [("symbol", "Symbol"), ("market_value", "Market value")];
@@ -112,7 +112,7 @@ impl Concentration {
         if invested <= 0.0 {
             return Err(UndefinedReason::NothingInvested);
         }
-        // Largest first, as the valuation sorts them.
+        // The largest come first: the valuation is sorted.
         let weights: Vec<f64> =
             valuation.holdings.iter().map(|holding| holding.market_value.to_f64() / invested).collect();
         work.step("weights", "Share of each position", || {
@@ -135,8 +135,8 @@ impl Concentration {
     }
 }
 
-/// Rounds ratios to tenths of a percent that add up to the rounded total, by largest remainder: three thirds are
-/// 33.4, 33.3 and 33.3.
+/// Rounds ratios to tenths of a percent whose sum is the rounded total, by the largest-remainder method: three thirds
+/// become 33.4, 33.3 and 33.3.
 pub fn tenths_of_percent(ratios: &[f64]) -> Vec<i64> {
     let exact: Vec<f64> = ratios.iter().map(|ratio| ratio.max(0.0) * 1000.0).collect();
     #[expect(clippy::cast_possible_truncation, reason = "a share of a whole: 0 to 1000")]

@@ -1,4 +1,4 @@
-//! Limits on how much of a portfolio one stock, one sector or cash may be, and what is above them.
+//! Limits on the share of one stock, one sector or cash in a portfolio, and the parts above them.
 
 use crate::Symbol;
 use crate::composition::Composition;
@@ -8,7 +8,7 @@ use crate::composition::Composition;
 pub struct LimitPercent(u8);
 
 impl LimitPercent {
-    /// `None` outside of 1 to 100.
+    /// Creates a limit; `None` outside of 1 to 100.
     pub fn new(percent: i64) -> Option<Self> {
         u8::try_from(percent).ok().filter(|percent| (1..=100).contains(percent)).map(Self)
     }
@@ -17,24 +17,24 @@ impl LimitPercent {
         self.0
     }
 
-    /// Whether a weight, a ratio, is above the limit.
+    /// Whether a weight (a ratio) is above the limit.
     fn is_exceeded_by(self, weight: f64) -> bool {
         weight > f64::from(self.0) / 100.0
     }
 }
 
-/// The limits of a portfolio; `None` is no limit.
+/// The limits of a portfolio; `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConcentrationLimits {
-    /// For each stock or fund.
+    /// The limit for each stock or fund.
     pub stock: Option<LimitPercent>,
-    /// For each sector, funds and stocks of unknown sector left out.
+    /// The limit for each sector, except funds and stocks of an unknown sector.
     pub sector: Option<LimitPercent>,
     pub cash: Option<LimitPercent>,
 }
 
 impl Default for ConcentrationLimits {
-    /// 25 % for a stock, 40 % for a sector, none for cash.
+    /// 25 % for a stock, 40 % for a sector, no limit for cash.
     fn default() -> Self {
         Self { stock: Some(LimitPercent(25)), sector: Some(LimitPercent(40)), cash: None }
     }
@@ -48,21 +48,21 @@ pub enum LimitedPart {
     Cash,
 }
 
-/// A part that is more of the portfolio than its limit.
+/// A part whose weight exceeds its limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LimitExceeded {
     pub part: LimitedPart,
-    /// Share of total value, a ratio.
+    /// The share of total value, a ratio.
     pub weight: f64,
     pub limit: LimitPercent,
 }
 
-/// What price sources and [`Composition`] call the sector of funds and of stocks without one.
+/// The names that price sources and [`Composition`] use for funds and for stocks without a sector.
 const NO_SECTOR: [&str; 2] = ["Fund", "Other"];
 
 impl ConcentrationLimits {
-    /// The parts above their limits: stocks, then sectors, each largest first, then cash. A part exactly at its limit is not
-    /// among them.
+    /// Returns the parts above their limits: stocks, then sectors, each with the largest first, then cash. A part
+    /// exactly at its limit is not included.
     pub fn exceeded(&self, composition: &Composition) -> Vec<LimitExceeded> {
         let above = |limit: Option<LimitPercent>, part, weight| {
             let limit = limit.filter(|limit| limit.is_exceeded_by(weight))?;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_above_a_limit_exceeds_it() {
+    fn a_part_exactly_at_its_limit_does_not_exceed_it() {
         let parts = |limits: ConcentrationLimits| {
             let exceeded = limits.exceeded(&composition());
             exceeded.into_iter().map(|exceeded| (exceeded.part, exceeded.limit.get())).collect::<Vec<_>>()

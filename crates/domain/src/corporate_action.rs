@@ -17,11 +17,11 @@ use crate::{
 /// A corporate action of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorporateAction {
-    /// Identifies the action under any symbol of its stock, so that it is applied only once.
+    /// Identifies the action, whatever symbol its stock has, so that it is applied only once.
     pub id: CorporateActionId,
     /// The symbol of the stock before the action.
     pub symbol: Symbol,
-    /// The first session, by the exchange's day, with the new shares, without the dividend, under the new symbol, or
+    /// The first session (a day of the exchange) with the new shares, without the dividend, under the new symbol, or
     /// without the stock. The action takes effect when that session opens.
     pub ex_on: NaiveDate,
     pub kind: CorporateActionKind,
@@ -45,7 +45,7 @@ pub enum CorporateActionKind {
     },
     /// The stock is delisted. Its last price stays, marked as stale.
     Delisting,
-    /// All holders give their shares of the delisted stock for cash, for other shares or for nothing.
+    /// The holdings in a delisted stock end: holders receive cash, other shares, or nothing.
     CloseOut(CloseOut),
 }
 
@@ -118,7 +118,7 @@ impl PerShare {
         Money::rounded(&(&self.0 * &quantity.0))
     }
 
-    /// For statistics and charts only. A float never goes back into the books.
+    /// The nearest `f64`, only for statistics and charts. The books never use it.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }
@@ -127,7 +127,7 @@ impl PerShare {
 impl FromStr for PerShare {
     type Err = DecimalError;
 
-    /// Reads plain notation with up to six decimals, above zero and at most 10,000,000.
+    /// Parses plain notation with up to six decimals, above zero and at most 10,000,000.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         const RANGE: (&str, &str) = ("0.000001", "10000000");
         let out_of_range = DecimalError::OutOfRange { least: RANGE.0, most: RANGE.1 };
@@ -166,7 +166,7 @@ impl Serialize for PerShare {
     }
 }
 
-/// A corporate action in the books, with the times at which it counts.
+/// A corporate action in the books, with the times of its stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownAction {
     pub id: ActionId,
@@ -183,7 +183,7 @@ pub struct KnownAction {
     pub applied_at: Option<Timestamp>,
     /// For a split: whether prices have confirmed it.
     pub check: Option<SplitCheck>,
-    /// For a reversed split: when all portfolios had their old shares back.
+    /// For a reversed split: when it was reversed in all portfolios.
     pub reversed_at: Option<Timestamp>,
 }
 
@@ -242,8 +242,8 @@ impl CorporateAction {
         }
     }
 
-    /// The order in which actions of the same opening are applied, lowest first. A dividend is paid on the shares
-    /// after a split.
+    /// The order in which actions of the same opening are applied, lowest first. A dividend is paid on the shares after
+    /// a split.
     pub fn precedence(&self) -> u8 {
         match self.kind {
             CorporateActionKind::Split { .. } => 0,
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_told_apart_by_symbol_day_and_kind() {
+    fn an_action_is_identified_by_symbol_day_and_kind() {
         assert_eq!(split("2020-08-31", 4, 1).id.as_str(), "AAPL/2020-08-31/split");
         assert_eq!(
             action("2020-08-31", CorporateActionKind::Delisting).id.as_str(),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn dividends_are_paid_on_fractions_of_cents_and_shares() {
+    fn dividends_may_have_fractions_of_cents_and_shares() {
         let amount = PerShare::from_scaled(2_575, 4).unwrap();
         assert_eq!(amount.to_string(), "0.2575");
         assert_eq!(amount.times(&"100".parse().unwrap()).to_string(), "25.75");

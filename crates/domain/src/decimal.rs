@@ -1,8 +1,8 @@
 //! The exact decimal inside every amount, price and quantity: arithmetic and rounding.
 //!
-//! Nearly all values fit an `i128`, which needs no heap. Its arithmetic takes a third of the time that `BigDecimal`
-//! takes, and a thousandth for division. A larger value is computed by `BigDecimal`, so results are always those of
-//! the library.
+//! Nearly all values fit an `i128`, which needs no heap. This takes a third of the time of `BigDecimal`, and a
+//! thousandth for division. Larger values are computed by `BigDecimal`, so results are always the same as those of the
+//! library.
 
 mod integer;
 #[cfg(test)]
@@ -21,7 +21,7 @@ pub(crate) use text::{Unreadable, fixed, json_text, shortest};
 
 use integer::{divided, exact_f64, power_of_ten, raised, times, without_zeros};
 
-/// Compared and hashed by value: 1.5 equals 1.50.
+/// An exact decimal. Compared and hashed by value: 1.5 equals 1.50.
 #[derive(Debug, Clone)]
 pub(crate) enum Decimal {
     /// `mantissa / 10^scale`.
@@ -68,7 +68,7 @@ impl Decimal {
         if self.is_negative() { -self } else { self.clone() }
     }
 
-    /// The number of decimals, trailing zeros included.
+    /// The number of decimals, including trailing zeros.
     pub fn scale(&self) -> i64 {
         match self {
             Small { scale, .. } => *scale,
@@ -76,12 +76,12 @@ impl Decimal {
         }
     }
 
-    /// Changes the number of decimals to `scale` and cuts off further ones.
+    /// Changes the number of decimals to `scale`; further decimals are cut off.
     pub fn with_scale(&self, scale: i64) -> Self {
         self.rounded(scale, RoundingMode::Down)
     }
 
-    /// Rounds to `scale` decimals.
+    /// Rounds to `scale` decimals by `mode`.
     pub fn rounded(&self, scale: i64, mode: RoundingMode) -> Self {
         if self.scale() == scale {
             return self.clone();
@@ -123,7 +123,7 @@ impl Decimal {
         })
     }
 
-    /// Without trailing zeros, also before the point: 1200 has the scale −2.
+    /// Removes trailing zeros, even before the decimal point: 1200 gets the scale −2.
     pub fn normalized(&self) -> Self {
         match self {
             Small { mantissa, scale } => {
@@ -134,7 +134,7 @@ impl Decimal {
         }
     }
 
-    /// The whole part; `None` below zero and beyond 64 bits.
+    /// The whole part; `None` for negative values and beyond 64 bits.
     pub fn to_u64(&self) -> Option<u64> {
         match self.with_scale(0) {
             Small { mantissa, .. } => mantissa.try_into().ok(),

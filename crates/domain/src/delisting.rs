@@ -1,4 +1,4 @@
-//! Decides when the evidence is enough to mark a stock as delisted.
+//! Decides whether the evidence is sufficient to mark a stock as delisted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,9 +11,9 @@ use crate::calendar::exchange_date;
 use crate::order::keywords;
 use crate::{Calendar, Timestamp};
 
-/// Days of listing tables without the stock that are enough.
+/// The number of days on which a table of listings must lack the stock.
 const TABLES: usize = 2;
-/// Sessions with the answer "not found" that are enough.
+/// The number of sessions with the answer "not found" that are sufficient.
 const SESSIONS: usize = 3;
 
 keywords! {
@@ -38,7 +38,7 @@ pub struct DelistingEvidence {
     pub delisted_on: Option<NaiveDate>,
 }
 
-/// Evidence that is enough. Displays as a reason: "missing from the price source's table of listings since
+/// Sufficient evidence. It is displayed as a reason, such as: "missing from the price source's table of listings since
 /// 2026-11-22".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DelistingGrounds {
@@ -50,8 +50,8 @@ pub struct DelistingGrounds {
 }
 
 impl DelistingGrounds {
-    /// The first session without the stock: of the delisting day in the table, or of the day after the last accepted
-    /// price, whichever is later.
+    /// The first session without the stock: the session of the delisting day in the table, or of the day after the last
+    /// accepted price, whichever is later.
     pub fn first_session_without(&self, last_price_at: Option<Timestamp>, calendar: Calendar) -> NaiveDate {
         let after_last = last_price_at.map(|at| exchange_date(at) + chrono::Days::new(1));
         let day = self.delisted_on.max(after_last).unwrap_or(self.since);
@@ -73,11 +73,11 @@ impl fmt::Display for DelistingGrounds {
     }
 }
 
-/// Judges the evidence about one stock. Evidence from before the last accepted price does not count, because the
-/// stock was traded afterwards; a former listing that ended before that price belonged to another company.
+/// Judges the evidence about one stock. Evidence from before the last accepted price does not count, because the stock
+/// was traded afterwards; a former listing that ended before that price belonged to another company.
 ///
-/// Enough are: a former listing with its delisting day, listing tables of two days without the stock, or three
-/// sessions on which the source did not know it.
+/// Sufficient evidence is a former listing with its delisting day, tables of listings of two days without the stock, or
+/// three sessions in which the source did not know the stock.
 pub fn judge_delisting(
     evidence: &[DelistingEvidence],
     last_price_at: Option<Timestamp>,
@@ -104,16 +104,16 @@ pub fn judge_delisting(
         })
 }
 
-/// Whether a table of listings is complete, judged by how many of its rows disappeared. Ten or twenty of twelve
-/// thousand stocks are delisted per week; a truncated table lacks many more.
+/// Whether a table of listings is complete, judged by the number of rows that disappeared. Of twelve thousand stocks,
+/// ten or twenty are delisted per week; a truncated table lacks many more.
 pub fn is_whole_table(listed_before: usize, lost: usize) -> bool {
     const FEW: usize = 5;
     const MOST_LOST_PERCENT: usize = 3;
     lost <= FEW || lost * 100 <= listed_before * MOST_LOST_PERCENT
 }
 
-/// Whether the answers of one round come from a source that works: it knows at least one stock, and the stocks that
-/// it no longer knows are no more than can be delisted at about the same time.
+/// Whether the answers of one round show a working source: it knows at least one stock, and the number of stocks that
+/// it no longer knows is no larger than the number that can be delisted at about the same time.
 pub fn is_no_outage(asked: usize, answered: usize, not_found: usize) -> bool {
     const FEW: usize = 2;
     answered > 0 && (not_found <= FEW || not_found * 20 <= asked)
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn three_sessions_without_an_answer_are_enough_and_kinds_do_not_add_up() {
+    fn three_sessions_are_enough_and_kinds_of_evidence_do_not_add_up() {
         let of = |day| seen(DelistingEvidenceKind::NotFound, day);
         let mut evidence = vec![of("2026-11-23"), of("2026-11-24")];
         evidence.push(seen(DelistingEvidenceKind::NotListed, "2026-11-22"));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_table_is_no_table_and_an_outage_no_evidence() {
+    fn a_truncated_table_and_an_outage_are_not_evidence() {
         for (before, lost, whole) in
             [(12_000, 20, true), (12_000, 361, false), (12_000, 6_000, false), (4, 4, true), (10, 6, false)]
         {

@@ -10,16 +10,16 @@ use crate::order::keywords;
 use crate::{Money, Price, PriceSource, Quantity, Side, SplitRatio, Timestamp};
 
 keywords! {
-    /// Which price of the quote a fill took.
+    /// The price of the quote at which a fill was made.
     FillRule {
-        /// A buy at the ask.
+        /// The ask, for a buy.
         Ask = "ask",
-        /// A sell at the bid.
+        /// The bid, for a sell.
         Bid = "bid",
-        /// The last trade, because the source gives no bid and ask.
+        /// The last trade, because the source has no bid and ask.
         Last = "last",
-        /// The close of a past session: the newest price while the exchange is closed, and at any time if the source
-        /// publishes closing prices only.
+        /// The close of a past session: the newest price while the exchange is closed, and always if the source
+        /// publishes only closing prices.
         PastClose = "past_close",
         /// The first price of a session, for an order at the opening.
         Open = "open",
@@ -28,11 +28,11 @@ keywords! {
     }
 }
 
-/// How the amounts of an order's fills are rounded to cents. Each receipt names the version of the rule, so that old
-/// fills are checked by the rule that booked them.
+/// How the amounts of an order's fills are rounded to cents. Each receipt contains the version of the rule, so that old
+/// fills are checked by the rule that was used for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// Version 1, for fills without a version: each fill is rounded alone, half-even to the cent.
+    /// Version 1, for fills without a version: each fill is rounded separately, half-even to the cent.
     PerFill,
     /// Version 2: the order's exact sum is rounded half-even to the cent, and each fill books the difference. Many
     /// small fills cost the same as one.
@@ -56,21 +56,21 @@ impl Rounding {
     }
 }
 
-/// How the price of a fill came about.
+/// How the price of a fill was determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub source: PriceSource,
     /// Market time of the quote.
     pub quoted_at: Timestamp,
     pub rule: FillRule,
-    /// The quote's price that the rule names, before slippage.
+    /// The price from the quote that the rule chose, before slippage.
     pub quoted_price: Price,
     /// How the fill's amount was rounded.
     pub rounding: Rounding,
 }
 
 impl Receipt {
-    /// The slippage per share against the quoted price. Positive is worse for the owner, for buys and for sells.
+    /// The slippage per share from the quoted price. A positive value is worse for the owner, for buys and for sells.
     pub fn slippage(&self, side: Side, price: &Price) -> PriceChange {
         match side {
             Side::Buy => price.minus(&self.quoted_price),
@@ -92,13 +92,13 @@ pub struct Fill {
 /// The totals of all fills of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FillTotals {
-    /// In today's shares.
+    /// In current shares.
     pub quantity: Quantity,
-    /// The sum of quantity × price, not rounded. For fills that were rounded alone: the sum of the booked amounts.
+    /// The sum of quantity × price, not rounded. For fills that were rounded separately: the sum of the booked amounts.
     pub exact: ExactAmount,
     /// The booked amount without commission; positive for buys and sells.
     pub amount: Money,
-    /// Average price per share, in today's shares; `None` before the first fill.
+    /// The average price per share, in current shares; `None` before the first fill.
     pub price: Option<AveragePrice>,
 }
 
@@ -154,7 +154,7 @@ impl FillTotals {
         true
     }
 
-    /// Sets the filled quantity after a change of the share basis, and the average price with it.
+    /// Sets the filled quantity after a change of the share basis, and adjusts the average price.
     pub(crate) fn restate(&mut self, side: Side, filled: Quantity) {
         if filled != self.quantity {
             self.price = self.exact.average(&filled, toward_limit(side));
@@ -182,7 +182,7 @@ mod tests {
         (totals, booked)
     }
 
-    /// 5,912 fills of one share at 0.3565: rounded alone each would be 0.36.
+    /// 5,912 fills of one share at 0.3565: rounded separately, each would be 0.36.
     #[test]
     fn a_stored_rounding_version_is_read_as_the_rule_that_wrote_it() {
         for rule in [Rounding::PerFill, Rounding::Cumulative] {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn fills_from_before_there_were_versions_keep_their_rule() {
+    fn fills_without_a_version_keep_the_first_rule() {
         let mut totals = FillTotals::default();
         let (price, one) = ("0.3565".parse().unwrap(), Quantity::one());
         for _ in 0..10 {

@@ -13,9 +13,9 @@ pub struct OrderFilter {
     pub after: Option<Timestamp>,
     /// Submitted earlier than this instant.
     pub until: Option<Timestamp>,
-    /// By the time of submission.
+    /// The direction of the list, by the time of submission.
     pub direction: SortDirection,
-    /// Leaves out legs. An order then counts as open while one of its legs is.
+    /// Leaves out legs. An order then counts as open if one of its legs is open.
     pub nested: bool,
 }
 
@@ -24,13 +24,13 @@ pub struct OrderFilter {
 pub struct TransactionFilter {
     pub symbol: Option<Symbol>,
     pub transaction_type: Option<TransactionType>,
-    /// The first instant included.
+    /// The start of the interval, included.
     pub from: Option<Timestamp>,
-    /// The first instant excluded.
+    /// The end of the interval, excluded.
     pub until: Option<Timestamp>,
 }
 
-/// The property by which a list of stocks is sorted; the symbol decides among equal ones.
+/// The property by which a list of stocks is sorted; equal values are sorted by symbol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StockSort {
     #[default]

@@ -26,7 +26,7 @@ integer_id!(
     StockId,
     TransactionId,
     WatchlistId,
-    /// Of a corporate action in the books.
+    /// The id of a corporate action in the books.
     ActionId,
 );
 
@@ -46,8 +46,8 @@ macro_rules! uuid_id {
     )+ };
 }
 uuid_id!(
-    /// UUIDv7: sorts by the time of submission.
+    /// A UUIDv7, which sorts by the time of submission.
     OrderId,
-    /// UUIDv7 of an API token; not the secret.
+    /// The UUIDv7 of an API token; not its secret.
     TokenId,
 );

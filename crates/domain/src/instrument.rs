@@ -30,7 +30,7 @@ impl Symbol {
 impl FromStr for Symbol {
     type Err = MalformedSymbol;
 
-    /// Accepts lower case and surrounding blanks.
+    /// Accepts lower case and surrounding spaces.
     fn from_str(text: &str) -> Result<Self, MalformedSymbol> {
         let symbol = text.trim().to_ascii_uppercase();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Symbol {
     }
 }
 
-/// ISO 4217. Only US dollars are traded; quotes in other currencies are rejected when a provider reports them.
+/// The currency by its ISO 4217 code. Only US dollars are traded; quotes in other currencies are rejected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Currency {
     #[default]
@@ -74,9 +74,9 @@ impl Currency {
 pub struct Listing {
     pub symbol: Symbol,
     pub company_name: String,
-    /// The exchange's name as the source writes it: `NASDAQ`, `NYSE`, `NYSE ARCA`; empty if unknown.
+    /// The exchange's name as the source spells it: `NASDAQ`, `NYSE`, `NYSE ARCA`; empty if unknown.
     pub exchange: String,
-    /// `Technology`, `Fund`, …; `Other` if unknown.
+    /// Such as `Technology` or `Fund`; `Other` if unknown.
     pub sector: String,
     pub currency: Currency,
 }
@@ -87,11 +87,11 @@ pub struct Stock {
     pub id: StockId,
     pub listing: Arc<Listing>,
     pub last: Option<LastPrice>,
-    /// The first day without trading, once that day has come.
+    /// The first day without trading; set only once that day has come.
     pub delisted_on: Option<NaiveDate>,
 }
 
-/// The newest stored price, for pages while the source does not answer.
+/// The newest stored price, shown by pages while the source does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastPrice {
     pub price: Price,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn symbols_are_folded_and_checked() {
+    fn symbols_are_converted_to_upper_case_and_checked() {
         assert_eq!(" brk.b ".parse::<Symbol>().unwrap().as_str(), "BRK.B");
         for bad in ["", " ", "A B", "A/B", "-A", ".A", "ABCDEFGHIJKLM", "ÄÖ", "A'--"] {
             assert_eq!(bad.parse::<Symbol>(), Err(MalformedSymbol), "{bad}");

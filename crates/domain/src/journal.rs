@@ -20,23 +20,23 @@ keywords! {
         Withdrawal = "withdrawal",
         Buy = "buy",
         Sell = "sell",
-        /// A dividend in cash, on its payment day.
+        /// A cash dividend, booked on its payment day.
         Dividend = "dividend",
-        /// A split: the same holding in another number of shares.
+        /// A split: the same holding as another number of shares.
         Split = "split",
-        /// A fee apart from trades.
+        /// A fee that does not belong to a trade.
         Fee = "fee",
-        /// Takes an earlier line back: its cash, its shares and its realized result.
+        /// Reverses an earlier line: its cash, its shares and its realized result.
         Reversal = "reversal",
-        /// All shares of a delisted stock are given for cash, for other shares or for nothing.
+        /// The close-out of all shares of a delisted stock for cash, other shares or nothing.
         CloseOut = "close_out",
-        /// Shares received for those of another stock, at their cost.
+        /// Shares received in exchange for those of another stock, at their cost.
         Exchange = "exchange",
     }
 }
 
 impl TransactionType {
-    /// Whether the line is money from or to the outside, not a result of trading.
+    /// Whether the line is a deposit or withdrawal, and not a result of trading.
     pub fn is_external_flow(self) -> bool {
         match self {
             Self::Deposit | Self::Withdrawal => true,
@@ -56,8 +56,8 @@ impl TransactionType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookedAction {
     pub id: ActionId,
-    /// When the action took effect. The line is later if the action became known late or something else had been
-    /// booked already.
+    /// When the action took effect. The line is later if the action became known late, or if other lines had already
+    /// been booked.
     pub effective_at: Timestamp,
     pub terms: BookedTerms,
 }
@@ -66,25 +66,25 @@ pub struct BookedAction {
 pub enum BookedTerms {
     /// The line's quantity is the number of shares after the split.
     Split { ratio: SplitRatio, before: Quantity },
-    /// The line's quantity is the number of shares with the dividend.
+    /// The line's quantity is the number of shares that get the dividend.
     Dividend { per_share: PerShare },
-    /// The line's quantity is the number of shares given. Its amount is the cash for them; for an exchange (with a
+    /// The line's quantity is the number of removed shares. Its amount is the cash for them; for an exchange (with a
     /// ratio of new to old shares) also the cost that passes to the new shares.
     ClosedOut { cash: Option<PerShare>, ratio: Option<SplitRatio> },
-    /// The line's quantity is the number of shares received for those given. Its amount is the cost that passed from
-    /// the old shares.
+    /// The line's quantity is the number of received shares, and `given` the number of old shares. Its amount is the
+    /// cost that passed from the old shares.
     Exchanged { ratio: SplitRatio, given: Quantity },
 }
 
-/// The line that a reversal takes back.
+/// A reference to the line that a reversal reverses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
     /// The line that no longer counts.
     pub of: TransactionId,
-    /// Shares before the reversal; the line's quantity is the number of shares after it.
+    /// The shares before the reversal; the line's quantity is the number of shares after it.
     pub before: Quantity,
-    /// When the shares count. For a split its effective time, because there was no split; for a trade the time of the
-    /// reversal.
+    /// When the change of shares takes effect. For a split its effective time, because the split never happened; for a
+    /// trade the time of the reversal.
     pub effective_at: Timestamp,
     /// The ratio of a reversed split.
     pub ratio: Option<SplitRatio>,
@@ -93,14 +93,14 @@ pub struct Reversal {
 /// One line of the journal, stored or about to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// `None` until the database assigns one. Ids grow in the order in which a portfolio's lines happened.
+    /// `None` until the database assigns one. Within a portfolio, ids increase in the order of the lines.
     pub id: Option<TransactionId>,
     pub portfolio_id: PortfolioId,
     pub stock_id: Option<StockId>,
     pub order_id: Option<OrderId>,
     pub transaction_type: TransactionType,
-    /// The shares that changed hands, positive for buys and sells. For a split the shares after it, for a dividend
-    /// the shares it is paid for.
+    /// The traded shares, positive for buys and sells. For a split the shares after it, for a dividend the shares that
+    /// get it.
     pub quantity: Option<Quantity>,
     /// Per share.
     pub price: Option<Price>,
@@ -201,7 +201,7 @@ impl JournalEntry {
         self.is_priced_before(dividend.effective_at) && self.timestamp < dividend.known_at
     }
 
-    /// When the shares of the line count.
+    /// When the line's change of shares takes effect.
     pub fn shares_since(&self) -> Timestamp {
         match (self.transaction_type, &self.action, &self.reverses) {
             (TransactionType::Split, Some(action), _) => action.effective_at,
@@ -227,8 +227,8 @@ pub fn without_reversed(mut entries: Vec<JournalEntry>) -> Vec<JournalEntry> {
     entries
 }
 
-/// The lines of a stock among the `earlier` entries of a portfolio that were booked after an action took effect,
-/// without reversed ones. `earlier` is in the order of the ids. A split of the same opening comes before the action.
+/// Returns the lines of a stock among the `earlier` entries of a portfolio that were booked after an action took
+/// effect, without reversed lines. `earlier` is ordered by id. A split of the same opening comes before the action.
 pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
     let since = earlier.iter().filter(|entry| {
         let of_split = entry.action.is_some()
@@ -241,14 +241,14 @@ pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalE
     without_reversed(since.cloned().collect())
 }
 
-/// The entries that [`booked_after`] found for a split and that are in new shares. A trade at a price from before the
+/// Returns the entries found by [`booked_after`] for a split that are in new shares. A trade at a price from before the
 /// split, made before the split was known, is in old shares and is split with the others.
 pub fn in_new_shares(effective_at: Timestamp, since: &[JournalEntry]) -> Vec<JournalEntry> {
     since.iter().filter(|entry| !entry.is_priced_before(effective_at)).cloned().collect()
 }
 
 /// The part of the `earlier` entries that [`Books::apply_after`] needs. For a split: the lines booked after it took
-/// effect. For a reversal: the reversed line and those of its stock after it, or nothing if the line is not among
+/// effect. For a reversal: the reversed line and the later lines of its stock, or nothing if the line is not in
 /// `earlier`.
 pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
     match (entry.transaction_type, entry.stock_id, &entry.reverses) {
@@ -269,13 +269,13 @@ pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<Journ
 }
 
 impl Position {
-    /// The position after a split that is inserted at its effective time, before the trades in `since`, which are
-    /// booked already. `since` is empty if the split is booked in time. Those trades were made at prices after the
-    /// split: they are taken out, the old shares are split, and the trades are put in again. A sell then takes at
-    /// most the shares that exist, and keeps its proceeds.
+    /// Returns the position after a split that is inserted at its effective time, before the trades in `since`, which
+    /// are already booked. `since` is empty if the split is booked in time. Those trades were made at prices after the
+    /// split: they are undone, the old shares are split, and the trades are applied again. A sell then takes at most
+    /// the existing shares, and keeps its proceeds.
     ///
-    /// The total cost does not change; if no shares are left, it becomes a loss. `remainder` keeps what rounding cuts
-    /// off; a split that is inserted late has no remainder.
+    /// The total cost does not change; if no shares are left, the cost becomes a loss. `remainder` stores the fraction
+    /// that rounding cuts off; a split that is inserted late has no remainder.
     #[must_use]
     pub fn split(&self, ratio: SplitRatio, since: &[JournalEntry], remainder: &mut ShareRemainder) -> Self {
         let mut position = self.before(since);
@@ -290,8 +290,8 @@ impl Position {
         position
     }
 
-    /// The position as if one of its lines had never been booked. The later lines, `since`, are taken out, the line
-    /// is taken back, and the later lines are put in again, as in [`Position::split`].
+    /// Returns the position as if one of its lines had never been booked. The later lines, `since`, are undone, the
+    /// line is undone, and the later lines are applied again, as in [`Position::split`].
     #[must_use]
     pub fn without(&self, entry: &JournalEntry, since: &[JournalEntry]) -> Self {
         let mut position = self.before(since).before(std::slice::from_ref(entry));
@@ -306,7 +306,7 @@ impl Position {
                 (TransactionType::Buy | TransactionType::Exchange, _) => {
                     self.buy(&quantity, &-entry.amount.clone());
                 }
-                // All shares were given, whatever their number is now.
+                // All shares are removed, whatever their number is now.
                 (TransactionType::CloseOut, _) => {
                     let all = self.quantity.clone();
                     let given = self.sell(&all, &entry.amount);
@@ -320,7 +320,7 @@ impl Position {
                 (_, Some(BookedAction { terms: BookedTerms::Split { ratio, .. }, .. })) => {
                     self.resplit(*ratio);
                 }
-                // A reversal of an older line moves as much as that line says.
+                // A reversal of an older line moves the same number of shares as that line.
                 (TransactionType::Reversal, _) if entry.reverses.is_some() => {
                     let (added, taken) = entry.shares();
                     let quantity = self.quantity.clone() + &added;
@@ -333,7 +333,7 @@ impl Position {
         }
     }
 
-    /// The position before these entries of its stock.
+    /// Returns the position before these entries of its stock.
     #[must_use]
     pub fn before(&self, since: &[JournalEntry]) -> Self {
         let mut position = self.clone();
@@ -362,8 +362,8 @@ impl Position {
     }
 }
 
-/// By how much a line lowered a position's cost; negative for a buy. Cost and realized result change together by the
-/// line's amount.
+/// By how much a line reduced a position's cost; negative for a buy. The changes of cost and realized result add up to
+/// the line's amount.
 pub(crate) fn cost_taken(entry: &JournalEntry) -> Money {
     let realized = entry.realized_pnl.clone().unwrap_or_else(Money::zero);
     entry.amount.clone() - &realized
@@ -375,7 +375,7 @@ pub struct Books {
     pub cash_balance: Money,
     pub positions: BTreeMap<StockId, Position>,
     remainders: ShareRemainders,
-    /// Exchanges whose new shares are not booked yet: the old shares, and the cost that passes to the new ones.
+    /// Exchanges whose new shares are not booked yet: the old shares, and the cost that passes to the new shares.
     exchanges: BTreeMap<ActionId, (Quantity, Money)>,
 }
 
@@ -391,20 +391,19 @@ impl Default for Books {
 }
 
 impl Books {
-    /// Adds one line. Lines are added in the order of their ids.
+    /// Applies one line. Lines must be applied in the order of their ids.
     ///
     /// # Errors
-    /// A sentence about a line that cannot be right: more sold than held; a trade without stock, quantity or price;
-    /// an amount that does not follow from quantity and price; a wrong realized result; a split of a wrong number of
-    /// shares.
+    /// A sentence about an inconsistent line: more sold than held; a trade without stock, quantity or price; an amount
+    /// that does not follow from quantity and price; a wrong realized result; a split of a wrong number of shares.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), String> {
         self.apply_after(entry, &[])
     }
 
-    /// Like [`Books::apply`], with the lines that [`booked_since`] finds among the earlier ones.
+    /// Applies a line like [`Books::apply`], given the earlier lines that [`booked_since`] finds.
     ///
     /// # Errors
-    /// As [`Books::apply`].
+    /// The same as [`Books::apply`].
     pub fn apply_after(&mut self, entry: &JournalEntry, since: &[JournalEntry]) -> Result<(), String> {
         let applied = self.apply_entry(entry, since);
         if let Some(stock) = entry.stock_id {
@@ -448,7 +447,7 @@ impl Books {
                 let mut split = position.split(*ratio, since, &mut self.remainders.remainder(stock));
                 if split.quantity != *after && ratio.shares(&position.quantity) == *after && since.is_empty()
                 {
-                    // Booked by the old rule, which dropped what rounding cuts off.
+                    // Booked by the old rule, which dropped the fraction that rounding cuts off.
                     split = position.split(*ratio, since, &mut ShareRemainder::default());
                 }
                 if split.quantity != *after {

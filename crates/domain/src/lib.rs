@@ -1,6 +1,6 @@
 //! The subjects of Stockyard: money, orders, positions, portfolios, their valuation and performance.
 //!
-//! Pure: no I/O, no clock, no randomness, no async. Callers pass instants and ids.
+//! This crate is pure: no I/O, no clock, no randomness, no async. Callers pass times and ids.
 
 pub mod action_history;
 pub mod allocation;

@@ -8,20 +8,20 @@ use crate::{
     FillRule, Order, OrderTerms, Price, PriceMove, Quantity, Side, TimeInForce, Timestamp, TradingRules,
 };
 
-/// How long volume accumulates for an order until the order takes it, however little it is.
+/// How long volume accumulates for an order. Then the order takes it, even if it is less than the minimum fill.
 pub const LIQUIDITY_WINDOW: TimeDelta = TimeDelta::minutes(5);
 
-/// The volume that earlier price moves left for an order with limited liquidity.
+/// The volume from earlier price moves that is left for an order with limited liquidity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiquidityWindow {
-    /// Shares, not rounded.
+    /// The accumulated shares, not rounded.
     pub kept: Quantity,
-    /// The window has ended: the order takes the volume, even if it is less than its minimum fill.
+    /// Whether the window has ended: the order then takes the volume, even if it is less than its minimum fill.
     pub is_over: bool,
 }
 
 impl LiquidityWindow {
-    /// The window of an order that is being placed: its first price comes with the volume of the last minute.
+    /// The window of an order that is being placed: its first price includes the volume of the last minute.
     pub(crate) fn of_a_minute() -> Self {
         Self { kept: Quantity::zero(), is_over: true }
     }
@@ -39,7 +39,7 @@ impl LiquidityWindow {
 }
 
 impl Reaction {
-    /// Whether the price changes nothing about the order, except that volume accumulates.
+    /// Whether the price changes nothing about the order except the accumulated volume.
     pub(crate) fn is_quiet(&self) -> bool {
         *self == Self { kept_liquidity: self.kept_liquidity.clone(), ..Self::default() }
     }
@@ -48,14 +48,14 @@ impl Reaction {
 /// The effect of one price on a working order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reaction {
-    /// The market has reached the stop.
+    /// Whether the market has reached the stop.
     pub triggers: bool,
     /// A new best price for a trailing stop.
     pub high_water: Option<Price>,
-    /// Volume for the order that is too small for a fill yet, in shares.
+    /// Shares accumulated for the order that are too few for a fill yet.
     pub kept_liquidity: Option<Quantity>,
     pub execution: Option<Execution>,
-    /// The order ends, filled or not: an `ioc`, `fok`, `opg` or `cls` order meets one price only.
+    /// Whether the order ends, filled or not: an `ioc`, `fok`, `opg` or `cls` order meets only one price.
     pub ends: bool,
 }
 
@@ -63,21 +63,21 @@ pub struct Reaction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
     pub price: Price,
-    /// Before slippage.
+    /// The price before slippage.
     pub quoted_price: Price,
     pub rule: FillRule,
-    /// The share of the traded volume for this order; `None` if it is not limited.
+    /// The order's share of the traded volume; `None` if it is not limited.
     pub at_most: Option<Quantity>,
 }
 
-/// The effect of one price on a working order.
+/// Computes the effect of one price on a working order.
 ///
-/// A limit order fills at the quote's price for its side if that is the limit or better: a market that jumps through
-/// the limit fills it at the better price. A stop triggers on the last trade and fills at the price of the same
-/// quote, however far beyond the stop. A trailing stop first follows a new best price, then triggers. With limited
-/// liquidity an order takes its share of the traded volume, in whole shares. A share below the order's minimum fill
-/// accumulates for up to [`LIQUIDITY_WINDOW`], so that an order has few fills; `ioc` and `fok` orders take it at
-/// once. `opg` and `cls` orders meet the first price at or after their auction, at the last trade; a price that
+/// A limit order fills at the quote's price for its side if that price is at the limit or better: if the market jumps
+/// through the limit, the order gets the better price. A stop triggers on the last trade and fills at the price of the
+/// same quote, however far that is beyond the stop. A trailing stop first follows a new best price, then triggers. With
+/// limited liquidity, an order takes its share of the traded volume, in whole shares. A share below the order's minimum
+/// fill accumulates for up to [`LIQUIDITY_WINDOW`], so that an order has few fills; `ioc` and `fok` orders take it
+/// immediately. `opg` and `cls` orders meet the first price at or after their auction, at the last trade; a price that
 /// already belongs to the next auction is too late.
 pub fn react(
     order: &Order,
@@ -156,8 +156,8 @@ pub fn react(
     reaction
 }
 
-/// Whether the order meets a price of that instant: later than all its earlier prices, within trading hours and not
-/// after the order's end. The price of the close is the session's last. Auction orders check the hour themselves, and
+/// Whether the order meets a price of time `at`: later than all its earlier prices, within trading hours, and not after
+/// the order's end. The price of the close belongs to the session. Auction orders check the hours themselves, and
 /// accept a closing price that arrives after later prices were matched.
 pub fn meets(order: &Order, at: Timestamp, rules: &TradingRules) -> bool {
     let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);

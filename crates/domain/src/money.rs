@@ -122,7 +122,7 @@ impl Money {
         excess <= &other.0 * &Decimal::from(percent)
     }
 
-    /// For statistics and charts only. A float never goes back into the books.
+    /// The nearest `f64`, only for statistics and charts. The books never use it.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }

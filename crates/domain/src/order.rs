@@ -1,4 +1,4 @@
-//! Orders: their type, size, status and fills.
+//! Orders: type, size, status and fills.
 
 mod request;
 mod status;
@@ -14,7 +14,7 @@ pub use terms::{Attached, OrderSize, OrderTerms, StopLoss, Trail};
 use crate::money::{AveragePrice, ExactAmount};
 use crate::{FillTotals, Money, OrderId, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
 
-/// A forbidden change of status. It is a bug, never a mistake of the user.
+/// A forbidden change of status. It is a bug, never a user's mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("an order that is {from} cannot become {to}")]
 pub struct IllegalTransition {
@@ -46,10 +46,10 @@ pub struct Order {
     pub high_water_price: Option<Price>,
     /// Cash reserved for future fills; zero for sells and for orders in a final state.
     pub reserved_cash: Money,
-    /// Shares reserved for future fills. Of two exits for the same shares only the first reserves them.
+    /// Shares reserved for future fills. If two exits sell the same shares, only the first reserves them.
     pub reserved_quantity: Quantity,
-    /// In today's shares, or for an order in a final state in the shares of its end: a split of an open order changes
-    /// it, as it changes the remaining shares.
+    /// In current shares: a split changes this quantity of an open order, like its remaining shares. For an order in a
+    /// final state: in the shares when it ended.
     pub filled_quantity: Quantity,
     /// The sum of quantity × price over all fills, not rounded. The fills booked this sum rounded half-even to the
     /// cent.
@@ -72,10 +72,10 @@ pub struct Order {
 }
 
 impl Order {
-    /// Changes the status. No other function does.
+    /// Changes the status. All changes go through this function.
     ///
     /// # Errors
-    /// When the status may not follow; the order is unchanged then.
+    /// If the change is forbidden; the order is then unchanged.
     pub fn become_status(&mut self, to: OrderStatus, at: Timestamp) -> Result<(), IllegalTransition> {
         if !self.status.may_become(to) {
             return Err(IllegalTransition { from: self.status, to });
@@ -126,7 +126,7 @@ impl Order {
         ordered.hundredth().max(Quantity::one())
     }
 
-    /// Shares that are not filled yet. For an order by money: the shares that the rest of the money buys at `price`.
+    /// The shares that are not filled yet. For an order by money: the shares that the remaining money buys at `price`.
     pub fn remaining(&self, price: &Price) -> Quantity {
         match &self.size {
             OrderSize::Quantity(_) => self.unfilled(),
@@ -135,8 +135,7 @@ impl Order {
         }
     }
 
-    /// Shares that are not filled yet of an order sized in shares; zero for an order by money, which depends on the
-    /// price.
+    /// The shares that are not filled yet. Zero for an order by money, whose shares depend on the price.
     pub fn unfilled(&self) -> Quantity {
         match &self.size {
             OrderSize::Quantity(quantity) => {

@@ -1,4 +1,4 @@
-//! Linked orders: a single order, an entry with its exits, or two exits for the same shares.
+//! Order groups: a single order, an entry with its exits, or two exits for the same shares.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::{
     Timestamp, TradingRules,
 };
 
-/// The ids that an order and its legs are to have. An order without legs uses only the first.
+/// The ids for a new order and its legs. An order without legs uses only the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderIds {
     pub entry: OrderId,
@@ -24,7 +24,8 @@ impl OrderIds {
     }
 }
 
-/// The first is the order that was placed, the others are its legs: the take-profit, then the stop-loss.
+/// Orders that belong together. The first is the order that was placed, the others are its legs: take-profit, then
+/// stop-loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderGroup {
     pub orders: Vec<Order>,
@@ -43,7 +44,7 @@ impl OrderGroup {
         self.orders.iter().any(|order| order.status.is_open())
     }
 
-    /// Whether these prices, or the time alone, change anything about the orders.
+    /// Whether these prices, or only the passing of time, change any of the orders.
     pub fn is_affected_by(&self, moves: &[PriceMove], until: Timestamp, rules: &TradingRules) -> bool {
         self.orders.iter().filter(|order| order.status.is_working()).any(|order| {
             let mut window = LiquidityWindow::opened();
@@ -61,7 +62,7 @@ impl OrderGroup {
         })
     }
 
-    /// When the first of the working orders ends without a fill; `None` if none ends by itself.
+    /// When the first of the working orders expires; `None` if none of them does.
     pub fn ends_at(&self, rules: &TradingRules) -> Option<Timestamp> {
         let working = self.orders.iter().filter(|order| order.status.is_working());
         working.filter_map(|order| end_of(order, rules)).min()
@@ -90,8 +91,8 @@ impl OrderGroup {
         (loss >= profit).then_some((profit, loss))
     }
 
-    /// The price of an open entry if one of its held exits is on the wrong side: the take-profit must be above, the
-    /// stop-loss below. `newest` is the price of a market entry.
+    /// Returns the price of an open entry if one of its held exits is on the wrong side: the take-profit must be above
+    /// the entry, the stop-loss below. `newest` is the price of a market entry.
     pub(crate) fn entry_outside_exits<'a>(&'a self, newest: &'a Price) -> Option<&'a Price> {
         let root = self.root();
         if !matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) || !root.status.is_open() {
@@ -118,7 +119,7 @@ impl OrderGroup {
         }
     }
 
-    /// Reduces the other exit after an exit has sold shares. If no shares are left, the other exit is canceled.
+    /// Reduces the other exit after one exit has sold shares. If no shares are left, the other exit is canceled.
     pub(crate) fn share_fill(&mut self, index: usize, sold: &Quantity) {
         let exits = self.exits();
         if !exits.contains(&index) || !self.orders[index].status.is_open() {
@@ -133,11 +134,11 @@ impl OrderGroup {
     }
 
     /// Applies the consequences of a changed order: an entry that has ended activates its exits for the shares it
-    /// bought, an exit that has ended cancels the other, and the shares are reserved by the first exit that is open.
+    /// bought, an exit that has ended cancels the other, and the first open exit reserves the shares.
     pub(crate) fn settle(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
         let root = self.root();
         if matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) && !root.status.is_open() {
-            // A held exit is for all shares that its entry may still buy, and for those that a replaced entry has
+            // A held exit is for all shares that its entry may still buy, and for the shares that a replaced entry has
             // bought.
             let unbought = root.unfilled();
             for leg in self.orders[1..].iter_mut().filter(|leg| leg.status == OrderStatus::Held) {
@@ -191,8 +192,8 @@ impl OrderGroup {
         self.settle(now)
     }
 
-    /// Expires the orders whose time has ended by `until`. If an entry has bought only a part, its exits expire too:
-    /// they are for the same session.
+    /// Expires the orders whose time has ended by `until`. If an expiring entry was partially filled, its exits expire
+    /// too, because they are for the same session.
     pub(crate) fn expire(
         &mut self,
         until: Timestamp,

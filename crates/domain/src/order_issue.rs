@@ -1,5 +1,5 @@
-//! Issues of an order or a replacement, and warnings of a preview: variants with their numbers. Each surface (API,
-//! pages, CLI) has its own words for them.
+//! Issues of an order or a replacement, and warnings of a preview, as variants with their numbers. Each surface (API,
+//! pages, CLI) words them itself.
 
 use chrono::NaiveDate;
 
@@ -15,7 +15,7 @@ pub enum OrderField {
     TimeInForce,
     LimitPrice,
     StopPrice,
-    /// `trail_price`, or `trail_percent` where the trail is a percentage.
+    /// `trail_price`, or `trail_percent` for a trail in percent.
     TrailPrice,
     TakeProfit,
     StopLoss,
@@ -55,7 +55,7 @@ pub enum OrderIssue {
     /// The order of an OCO is its take-profit, so it must be a limit order.
     OcoWithoutLimit(OrderType),
     SellWithEntryExits,
-    /// The stop-loss is not below the take-profit. `field` is the field that was given or changed.
+    /// The stop-loss is not below the take-profit. `field` is the field that was set or changed.
     ExitsCrossed {
         field: OrderField,
         take_profit: Price,
@@ -76,7 +76,7 @@ pub enum OrderIssue {
         field: OrderField,
         entry: Price,
     },
-    /// `opg` with a price source that publishes closing prices only.
+    /// The price source publishes only closing prices, so `opg` is impossible.
     NoOpeningPrices,
     /// A replacement changes the limit of an order type that has none.
     NoLimitToChange(OrderType),
@@ -112,20 +112,20 @@ impl OrderIssue {
     }
 }
 
-/// Something to know about a previewed order before it is placed.
+/// A fact that the user should know about a previewed order before placing it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OrderWarning {
-    /// The position would be more than half of the portfolio. `weight` is its part of the total value, a ratio.
+    /// The position would be more than half of the portfolio. `weight` is its share of the total value, a ratio.
     Concentrated { symbol: Symbol, weight: f64 },
     /// The order sells the whole position.
     SellsWholePosition { symbol: Symbol },
-    /// The market is at the limit or better, so the order fills at once.
+    /// The market is at the limit or better, so the order fills immediately.
     LimitReached,
-    /// The market has reached the stop, so the order triggers at once.
+    /// The market has reached the stop, so the order triggers immediately.
     StopReached,
-    /// Only this many shares fill at once; the rest waits.
+    /// Only this many shares fill immediately; the rest waits.
     FillsInPart { filled: Quantity },
-    /// Shares that do not fill at once are canceled.
+    /// Shares that do not fill immediately are canceled.
     RestCanceled,
     /// The order cannot fill until the hold ends.
     OnHold { symbol: Symbol, hold: TradingHold },
@@ -133,8 +133,8 @@ pub enum OrderWarning {
     ExchangeClosed,
     /// The fill price is the close of a past session.
     PastClose { session: NaiveDate },
-    /// The price source gives neither bid nor ask, so orders fill at its last price.
+    /// The price source has neither bid nor ask, so orders fill at its last price.
     NoBidAndAsk,
-    /// The newest price has already passed the exit, which would sell at once.
+    /// The newest price has already passed the exit, so the exit would sell immediately.
     ExitReached { exit: OrderType },
 }

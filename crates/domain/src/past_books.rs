@@ -1,4 +1,4 @@
-//! The books as they were at an earlier instant: what the journal contains since then is taken back.
+//! The books as they were at an earlier time, computed by undoing later journal lines.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use crate::{JournalEntry, Money, Position, Price, Quantity, StockId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastPosition {
     pub quantity: Quantity,
-    /// What the journal had added to the cost until then, commissions included.
+    /// The cost that the journal had added until then, including commissions.
     pub cost_basis: Money,
 }
 
@@ -18,16 +18,16 @@ pub struct PastPosition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastBooks {
     pub cash_balance: Money,
-    /// Stocks that were held, or of which cost was left in the books.
+    /// Stocks that were held, or that still had a cost in the books.
     pub positions: HashMap<StockId, PastPosition>,
 }
 
 impl PastBooks {
-    /// Takes back every line of `entries` at or after `until` from the books of now. `entries` are in the order of
-    /// their ids and contain all lines since `until`; earlier ones do not matter.
+    /// Undoes every line of `entries` at or after `until` in the current books. `entries` are ordered by id and contain
+    /// all lines since `until`; earlier lines are ignored.
     ///
-    /// Cash and cost count from the time of a line. The shares of a split count from its effective time: a split that
-    /// became known later was in effect all the same.
+    /// Cash and cost change at the time of a line. The shares of a split change at its effective time, even if the
+    /// split became known later.
     pub fn at(
         until: Timestamp,
         cash_now: Money,
@@ -41,7 +41,7 @@ impl PastBooks {
                 (stock, PastPosition { quantity, cost_basis })
             })
             .collect();
-        // Newest first, so that no quantity passes through a negative one.
+        // Newest first, so that no intermediate quantity is negative.
         for entry in entries.iter().rev().filter(|entry| entry.timestamp >= until) {
             cash_balance -= &entry.amount;
             let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) else { continue };
@@ -58,8 +58,8 @@ impl PastBooks {
         Self { cash_balance, positions }
     }
 
-    /// The stocks with their market values at `closes`, half-even to the cent, and what is owed of their dividends. A
-    /// stock without a close is worth nothing. In the order of their ids.
+    /// Returns the stocks with their market values at `closes`, rounded half-even to the cent, and the dividends owed
+    /// on them, ordered by id. A stock without a close has no value.
     pub fn holdings(
         &self,
         closes: &HashMap<StockId, Price>,
@@ -98,7 +98,7 @@ mod tests {
 
     /// 10 shares bought for 1000 on the 2nd; 4 of them sold for 500 (a result of 100) on the 3rd, and 50 deposited.
     #[test]
-    fn later_lines_are_taken_back() {
+    fn later_lines_are_undone() {
         let line = |kind, quantity: Option<&str>, amount, realized: Option<&str>, when| JournalEntry {
             transaction_type: kind,
             stock_id: quantity.map(|_| StockId(1)),

@@ -1,4 +1,4 @@
-//! Ranges of histories and charts, and the first and last possible day.
+//! Ranges of histories and charts, and the first and last supported day.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
@@ -35,7 +35,7 @@ impl HistoryRange {
         Self::ALL.into_iter().find(|(range, _)| *range == self).map_or("1M", |(_, name)| name)
     }
 
-    /// Reads `1W 1M 3M YTD 1Y 5Y ALL`, in upper or lower case.
+    /// Parses `1W 1M 3M YTD 1Y 5Y ALL`, in upper or lower case.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(range, _)| range)
     }

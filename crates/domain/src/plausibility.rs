@@ -1,6 +1,6 @@
-//! Decides whether to accept a new price, by comparison with the stock's own last accepted price.
+//! Decides whether to accept a new price, by comparing it with the stock's last accepted price.
 //!
-//! A price that is far from it is *unconfirmed*: pages show it as such, and nothing uses it until it is confirmed.
+//! A price that differs too much is *unconfirmed*: pages show it as such, and nothing uses it until it is confirmed.
 //! Both prices must be in the same shares; see [`crate::share_basis`].
 
 use std::fmt;
@@ -11,23 +11,25 @@ use thiserror::Error;
 
 use crate::{Freshness, Price, Timestamp};
 
-/// The largest move, up or down, that is accepted at once. A ratio: 0.40 is 40 %.
+/// The largest move, up or down, that is accepted immediately. A ratio: 0.40 is 40 %.
 pub const LARGEST_MOVE: f64 = 0.40;
-/// How near to a power of ten the ratio of two prices is if one of them is in another unit, such as cents. A ratio,
-/// with a margin for the inexactness of floats.
+/// The tolerance for a unit slip: the ratio of two prices is this close to a power of ten if one of them is in another
+/// unit, such as cents. A ratio, with a margin for float errors.
 const UNIT_SLIP: f64 = 0.01 + 1e-9;
-/// The largest difference of two reports of the same close, up or down, inclusive. A ratio. Corrections are smaller;
-/// after a split the difference is larger.
+/// The largest difference between two reports of the same close, up or down, inclusive. A ratio. Corrections are
+/// smaller; after a split the difference is larger.
 pub const SAME_CLOSE: f64 = 0.03;
-/// How near to the ratio of a usual split the ratio of two prices must be to look like one, inclusive. A ratio.
+/// The largest difference from the ratio of a usual split at which the ratio of two prices looks like that split,
+/// inclusive. A ratio.
 const LIKE_A_SPLIT: f64 = 0.04;
-/// Shares that become one, or that one becomes, in usual splits that change a price by more than [`LARGEST_MOVE`].
+/// The numbers of shares that become one, or that one share becomes, in usual splits. Each changes the price by more
+/// than [`LARGEST_MOVE`].
 const USUAL_SPLITS: [f64; 17] =
     [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0];
-/// The earliest second observation that confirms a move, after the first one.
+/// The shortest time between the first observation and a second one that confirms a move.
 pub const CONFIRMED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// Why a price is not accepted at once.
+/// Why a price is not accepted immediately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
     /// The ratio to the last accepted price is within 1 % of a power of ten, for example cents instead of dollars.
@@ -92,7 +94,7 @@ pub struct UnconfirmedPrice {
     pub price: Price,
     /// Market time of the price.
     pub as_of: Timestamp,
-    /// When a price like it was first reported, without an accepted price since. Market time.
+    /// When a similar price was first reported, with no accepted price since. Market time.
     pub first_seen_at: Timestamp,
     /// When it was last reported. Market time.
     pub last_seen_at: Timestamp,
@@ -112,31 +114,31 @@ pub struct Observation<'a> {
     pub freshness: Freshness,
 }
 
-/// Other knowledge about the price.
+/// Additional information about the price.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Evidence<'a> {
     /// The earlier unconfirmed price, if there is one.
     pub before: Option<&'a UnconfirmedPrice>,
-    /// The price at the same time by another endpoint of the source.
+    /// The price at the same time from another endpoint of the source.
     pub second_endpoint: Option<&'a Price>,
-    /// The last accepted price, converted by the splits that the source reports and the books do not have yet.
+    /// The last accepted price, converted by the splits that the source reports and that are not in the books yet.
     pub after_news: Option<&'a Price>,
     /// Whether a session has opened since the accepted price: splits take effect at openings.
     pub is_later_session: bool,
-    /// The close that is the accepted price: as the source reports it now, and as it was accepted, both in the shares
+    /// The accepted price, if it is a close: as the source reports it now, and as it was accepted, both in the shares
     /// of the answer.
     pub told_close: Option<(&'a Price, &'a Price)>,
-    /// Whether the source still reports the accepted close in a session after the price was first reported. Then the
-    /// shares have not changed since.
+    /// Whether the source still reports the accepted close in a session after the new price was first reported. Then
+    /// the shares have not changed since.
     pub close_stands: bool,
 }
 
-/// Whether two reports of a close are equal, except for a correction. Both are in the same shares.
+/// Whether two reports of a close are equal, apart from corrections. Both are in the same shares.
 pub fn is_same_close(one: &Price, other: &Price) -> bool {
     other.change_ratio(one).is_some_and(|change| change.abs() <= SAME_CLOSE)
 }
 
-/// Whether the ratio of the prices is within 4 % of that of a usual split, such as 2:1 or 1:10.
+/// Whether the ratio of the prices is within 4 % of the ratio of a usual split, such as 2:1 or 1:10.
 pub fn is_like_a_split(before: &Price, price: &Price) -> bool {
     let Some(change) = price.change_ratio(before) else { return false };
     let ratio = change + 1.0;
@@ -145,7 +147,8 @@ pub fn is_like_a_split(before: &Price, price: &Price) -> bool {
     USUAL_SPLITS.iter().any(is_like)
 }
 
-/// The doubt about a price, compared with the last accepted one in the same shares; `None` if the price is accepted.
+/// Returns the doubt about a price, compared with the last accepted one in the same shares; `None` if the price is
+/// accepted.
 ///
 /// ```
 /// use domain::plausibility::{Doubt, doubt};
@@ -182,24 +185,24 @@ pub fn is_unit_slip(before: &Price, price: &Price) -> bool {
     power != 0.0 && (ratio / 10_f64.powf(power) - 1.0).abs() <= UNIT_SLIP
 }
 
-/// Decides whether to accept a price. `accepted` is the stock's own last accepted price in the shares of the new one;
-/// before there is one, the source's close of the previous session. Without either the price is accepted.
+/// Decides whether to accept a price. `accepted` is the stock's last accepted price in the shares of the new one, or,
+/// if there is none yet, the source's close of the previous session. Without either, the price is accepted.
 ///
-/// A move beyond 40 % is confirmed
+/// A move of more than 40 % is confirmed
 /// - for a live source by a second observation at least a minute after the first,
 /// - for an end-of-day source by a close of a later session,
 /// - for both by another endpoint.
 ///
-/// A unit slip is confirmed only by another endpoint. A split confirms both once the books have it, because
-/// `accepted` is then in the new shares; until then nothing confirms the price, however small the move is. An
-/// administrator confirms a price by making it the accepted one.
+/// A unit slip is confirmed only by another endpoint. A split confirms both once it is in the books, because `accepted`
+/// is then in the new shares; until then nothing confirms the price, however small the move is. An administrator
+/// confirms a price by making it the accepted one.
 ///
-/// A price may be in other shares, as after an unreported split, if the source reports another close than the
+/// A price may be in other shares, as after an unreported split, if the source reports a close that differs from the
 /// accepted one for the same session, or if a live price has moved over an opening by the ratio of a usual split.
-/// Repetition does not confirm it; the unchanged accepted close in the source's series a session later does.
+/// Repeated reports do not confirm it; the unchanged accepted close in the source's series one session later does.
 ///
 /// # Errors
-/// The price as an unconfirmed one.
+/// The unconfirmed price.
 pub fn judge(
     accepted: Option<&Price>,
     observed: Observation<'_>,
@@ -264,7 +267,7 @@ mod tests {
         Observation { price, as_of: second(at), seen_at: second(at), freshness }
     }
 
-    /// Judges the observations one after the other as the gateway does; returns for each whether it was accepted.
+    /// Judges the observations one after the other as the gateway does. Returns for each whether it was accepted.
     fn believed(first: &str, freshness: Freshness, observed: &[(i64, &str)]) -> Vec<bool> {
         let (mut accepted, mut before) = (price(first), None::<UnconfirmedPrice>);
         let one = |(at, text): &(i64, &str)| {
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn forty_percent_is_believed_and_more_is_in_doubt() {
+    fn a_move_of_forty_percent_is_accepted_and_more_is_in_doubt() {
         for (new, expected) in [
             ("140.00", None),
             ("60.00", None),
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_move_is_believed_with_the_second_observation_a_minute_later() {
+    fn a_live_move_is_accepted_with_a_second_observation_a_minute_later() {
         for crash in ["10.50", "40.00", "235.00"] {
             let observed = [(0, crash), (59, crash), (60, crash), (120, crash)];
             assert_eq!(
@@ -317,20 +320,21 @@ mod tests {
                 "{crash}"
             );
         }
-        // A price that returns to the accepted one was a mistake; a third price starts a new observation.
+        // A price that returns to the accepted one means that the other was a mistake; a third price starts a new
+        // observation.
         let erratic = [(0, "40.00"), (60, "101.00"), (120, "40.00"), (180, "400.00"), (240, "390.00")];
         assert_eq!(believed("100.00", Freshness::Realtime, &erratic), [false, true, false, false, true]);
     }
 
     #[test]
-    fn a_close_that_moved_is_believed_with_the_close_of_a_later_session() {
+    fn a_close_that_moved_is_accepted_with_a_close_of_a_later_session() {
         let day = 86_400;
         let observed = [(0, "40.00"), (0, "40.00"), (day, "38.00"), (2 * day, "39.00")];
         assert_eq!(believed("100.00", Freshness::EndOfDay, &observed), [false, false, true, true]);
     }
 
     #[test]
-    fn a_unit_slip_is_believed_of_no_repetition_but_of_another_endpoint() {
+    fn a_unit_slip_is_accepted_only_from_another_endpoint() {
         for freshness in [Freshness::Delayed, Freshness::EndOfDay] {
             let observed: Vec<(i64, &str)> = (0..20).map(|n| (n * 86_400, "1000.00")).collect();
             assert!(believed("100.00", freshness, &observed).iter().all(|believed| !believed));
@@ -345,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_announced_splits_explain_waits_for_the_books() {
+    fn a_price_explained_by_a_split_waits_for_the_books() {
         let (accepted, after_news, new) = (price("100.00"), price("10.00"), price("10.30"));
         let before = UnconfirmedPrice {
             price: new.clone(),
@@ -368,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_that_the_source_tells_holds_back_even_a_small_move() {
+    fn a_reported_split_holds_back_even_a_small_move() {
         for (accepted, after, new) in
             [("200.00", "133.33", "134.10"), ("200.00", "156.13", "155.00"), ("200.00", "190.48", "200.00")]
         {
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_says_something_else_of_a_close_counts_in_other_shares() {
+    fn a_changed_close_means_other_shares() {
         let judged = |told: &str, new: &str, close_stands: bool| {
             let (accepted, told, new) = (price("200.00"), price(told), price(new));
             let evidence =
@@ -397,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_like_a_split_over_an_opening_is_confirmed_by_the_series_of_a_later_session_alone() {
+    fn a_move_like_a_split_is_confirmed_only_by_a_later_series() {
         for (new, is_like) in [
             ("50.00", true),
             ("48.10", true),
@@ -431,16 +435,16 @@ mod tests {
     }
 
     #[test]
-    fn a_first_price_is_believed() {
+    fn a_first_price_is_accepted() {
         let first = price("0.0001");
         assert!(judge(None, seen(&first, 0, Freshness::Realtime), Evidence::default()).is_ok());
     }
 
     proptest! {
-        /// A price that is accepted at once is within 40 % and not a unit slip; any other first price is not
-        /// accepted. The order of two prices matters only for the size of the move.
+        /// A price that is accepted immediately is within 40 % and is not a unit slip; any other first price is not
+        /// accepted. The order of the two prices matters only for the size of the move.
         #[test]
-        fn the_first_sight_of_a_far_price_is_never_believed(
+        fn a_first_price_far_away_is_never_accepted(
             old in 1_i64..2_000_000, new in 1_i64..2_000_000, live in any::<bool>(),
         ) {
             let (old, new) = (Price::from_scaled(old, 2), Price::from_scaled(new, 2));
@@ -453,7 +457,8 @@ mod tests {
             }
         }
 
-        /// In any sequence an accepted price is within 40 % of the accepted one or of an earlier observation.
+        /// In any sequence, an accepted price is within 40 % of the previously accepted one or of an earlier
+        /// observation.
         #[test]
         fn no_single_observation_moves_a_live_price_beyond_forty_percent(
             cents in prop::collection::vec((1_i64..50_000, 0_i64..120), 1..40),

@@ -1,4 +1,4 @@
-//! The rules of trading: what a portfolio does with an order.
+//! The rules of trading: how orders change a portfolio.
 
 pub mod actions;
 mod placing;
@@ -20,7 +20,7 @@ use crate::{
     PriceStanding, Quantity, StockId, Timestamp, TradingRules,
 };
 
-/// Cash and positions. Contains at least the positions that a command touches.
+/// Cash and positions. It contains at least the positions that a command affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Portfolio {
     pub id: PortfolioId,
@@ -54,13 +54,13 @@ pub struct Placed {
 /// The newest price at the time of an order.
 #[derive(Debug, Clone, Copy)]
 pub struct NewestPrice<'a> {
-    /// The quote, with what was traded in the minute before.
+    /// The quote, with the volume of the minute before.
     pub newest: &'a PriceMove,
     /// The market time for which the price was requested.
     pub asked_at: Timestamp,
 }
 
-/// How far the time of a price may be ahead of ours, because answers take time and clocks differ.
+/// How far the time of a price may be ahead of the server's time, because answers take time and clocks differ.
 pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 impl NewestPrice<'_> {
@@ -85,14 +85,14 @@ impl NewestPrice<'_> {
     }
 }
 
-/// Why an order was refused. The portfolio is unchanged.
+/// Why an order was rejected. The portfolio is then unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OrderRejected {
     #[error("the order costs {required} and {available} is available")]
     InsufficientBuyingPower { required: Money, available: Money },
     #[error("{available} shares can be sold, the order asks for {required}")]
     InsufficientShares { required: Quantity, available: Quantity },
-    /// A part of a position should be sold, and nothing is held.
+    /// The order sells a part of a position, but no shares are held.
     #[error("no shares of this stock are held")]
     NothingHeld,
     #[error("the order is worth less than a cent: make it larger")]
@@ -111,7 +111,7 @@ pub enum OrderRejected {
     /// Only an open order can be canceled or replaced.
     #[error("the order is already {status}")]
     NotOpen { status: OrderStatus },
-    /// What an order or a replacement asks for does not go together.
+    /// The fields of an order or a replacement are inconsistent.
     #[error("some fields do not fit together")]
     Unfit(Vec<OrderIssue>),
     #[error("the order's state does not allow that")]

@@ -9,7 +9,7 @@ use crate::{Money, Quantity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub quantity: Quantity,
-    /// Cost of the shares held now, commissions included. Zero if nothing is held.
+    /// The cost of the shares held now, including commissions. Zero if no shares are held.
     pub cost_basis: Money,
     /// Realized P&L of all sells: proceeds less cost; positive is a gain.
     pub realized_pnl: Money,
@@ -34,8 +34,8 @@ impl Position {
         self.cost_basis += cost;
     }
 
-    /// Removes shares that brought `proceeds` (commission deducted) and returns the realized result. The removed cost
-    /// is `cost_basis × sold / held`, rounded half-even to the cent; selling all shares removes the whole rest.
+    /// Removes shares that brought `proceeds` (less commission) and returns the realized result. The removed cost is
+    /// `cost_basis × sold / held`, rounded half-even to the cent; selling all shares removes the whole remaining cost.
     ///
     /// ```
     /// use domain::Position;
@@ -51,7 +51,7 @@ impl Position {
     /// ```
     ///
     /// # Errors
-    /// [`PositionError::NotHeld`] if fewer shares are held; the position is unchanged.
+    /// [`PositionError::NotHeld`] if fewer shares are held; the position is then unchanged.
     pub fn sell(&mut self, quantity: &Quantity, proceeds: &Money) -> Result<Money, PositionError> {
         let rest = self
             .quantity
@@ -69,7 +69,7 @@ impl Position {
         Ok(realized)
     }
 
-    /// `cost_basis / quantity`, rounded half-even to six decimals; `None` if nothing is held.
+    /// `cost_basis / quantity`, rounded half-even to six decimals; `None` if no shares are held.
     pub fn average_buy_price(&self) -> Option<AveragePrice> {
         average_price(&self.cost_basis, &self.quantity)
     }

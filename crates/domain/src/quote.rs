@@ -12,10 +12,10 @@ use crate::{Calendar, Price, Side, Symbol, Timestamp};
 
 /// How long after a close its prices are published.
 pub const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
-/// How long before a close the last trade of the session may have been for its price to count as the close.
+/// The longest time between a session's last trade and its close at which the price of that trade counts as the close.
 const LAST_TRADE: TimeDelta = TimeDelta::minutes(20);
 
-/// The name of a price source, with a version if that changes prices: `simulated/sim-v2`, `alpha_vantage`.
+/// The name of a price source, with a version if the version changes prices: `simulated/sim-v2`, `alpha_vantage`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PriceSource(SmolStr);
 
@@ -77,10 +77,9 @@ impl Freshness {
         }
     }
 
-    /// How far behind the market a price of this class may be. During a session an older price is stale. An
-    /// end-of-day price is stale after that time even if no session has closed since: an end-of-day price counts from
-    /// its close to the next one. Four days cover a long weekend, and the evening before the next close is published
-    /// makes five.
+    /// The longest delay of a price of this class. During a session an older price is stale. An end-of-day price is
+    /// stale after that time even if no session has closed since, because it is valid from its close to the next one.
+    /// Four days cover a long weekend; the evening until the next close is published makes five.
     fn longest_lag(self) -> TimeDelta {
         match self {
             Self::Simulated | Self::Realtime => TimeDelta::seconds(60),
@@ -89,13 +88,13 @@ impl Freshness {
         }
     }
 
-    /// Whether a newer price than that of market time `as_of` is due at `at`. Pages show such a price as stale, and
-    /// orders do not fill at it.
+    /// Whether a price newer than the market time `as_of` is due at `at`. Pages show a stale price as such, and orders
+    /// do not fill at it.
     ///
     /// - In a session of `calendar`, a price may be 60 seconds old (simulated, real-time) or 20 minutes (delayed).
-    /// - Outside sessions, a price from the last 20 minutes of the last session counts until the next session has
+    /// - Outside sessions, a price from the last 20 minutes of the last session is valid until the next session has
     ///   been open for that long.
-    /// - An end-of-day price counts until 30 minutes after the next close, and at most five days.
+    /// - An end-of-day price is valid until 30 minutes after the next close, and at most for five days.
     ///
     /// ```
     /// use domain::{Calendar, Freshness, Timestamp};
@@ -138,7 +137,7 @@ pub struct Quote {
     pub price: Price,
     pub bid: Option<Price>,
     pub ask: Option<Price>,
-    /// In shares of this price's session: after a split on that day it is adjusted.
+    /// In the shares of this price's session: adjusted if a split took effect on that day.
     pub previous_close: Option<Price>,
     /// Shares traded in the session so far.
     pub volume: Option<u64>,
@@ -146,7 +145,7 @@ pub struct Quote {
     pub as_of: Timestamp,
     pub source: PriceSource,
     pub freshness: Freshness,
-    /// A newer price was due, and the source could not give it.
+    /// Whether a newer price is due that the source did not provide.
     pub stale: bool,
 }
 
@@ -161,7 +160,7 @@ impl Quote {
         self.previous_close.as_ref().and_then(|close| self.price.change_ratio(close))
     }
 
-    /// The price at which a market order of this side fills, before slippage: the ask for a buy, the bid for a sell,
+    /// The price at which a market order of this side fills, before slippage: the ask for a buy, the bid for a sell, or
     /// else the last price.
     pub fn touch(&self, side: Side) -> (&Price, crate::FillRule) {
         let (touch, rule) = match side {
@@ -172,15 +171,15 @@ impl Quote {
     }
 }
 
-/// One step of the market: the quote that holds from its `as_of` on, and the volume traded since the step before.
+/// One step of the market: the quote that is valid from its `as_of` on, and the volume traded since the previous step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceMove {
     pub quote: Quote,
-    /// Shares traded since the move before. `None` if the source does not report it.
+    /// The shares traded since the previous move. `None` if the source does not report them.
     pub volume: Option<u64>,
 }
 
-/// Open, high, low, close and volume of one session. Prices as traded that day.
+/// Open, high, low, close and volume of one session. Prices are as traded on that day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bar {
     /// The exchange's calendar day.
@@ -202,7 +201,7 @@ mod tests {
         text.parse::<DateTime<Utc>>().unwrap().into()
     }
 
-    /// Whether a price from `as_of` is stale at `at`, on the exchange's calendar. New York is five hours behind.
+    /// Whether a price from `as_of` is stale at `at`, by the exchange's calendar. New York is five hours behind UTC.
     fn stale(freshness: Freshness, as_of: &str, at: &str) -> bool {
         freshness.is_stale(instant(as_of), instant(at), Calendar::Xnys)
     }
@@ -213,7 +212,7 @@ mod tests {
         assert!(!delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:00Z"));
         assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:01Z"));
         assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T17:00:00Z"), "two hours old in an open session");
-        // The previous close counts until the session has been open for 20 minutes.
+        // The previous close is valid until the session has been open for 20 minutes.
         assert!(!delayed("2026-11-19T21:00:00Z", "2026-11-20T14:49:59Z"));
         assert!(delayed("2026-11-19T21:00:00Z", "2026-11-20T14:50:00Z"));
     }
@@ -234,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn a_price_of_the_moment_is_stale_after_a_minute() {
+    fn a_real_time_price_is_stale_after_a_minute() {
         for freshness in [Freshness::Realtime, Freshness::Simulated] {
             assert!(!stale(freshness, "2026-11-20T15:00:00Z", "2026-11-20T15:01:00Z"));
             assert!(stale(freshness, "2026-11-20T15:00:00Z", "2026-11-20T15:01:01Z"));
         }
         let around_the_clock =
             |as_of, at| Freshness::Simulated.is_stale(instant(as_of), instant(at), Calendar::AroundTheClock);
-        // Over midnight too: sessions follow each other without a pause.
+        // The same over midnight: sessions follow each other without a pause.
         assert!(!around_the_clock("2026-11-21T04:59:30Z", "2026-11-21T05:00:30Z"));
         assert!(around_the_clock("2026-11-21T04:59:29Z", "2026-11-21T05:00:30Z"));
     }
@@ -260,7 +259,7 @@ mod tests {
     proptest! {
         /// A newer price is never staler than an older one, and the newest possible price is never stale.
         #[test]
-        fn the_newest_price_is_never_stale_and_a_newer_one_never_staler(
+        fn the_newest_price_is_not_stale_and_newer_prices_are_not_staler(
             minutes in 0_i64..40_000, age in 0_i64..20_000, younger in 0_i64..20_000,
         ) {
             let at = instant("2026-11-02T00:00:00Z") + TimeDelta::minutes(minutes);

@@ -9,15 +9,15 @@ use std::str::FromStr;
 
 keywords! {
     TradingMode {
-        /// Orders are accepted at any time. A market order fills at once at the newest fresh price, and outside a
+        /// Orders are accepted at any time. A market order fills immediately at the newest fresh price, and outside a
         /// session at the newest close.
         Practice = "practice",
-        /// Exchange hours hold, and an order fills only at a price that is later than the order.
+        /// Exchange hours apply, and an order fills only at a price that is later than the order.
         Realistic = "realistic",
     }
 }
 
-/// The commission for an order. Zero by default.
+/// The commission for an order. The default is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commission {
     /// Charged once for an order that fills.
@@ -42,8 +42,8 @@ impl Default for Commission {
 }
 
 impl Commission {
-    /// Of an order that has filled `quantity` for `amount` so far, all its fills together. Each part is rounded
-    /// half-even to the cent.
+    /// The commission of an order that has filled `quantity` for `amount` so far, in all its fills together. Each part
+    /// is rounded half-even to the cent.
     pub fn charged_for(&self, quantity: &Quantity, amount: &Money) -> Money {
         if quantity.is_zero() {
             return Money::zero();
@@ -65,7 +65,7 @@ pub enum PriceStanding {
     Live,
     /// The close of a past session: in practice mode orders fill at it until there is a newer price.
     PastClose,
-    /// Orders do not fill at it.
+    /// Too old: orders do not fill at it.
     Old,
 }
 
@@ -73,16 +73,16 @@ pub enum PriceStanding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingRules {
     pub mode: TradingMode,
-    /// The calendar of `day`, `opg` and `cls` orders, and in realistic mode of trading hours.
+    /// The calendar of `day`, `opg` and `cls` orders, and in realistic mode of the trading hours.
     pub calendar: Calendar,
     pub commission: Commission,
     /// How much worse than the quote a market order fills. Limit orders have no slippage.
     pub slippage: Option<Percent>,
-    /// The part of the traded volume that a fill may take. Without it fills are not limited.
+    /// The share of the traded volume that a fill may take. `None` means no limit.
     pub liquidity: Option<Percent>,
 }
 
-/// The trading rules, and the time at which they decide on an order.
+/// The trading rules, with the time of a decision about an order.
 #[derive(Debug, Clone, Copy)]
 pub struct RulesAt<'a> {
     pub rules: &'a TradingRules,
@@ -106,13 +106,13 @@ impl TradingRules {
         }
     }
 
-    /// The same rules for an order that may not fill at the newest price and waits for a later one.
+    /// The same rules for an order that must not fill at the newest price and waits for a later one.
     #[must_use]
     pub fn until_next_price(&self) -> Self {
         Self { mode: TradingMode::Realistic, ..self.clone() }
     }
 
-    /// Whether a price of that instant may fill an order. The close is included: an end-of-day source has no other
+    /// Whether a price of time `at` may fill an order. The close is included, because an end-of-day source has no other
     /// price.
     pub fn is_open(&self, at: Timestamp) -> bool {
         match self.mode {
@@ -127,8 +127,8 @@ impl TradingRules {
     /// Whether an order that is placed at `at` can fill at the newest price. [`Freshness::is_stale`] decides which
     /// prices are too old.
     ///
-    /// Outside a session the newest close counts until the next session opens; then orders wait for its first price.
-    /// A source that publishes closing prices only has nothing else at any time.
+    /// Outside a session the newest close is valid until the next session opens; then orders wait for its first price.
+    /// For a source that publishes only closing prices, the newest close is valid at any time.
     pub fn standing(&self, quote: &Quote, at: Timestamp) -> PriceStanding {
         if quote.stale || quote.freshness.is_stale(quote.as_of, at, self.calendar) {
             return PriceStanding::Old;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn commission_is_free_only_without_any_rate() {
+    fn trading_is_free_only_without_any_rate() {
         assert!(Commission::default().is_free());
         for commission in [
             Commission { per_order: money("1"), ..Commission::default() },

@@ -1,8 +1,8 @@
-//! Share bases: which shares a price, a volume or a bar is expressed in.
+//! Share bases: the shares in which a price, a volume or a bar is expressed.
 //!
-//! A split changes what one share is. A value that a source reports is expressed in the shares of its own market time;
-//! [`AsTraded`] marks it as such, and [`SplitHistory::convert`] is the only way to express it in the shares of another
-//! time. It consumes the mark, so a value is never converted twice and never used unconverted.
+//! A split changes the meaning of one share. A value that a source reports is expressed in the shares of its own market
+//! time. [`AsTraded`] marks such a value, and [`SplitHistory::convert`] is the only way to express it in the shares of
+//! another time. The conversion consumes the mark, so a value is never converted twice and never used unconverted.
 
 use bigdecimal::{BigDecimal, RoundingMode};
 use chrono::{Days, NaiveDate};
@@ -25,7 +25,7 @@ impl<T> AsTraded<T> {
         Self { value, at }
     }
 
-    /// The unconverted value: to store it, or to read what a split does not change, such as its time.
+    /// The unconverted value, to store it or to read properties that a split does not change, such as its time.
     pub fn as_traded(&self) -> &T {
         &self.value
     }
@@ -40,7 +40,7 @@ impl<T> AsTraded<T> {
         self.at
     }
 
-    /// Changes what a split does not change, such as whether a quote is stale.
+    /// Changes properties that a split does not change, such as whether a quote is stale.
     pub fn map(self, change: impl FnOnce(T) -> T) -> Self {
         Self { value: change(self.value), at: self.at }
     }
@@ -60,24 +60,24 @@ impl From<PriceMove> for AsTraded<PriceMove> {
     }
 }
 
-/// The market time that stands for the shares of a session: its opening, at which splits take effect. For a day
-/// without a session, the opening of the session before.
+/// The market time whose share basis a session has: its opening, when splits take effect. For a day without a session,
+/// the opening of the previous session.
 pub fn session_basis(calendar: Calendar, day: NaiveDate) -> Timestamp {
     calendar.before(day + Days::new(1)).opens_at
 }
 
-/// The splits of one stock, each with the instant at which it takes effect.
+/// The splits of one stock, each with the time at which it takes effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SplitHistory(Vec<(Timestamp, SplitRatio)>);
 
 impl SplitHistory {
-    /// The splits in force among the known actions of one stock; other actions are ignored.
+    /// Collects the splits in force from the known actions of one stock; other actions are ignored.
     pub fn of_known<'a>(actions: impl IntoIterator<Item = &'a KnownAction>) -> Self {
         let splits = actions.into_iter().filter_map(|known| Some((known.effective_at, known.ratio()?)));
         Self(splits.collect())
     }
 
-    /// The splits among announced actions of one stock; other actions are ignored.
+    /// Collects the splits from announced actions of one stock; other actions are ignored.
     pub fn of_actions<'a>(
         actions: impl IntoIterator<Item = &'a CorporateAction>,
         calendar: Calendar,
@@ -93,16 +93,16 @@ impl SplitHistory {
         self.0.push((effective_at, ratio));
     }
 
-    /// Without the splits that take effect at the same time as one of `others`.
+    /// Returns the splits, except those that take effect at the same time as one of `others`.
     #[must_use]
     pub fn without(&self, others: &Self) -> Self {
         let is_other = |at: &Timestamp| others.0.iter().any(|(effective, _)| effective == at);
         Self(self.0.iter().filter(|(effective, _)| !is_other(effective)).copied().collect())
     }
 
-    /// Bars of a source that reports old prices in the shares after these splits, but not the splits: each bar is
-    /// converted to the shares of its own session. A split at which the reported prices jump by its ratio is not
-    /// contained in them, so it changes nothing.
+    /// Converts the bars of a source that reports old prices in the shares after these splits, but does not report the
+    /// splits: each bar is converted to the shares of its own session. If the reported prices jump at a split by its
+    /// ratio, they do not contain the split, so it is ignored.
     pub fn taken_back(&self, mut bars: Vec<Bar>, calendar: Calendar) -> Vec<Bar> {
         for split @ (effective, _) in &self.0 {
             let alone = Self(vec![*split]);
@@ -126,7 +126,7 @@ impl SplitHistory {
     }
 
     /// Expresses a value in the shares that exist at `at`. The splits between its market time and `at` are multiplied
-    /// first and rounded once; a value that is newer than `at` is converted backward.
+    /// first and rounded once; a value newer than `at` is converted backward.
     pub fn convert<T: ShareBased>(&self, traded: AsTraded<T>, at: Timestamp) -> T {
         let AsTraded { value, at: from } = traded;
         let mut factor = ShareFactor::one();
@@ -141,8 +141,8 @@ impl SplitHistory {
     }
 
     /// Converts daily bars, each as traded in its session, to the shares that exist at `at`, so that a chart does not
-    /// fall at a split. Prices are rounded half-even to the tick, volume down to whole shares. Dividends stay in the
-    /// prices.
+    /// fall at a split. Prices are rounded half-even to the tick, volumes down to whole shares. Dividends are not
+    /// subtracted.
     pub fn convert_bars(&self, bars: Vec<Bar>, calendar: Calendar, at: Timestamp) -> Vec<Bar> {
         if self.0.is_empty() {
             return bars;
@@ -191,15 +191,15 @@ pub trait ShareBased {
 }
 
 impl ShareBased for Price {
-    /// Rounds half-even to the tick. A price below the smallest tick becomes that tick; a price beyond the largest
-    /// one stays as it is.
+    /// Rounds half-even to the tick. A price below the smallest tick becomes that tick; a result above the largest
+    /// price leaves the price unchanged.
     fn times(self, factor: &ShareFactor) -> Self {
         let quotient = |mode| Self::quotient(&(&self.0 * &factor.old), &factor.new, mode).checked().ok();
         quotient(RoundingMode::HalfEven).or_else(|| quotient(RoundingMode::Up)).unwrap_or(self)
     }
 }
 
-/// Decimals of an [`UnroundedPrice`] after a division.
+/// The number of decimals of an [`UnroundedPrice`] after a division.
 const UNROUNDED_SCALE: i64 = 12;
 
 /// A price, or an amount per share, that is not rounded to a tick. Some sources report old prices in today's shares;
@@ -367,7 +367,7 @@ mod tests {
         // 504.05 / 4 = 126.0125, 505.77 / 4 = 126.4425, 498.31 / 4 = 124.5775, 499.23 / 4 = 124.8075.
         assert_eq!(converted[0], bar("2020-08-28", ["126.01", "126.44", "124.58", "124.81"], 187_629_916));
         assert_eq!(converted[1], raw[1]);
-        // Before the split the prices are not divided.
+        // Bars from before the split took effect are not converted.
         assert_eq!(adjusted(&raw[..1], &actions, "2020-08-28"), raw[..1]);
     }
 
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_that_are_in_later_shares_already_are_taken_back_and_others_stay() {
+    fn bars_reported_in_later_shares_are_converted_back() {
         let history = SplitHistory::of_actions(&[split("2026-11-23", "2:1")], Calendar::Xnys);
         let series = |before: &str| [bar("2026-11-20", [before; 4], 10), bar("2026-11-23", ["101.00"; 4], 7)];
         let traded = history.taken_back(series("100.00").to_vec(), Calendar::Xnys);
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_told_in_todays_shares_is_exact_in_those_of_its_day() {
+    fn a_price_reported_in_todays_shares_is_restored_exactly() {
         // Closes before splits as traded, and as sources with binary floats report them today.
         for (ratio, told, traded) in [
             ("4:1", "124.80750274658203", "499.23"),
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_of_the_opening_itself_is_in_the_new_shares() {
+    fn a_price_at_the_opening_is_in_the_new_shares() {
         let history = SplitHistory::of_actions(&[split("2026-11-23", "10:1")], Calendar::AroundTheClock);
         let opening = Calendar::AroundTheClock.session(day("2026-11-23")).unwrap().opens_at;
         let converted = history.convert(quote("9.04", opening), noon("2026-11-23"));

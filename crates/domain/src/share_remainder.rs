@@ -1,4 +1,5 @@
-//! Shares that rounding cuts off at splits, so that a split and its reverse give the same number of shares again.
+//! The fractions of shares that rounding cuts off at splits. With them, a split and its reverse restore the number of
+//! shares.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::decimal::Decimal;
 use crate::journal::{BookedTerms, JournalEntry, booked_since};
 use crate::{Quantity, SplitRatio, StockId, TransactionType};
 
-/// Beyond this denominator, after many odd splits, the remainder is dropped: it is less than 0.000000001 of a share.
+/// Above this denominator, after many unusual splits, the remainder is dropped: it is less than 0.000000001 of a share.
 const LARGEST_DENOMINATOR: u64 = 1_000_000_000_000;
 
 /// The fraction of a position that nine decimals cannot express: less than 0.000000001 of a share, exact. It is not
@@ -25,7 +26,7 @@ impl Default for ShareRemainder {
 }
 
 impl ShareRemainder {
-    /// The remainder after all lines of one stock in one portfolio, which are in the order of their ids.
+    /// The remainder after all lines of one stock in one portfolio, which are ordered by id.
     pub fn of_journal(entries: &[JournalEntry]) -> Self {
         let mut remainders = ShareRemainders::default();
         let mut held = Quantity::zero();
@@ -37,13 +38,13 @@ impl ShareRemainder {
         remainders.0.into_values().next().unwrap_or_default()
     }
 
-    /// Converts `quantity` shares and the remainder, rounded down to nine decimals; the rest is the new remainder.
+    /// Converts `quantity` shares and the remainder, rounded down to nine decimals; the rest becomes the new remainder.
     pub fn split(&mut self, quantity: &Quantity, ratio: SplitRatio) -> Quantity {
         let exact = &self.exact(quantity) * &ratio.numerator.get().into();
         self.round_down(&exact, &self.denominator * &ratio.denominator.get().into())
     }
 
-    /// Reverses a split: `after` shares and the remainder were `before` shares.
+    /// Reverses a split, so that `after` shares and the remainder become `before` shares.
     fn unsplit(&mut self, after: &Quantity, ratio: SplitRatio, before: &Quantity) {
         let exact = &self.exact(after) * &ratio.denominator.get().into();
         let denominator = &self.denominator * &ratio.numerator.get().into();
@@ -76,7 +77,7 @@ impl ShareRemainders {
         self.0.get(&stock).cloned().unwrap_or_default()
     }
 
-    /// Follows the journal. `in_time` tells for a split whether nothing was booked in the stock after it took effect;
+    /// Applies a journal entry. For a split, `in_time` is true if no line of the stock was booked after it took effect.
     /// `held` are the shares after the entry. A split that was booked by the old rule, without remainders, has none.
     pub fn follow(&mut self, entry: &JournalEntry, in_time: bool, held: &Quantity) {
         let Some(stock) = entry.stock_id else { return };

@@ -1,7 +1,7 @@
 //! Confirms or contradicts an announced split by the first price after it.
 //!
-//! News can be wrong. A split is booked at its effective time, and the first later price is compared with the
-//! expected one. Until then, orders in the stock do not fill.
+//! News can be wrong. A split is booked at its effective time, and the first later price is compared with the expected
+//! one. Until that price comes, orders in the stock do not fill.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,18 +12,18 @@ use crate::decimal::Decimal;
 use crate::order::keywords;
 use crate::{Price, SplitRatio, Timestamp};
 
-/// The largest distance of a confirming price from the expected one, in percent of the expected one, inclusive.
+/// The largest difference between the expected price and a confirming one, in percent of the expected price, inclusive.
 pub const SPLIT_TOLERANCE_PERCENT: u32 = 25;
 
 keywords! {
     SplitConfirmation {
-        /// In effect or announced, without a later price.
+        /// Announced or in effect, without a later price yet.
         Awaiting = "awaiting",
-        /// A price, or an administrator, has confirmed it.
+        /// Confirmed by a price or an administrator.
         Confirmed = "confirmed",
         /// A price contradicts it: the split is reversed, and trading in the stock is halted until it is resolved.
         Suspended = "suspended",
-        /// It did not happen, or another split has replaced it: it is reversed.
+        /// The split did not happen, or another split has replaced it: it is reversed.
         Withdrawn = "withdrawn",
     }
 }
@@ -67,7 +67,7 @@ pub struct SplitCheck {
     pub reference: Option<(Price, Timestamp)>,
     /// The expected price after the split and the first one, both in the shares after the split.
     pub compared: Option<(Price, Price)>,
-    /// An administrator has decided on it, so prices no longer count.
+    /// Whether an administrator has decided on the split, so that prices no longer count.
     pub by_administrator: bool,
 }
 
@@ -79,13 +79,13 @@ pub enum TradingHold {
     /// Orders are not accepted, and open ones wait until the split is resolved.
     SplitContradicted {
         ratio: SplitRatio,
-        /// The expected price and the one found, in the shares after the split.
+        /// The expected and the found price, in the shares after the split.
         compared: Option<(Price, Price)>,
     },
 }
 
 impl TradingHold {
-    /// Whether trading is halted, so that new orders are refused.
+    /// Whether trading is halted, so that new orders are rejected.
     pub fn is_halt(&self) -> bool {
         matches!(self, Self::SplitContradicted { .. })
     }
@@ -123,7 +123,7 @@ mod tests {
             ("100.00", "125.01", SplitVerdict::Contradicted),
             ("100.00", "75.00", SplitVerdict::Confirmed),
             ("100.00", "74.99", SplitVerdict::Contradicted),
-            // A 20:1 split was announced and 2:1 happened; no split happened; the reverse happened.
+            // The cases: a 20:1 split was announced and 2:1 happened; no split happened; the reverse happened.
             ("4.50", "45.00", SplitVerdict::Contradicted),
             ("45.00", "90.00", SplitVerdict::Contradicted),
             ("9.00", "900.00", SplitVerdict::Contradicted),

@@ -1,5 +1,5 @@
-//! How the value types are stored. The only file of this crate that uses diesel: its traits can be implemented only
-//! in the crate of the types.
+//! How the value types are stored. This is the only file of this crate that uses diesel, whose traits can be
+//! implemented only in the crate of the types.
 
 use std::str::FromStr;
 
@@ -91,8 +91,8 @@ macro_rules! exact {
 }
 exact!(Money, Price, Quantity, AveragePrice, ExactAmount, Percent, PerShare);
 
-/// Reads PostgreSQL's binary NUMERIC: number of groups of four digits, position of the first group, sign, decimals,
-/// and the groups. `None` if it is not an amount that fits.
+/// Parses PostgreSQL's binary NUMERIC: the number of groups of four digits, the position of the first group, the sign,
+/// the number of decimals, and the groups. `None` if it is not an amount that fits.
 fn read_numeric(bytes: &[u8]) -> Option<Decimal> {
     let mut words = bytes.chunks_exact(2).map(|word| i16::from_be_bytes([word[0], word[1]]));
     let (count, weight, sign, scale) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -105,20 +105,21 @@ fn read_numeric(bytes: &[u8]) -> Option<Decimal> {
         0x4000 => -mantissa,
         _ => return None,
     };
-    // The groups may end before the last decimal or after it, then with zeros.
+    // The groups may end before the last decimal, or after it with zeros.
     let given = 4 * (i64::from(count) - i64::from(weight) - 1);
     (scale >= 0).then(|| Decimal::new(mantissa, given).with_scale(scale.into()))
 }
 
-/// A decimal as diesel's groups of four digits, which are the same as those of a `BigDecimal`. `None` if it does not
-/// fit.
+/// Converts a decimal to diesel's groups of four digits, which are the same as for a `BigDecimal`. `None` if it does
+/// not fit.
 fn numeric(value: &Decimal) -> Option<PgNumeric> {
     let Decimal::Small { mantissa, scale } = *value else { return None };
     let scale = u16::try_from(scale).ok()?;
     if mantissa == 0 {
         return Some(PgNumeric::Positive { weight: 0, scale: 0, digits: vec![0] });
     }
-    // A group boundary is at the point: the last group takes the remaining decimals and is padded with zeros.
+    // There is a group boundary at the decimal point: the last group takes the remaining decimals and is padded with
+    // zeros.
     let left_over = 10_u128.pow(u32::from(scale % 4));
     let last = mantissa.unsigned_abs() % left_over * (10_000 / left_over);
     let mut rest = mantissa.unsigned_abs() / left_over;
@@ -267,7 +268,7 @@ mod tests {
         read_numeric(&wire(words)).map(|value| value.big().to_plain_string())
     }
 
-    /// As PostgreSQL sends them (`numeric_send`), or could send them: with leading and trailing zeros.
+    /// Values as PostgreSQL sends them (`numeric_send`), or could send them, with leading and trailing zeros.
     #[test]
     fn the_wire_form_of_a_numeric_is_read() {
         for (words, expected) in [
@@ -286,7 +287,7 @@ mod tests {
             assert_eq!(read(words).as_deref(), Some(expected), "{words:?}");
         }
         assert_eq!(read(&[1, 60, 0, 0, 1]), Some(format!("1{}", "0".repeat(240))));
-        // Not a number, too few groups, too large, empty.
+        // Invalid values: not a number, too few groups, too large, empty.
         for words in [
             &[0, 0, 0xC000, 0][..],
             &[2, 0, 0, 2, 189],

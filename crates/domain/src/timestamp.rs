@@ -1,4 +1,4 @@
-//! An instant as the books keep it.
+//! An instant as it is stored in the books.
 
 use std::fmt;
 use std::ops::{Add, Range, Sub};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Cuts off everything finer than a microsecond.
+    /// Cuts off fractions of a microsecond.
     pub fn new(at: DateTime<Utc>) -> Self {
         Self(at.trunc_subsecs(6))
     }
@@ -40,8 +40,8 @@ impl Timestamp {
         take(std::str::from_utf8(&text[..length]).expect("Invariant: all bytes are ASCII"))
     }
 
-    /// RFC 3339 with six decimals, for years of four digits. Responses contain many instants, and chrono's formatting
-    /// takes several times as long.
+    /// RFC 3339 with six decimals, for years of four digits. Responses contain many times, and chrono's formatting is
+    /// several times slower.
     pub(crate) fn digits(self) -> Option<[u8; 27]> {
         let (at, micros) = (self.0.naive_utc(), self.0.timestamp_subsec_micros());
         let year = u32::try_from(at.year()).ok().filter(|year| *year < 10_000)?;

@@ -23,15 +23,15 @@ pub struct Holding {
     pub stock_id: StockId,
     pub listing: Arc<Listing>,
     pub position: Position,
-    /// Shares reserved by open orders; the others can be sold.
+    /// The shares reserved by open orders; the others can be sold.
     pub reserved: Quantity,
     pub quote: Quote,
     /// `quantity × price`, half-even to the cent.
     pub market_value: Money,
     /// `market_value − cost_basis`.
     pub unrealized_pnl: Money,
-    /// Gain since the previous close: for shares held then since that close, for shares bought since then since their
-    /// price. `None` if the previous close is unknown.
+    /// The gain since the previous close: for shares held at that close since the close, for shares bought later since
+    /// their purchase. `None` if the previous close is unknown.
     pub day_change: Option<Money>,
 }
 
@@ -59,11 +59,11 @@ pub struct Cash {
 /// Dividends of the portfolio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dividends {
-    /// Over the portfolio's life, paid or not.
+    /// All dividends since the portfolio was opened, paid or not.
     pub total: Money,
     /// From the ex-date until the payment.
     pub receivable: Money,
-    /// Dividends with ex-dates since the previous close: prices have fallen by them.
+    /// Dividends with ex-dates since the previous close: prices have fallen by these amounts.
     pub today: Vec<(StockId, Money)>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Dividends {
 }
 
 impl From<Money> for Cash {
-    /// Without reservations.
+    /// Cash without reservations.
     fn from(balance: Money) -> Self {
         Self { buying_power: balance.clone(), balance, dividends: Dividends::default() }
     }
@@ -93,17 +93,17 @@ pub struct Valuation {
     /// omitted.
     pub day_change: Money,
     pub unrealized_pnl: Money,
-    /// From all sells of the portfolio's life.
+    /// The result of all sells since the portfolio was opened.
     pub realized_pnl: Money,
-    /// Over the portfolio's life, paid or receivable.
+    /// All dividends since the portfolio was opened, paid or receivable.
     pub dividends: Money,
-    /// Dividends owed and not paid yet: part of the total value.
+    /// Dividends that are owed and not paid yet; they are part of the total value.
     pub dividends_receivable: Money,
     /// The current positions, largest market value first.
     pub holdings: Vec<Holding>,
 }
 
-/// A stock that the portfolio has or had, with its price; a stock that was sold before today needs none.
+/// A stock that the portfolio holds or held, with its price. A stock that was sold before today needs no price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Priced {
     pub stock_id: StockId,
@@ -115,7 +115,7 @@ pub struct Priced {
 }
 
 impl Valuation {
-    /// Values cash and positions; `today` are the journal entries since the previous close.
+    /// Values cash and positions; `today` contains the journal entries since the previous close.
     pub fn new(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
@@ -124,7 +124,7 @@ impl Valuation {
         Self::noted(cash, positions, today, &mut Workings::off())
     }
 
-    /// [`Valuation::new`], recording the steps of the day change.
+    /// [`Valuation::new`], which also records the steps of the day change.
     fn noted(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
@@ -211,7 +211,7 @@ impl Valuation {
     }
 }
 
-/// Sorts indices, because a holding is large and sorting would move each of them many times.
+/// Sorts indices: a holding is large, and sorting the holdings would move each of them many times.
 fn largest_first(holdings: Vec<Holding>) -> Vec<Holding> {
     let mut places: Vec<usize> = (0..holdings.len()).collect();
     places.sort_by(|a, b| {
@@ -226,7 +226,7 @@ fn largest_first(holdings: Vec<Holding>) -> Vec<Holding> {
 struct Trades(HashMap<StockId, (Quantity, Quantity, Money)>);
 
 impl Trades {
-    /// Shares that were traded before a split count as what they are after it.
+    /// Shares that were traded before a split are converted to the shares after it.
     fn from_entries(entries: &[JournalEntry]) -> Self {
         let mut trades = HashMap::new();
         let splits: Vec<(StockId, Timestamp, SplitRatio)> =
@@ -243,7 +243,7 @@ impl Trades {
             match entry.transaction_type {
                 TransactionType::Buy | TransactionType::Exchange => *bought = bought.clone() + &quantity(),
                 TransactionType::Sell | TransactionType::CloseOut => *sold = sold.clone() + &quantity(),
-                // Prices from before a split are converted to new shares, so it changes nothing.
+                // Prices from before a split are converted to new shares, so a split changes nothing.
                 TransactionType::Split
                 | TransactionType::Deposit
                 | TransactionType::Withdrawal
@@ -296,7 +296,7 @@ pub struct Snapshot {
     pub dividends_receivable: Money,
     /// Deposits less withdrawals since the previous session's close.
     pub net_flow: Money,
-    /// Taken before the close or at older prices; a later run replaces it.
+    /// Whether it was taken before the close or at older prices; a later run then replaces it.
     pub provisional: bool,
 }
 
@@ -378,10 +378,10 @@ mod tests {
         assert!((weights + valuation.weight(&valuation.cash_balance) - 1.0).abs() < 1e-12);
     }
 
-    /// Held 10 at a close of 155; bought 5 at 158 and sold 3 at 161 since; now 160:
+    /// 10 shares were held at a close of 155. Since then 5 were bought at 158 and 3 sold at 161; the price is now 160:
     /// 7 × 5 + 3 × 6 + 5 × 2 = 63.
     #[test]
-    fn day_change_counts_todays_trades_from_their_price() {
+    fn the_day_change_counts_todays_trades_from_their_price() {
         let today =
             [trade(1, TransactionType::Buy, "5", "-790"), trade(1, TransactionType::Sell, "3", "483")];
         let valuation =

@@ -1,4 +1,4 @@
-//! Who may read a portfolio besides its owner.
+//! The visibility of portfolios.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::order::keywords;
 
 keywords! {
-    /// Who may read a portfolio besides its owner. Only the owner may change it.
+    /// The readers of a portfolio besides its owner. Only the owner may change the portfolio.
     Visibility {
         /// No one.
         Private = "private",

@@ -295,7 +295,7 @@ impl Gateway {
     /// See [`QuoteSource::delisted`].
     ///
     /// # Errors
-    /// As [`Gateway::listed`].
+    /// The same as [`Gateway::listed`].
     pub async fn delisted(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         let payer = self.payer_for(Endpoint::Listings, purpose)?;
         payer.answered(self.source.delisted(&payer).await).await

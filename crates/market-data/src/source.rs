@@ -92,7 +92,7 @@ pub trait QuoteSource: Send + Sync {
     /// The table of formerly listed stocks with their delisting days, if the source has one.
     ///
     /// # Errors
-    /// As [`QuoteSource::listed`].
+    /// The same as [`QuoteSource::listed`].
     async fn delisted(&self, _payer: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(None)
     }

@@ -108,7 +108,7 @@ impl Yahoo {
     /// The finished sessions from `first` to `last` with the splits and dividends since `first`, by one call.
     ///
     /// # Errors
-    /// As [`QuoteSource::daily_series`].
+    /// The same as [`QuoteSource::daily_series`].
     pub async fn history(
         &self,
         symbol: &Symbol,

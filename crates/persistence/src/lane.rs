@@ -125,7 +125,7 @@ impl Lane {
     /// Those of the database. After one the next call reconnects.
     ///
     /// # Panics
-    /// As [`Lane::write`].
+    /// The same as [`Lane::write`].
     pub fn query<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(Statement<'_>) -> Result<T, StoreError> + Send + 'static,

@@ -57,7 +57,7 @@ impl SchemaVersion {
     /// Checks that the tables are those of this program.
     ///
     /// # Errors
-    /// As [`Self::check_known`], or [`StoreError::PendingMigrations`] if the tables are older than this program.
+    /// The same as [`Self::check_known`], or [`StoreError::PendingMigrations`] if the tables are older than this program.
     pub fn check_current(&self) -> Result<(), StoreError> {
         self.check_known()?;
         if self.pending.is_empty() { Ok(()) } else { Err(StoreError::PendingMigrations) }

@@ -71,7 +71,7 @@ impl Store {
     /// Opens the database with other timeouts.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// The same as [`Store::open`].
     pub fn open_with(url: DatabaseUrl, options: StoreOptions) -> Result<Self, StoreError> {
         Self::watched(url, options, PROBE_AFTER, None)
     }

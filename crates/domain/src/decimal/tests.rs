@@ -40,7 +40,7 @@ fn ties() -> impl Strategy<Value = BigDecimal> {
     })
 }
 
-/// Pairs. The second is often the first with more decimals, or its neighbor.
+/// Pairs of values. The second is often the first with more decimals, or its neighbor.
 fn pairs() -> impl Strategy<Value = (BigDecimal, BigDecimal)> {
     let near = (decimals(), 0_i64..45, -1_i64..=1).prop_map(|(value, more, off)| {
         let (mantissa, scale) =
@@ -68,7 +68,7 @@ fn equal(ours: &Decimal, plain: &BigDecimal) {
     }
 }
 
-/// Asserts equal digits and decimals.
+/// Asserts equal digits and equal numbers of decimals.
 fn same(ours: &Decimal, plain: &BigDecimal) {
     equal(ours, plain);
     assert_eq!(ours.scale(), plain.fractional_digit_count());
@@ -193,7 +193,7 @@ fn zero_and_the_limits_are_written_and_rounded_too() {
 }
 
 #[test]
-fn beyond_the_limits_it_grows_and_behind_them_it_shrinks_again() {
+fn values_change_their_representation_at_the_limits() {
     let (most, one) = (Decimal::whole(i128::MAX), Decimal::whole(1));
     let beyond = &most + &one;
     assert!(matches!(beyond, Big(_)) && beyond > most);

@@ -1,4 +1,4 @@
-//! Reading decimals from texts and JSON, and writing them.
+//! Parses decimals from texts and JSON, and writes them.
 
 use serde::de::Error as _;
 use smol_str::SmolStr;
@@ -21,13 +21,13 @@ pub(crate) enum Unreadable {
 }
 
 impl Decimal {
-    /// Reads plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals. Leading zeros and trailing
-    /// zeros of the decimals do not count.
+    /// Parses plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals. Leading zeros, and trailing
+    /// zeros of the decimals, do not count.
     ///
     /// `BigDecimal` would also accept `1e400` and `1_000`, which are mistakes in an amount of money.
     ///
     /// # Errors
-    /// [`Unreadable`]: a number that is too long is distinguished from a text that is not a number.
+    /// [`Unreadable`], which distinguishes a number that is too long from a text that is not a number.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -51,7 +51,7 @@ impl Decimal {
         Self::plain(&format!("{sign}0{whole}.{fraction}")).ok_or(Unreadable::Malformed)
     }
 
-    /// Reads plain notation of up to 36 characters, which covers all stored values.
+    /// Parses plain notation of up to 36 characters, which covers all stored values.
     pub fn plain(text: &str) -> Option<Self> {
         const LONGEST: usize = 36;
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -71,7 +71,7 @@ impl Decimal {
     }
 }
 
-/// Writes plain notation with exactly `scale` decimals. Further ones are cut off, so the value should have none.
+/// Writes plain notation with exactly `scale` decimals. Further decimals are cut off; the value should have none.
 pub(crate) fn fixed(value: &Decimal, scale: i64) -> SmolStr {
     written(&value.with_scale(scale))
 }
@@ -90,7 +90,7 @@ pub(crate) fn shortest(value: &Decimal, least: i64) -> SmolStr {
 
 /// Writes plain notation with all decimals of the value.
 fn written(value: &Decimal) -> SmolStr {
-    // Room for the sign, the point, a zero before it, and 39 digits or leading zeros of the decimals.
+    // Enough for the sign, the point, a zero before it, and 39 digits or leading zeros of the decimals.
     let mut text = [b'0'; 48];
     let small = || {
         let Small { mantissa, scale } = value else { return None };
@@ -136,7 +136,7 @@ impl<'de> serde::Deserialize<'de> for DecimalText {
     }
 }
 
-/// Reads a JSON string, or the digits of a JSON number.
+/// Returns the text of a JSON string, or the digits of a JSON number.
 pub(crate) fn json_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     match <serde_json::Value as serde::Deserialize>::deserialize(deserializer)? {
         serde_json::Value::String(text) => Ok(text),

@@ -37,7 +37,7 @@ impl AveragePrice {
         Self(total.quotient(&shares, 6, RoundingMode::HalfEven))
     }
 
-    /// Writes as many decimals as a price has, or more if needed: `189.42`, `189.423333`.
+    /// Formats with as many decimals as a price has, or more if needed: `189.42`, `189.423333`.
     pub fn to_shortest(&self) -> String {
         decimal::shortest(&self.0, tick_scale(&self.0)).into()
     }
@@ -66,7 +66,8 @@ impl ExactAmount {
         Money::rounded(&self.0)
     }
 
-    /// The shares that the rest of `budget` buys at `price`, rounded down to nine decimals. Zero if nothing is left.
+    /// The shares that the remaining part of `budget` buys at `price`, rounded down to nine decimals. Zero if nothing
+    /// is left.
     pub(crate) fn rest_buys(&self, budget: &Money, price: &Price) -> Quantity {
         let rest = &budget.0 - &self.0;
         if price.0.is_zero() || !rest.is_positive() {
@@ -75,7 +76,7 @@ impl ExactAmount {
         Quantity::quotient(&rest, &price.0)
     }
 
-    /// Average per share to six decimals, rounded by `mode`. `None` for no shares.
+    /// The average per share to six decimals, rounded by `mode`. `None` for zero shares.
     pub(crate) fn average(&self, shares: &Quantity, mode: RoundingMode) -> Option<AveragePrice> {
         (!shares.is_zero()).then(|| AveragePrice(self.0.quotient(&shares.0, 6, mode)))
     }

@@ -16,8 +16,7 @@ pub(super) const TICK_BELOW_ONE: i64 = 4;
 impl Price {
     pub const MAX: &'static str = "10000000";
 
-    /// `mantissa × 10^-scale`, rounded half-even to the tick: the entry for sources with binary or too precise
-    /// prices.
+    /// Returns `mantissa × 10^-scale`, rounded half-even to the tick, for sources with binary or too precise prices.
     pub fn from_scaled(mantissa: i64, scale: u8) -> Self {
         Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
     }
@@ -55,7 +54,7 @@ impl Price {
         Self(dividend.quotient(divisor, scale, mode))
     }
 
-    /// Checks that the price is in the range of prices.
+    /// Checks that the price is within the range of prices.
     ///
     /// # Errors
     /// [`DecimalError::OutOfRange`] if it is zero or above 10^7.
@@ -107,7 +106,7 @@ impl Price {
         Money::rounded(&(&self.0 * &quantity.0))
     }
 
-    /// `self − other` per share, exact. It may be negative, so it is not a `Price`.
+    /// `self − other` per share, exact. The result may be negative, so it is not a `Price`.
     pub fn minus(&self, other: &Self) -> PriceChange {
         PriceChange(&self.0 - &other.0)
     }
@@ -125,7 +124,7 @@ impl Price {
         (!other.0.is_zero()).then(|| self.0.ratio(&other.0) - 1.0)
     }
 
-    /// For statistics and charts only. A float never goes back into the books.
+    /// The nearest `f64`, only for statistics and charts. The books never use it.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }

@@ -37,7 +37,7 @@ impl Quantity {
         Self(percent.share_of(&volume.into()).normalized())
     }
 
-    /// Whole shares: the fraction is cut off.
+    /// The whole shares; the fraction is cut off.
     #[must_use]
     pub fn whole(&self) -> Self {
         Self(self.0.with_scale(0))
@@ -87,7 +87,7 @@ impl Add<&Quantity> for Quantity {
 
 impl Sub<&Quantity> for Quantity {
     type Output = Self;
-    /// The caller has checked that there are enough shares.
+    /// The caller must check that there are enough shares.
     fn sub(self, other: &Quantity) -> Self {
         debug_assert!(self >= *other, "Invariant: a quantity is never negative");
         Self(&self.0 - &other.0)

@@ -35,7 +35,7 @@ impl Percent {
         Self(Decimal::whole(100))
     }
 
-    /// So many percent of `amount`, exactly.
+    /// `self` % of `amount`, exact.
     pub(super) fn share_of(&self, amount: &Decimal) -> Decimal {
         percent(&self.0, amount)
     }

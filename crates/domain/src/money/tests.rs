@@ -5,7 +5,7 @@ fn money(text: &str) -> Money {
 }
 
 #[test]
-fn money_is_cents_and_refuses_more() {
+fn money_has_two_decimals_and_rejects_more() {
     assert_eq!(money("100000").to_string(), "100000.00");
     assert_eq!(money("0.10").to_string(), "0.10");
     assert_eq!(money("1.500").to_string(), "1.50");
@@ -15,7 +15,7 @@ fn money_is_cents_and_refuses_more() {
 }
 
 #[test]
-fn price_keeps_to_its_tick() {
+fn a_price_off_its_tick_is_rejected() {
     assert_eq!("189.42".parse::<Price>().unwrap().to_string(), "189.42");
     assert_eq!("0.1234".parse::<Price>().unwrap().to_string(), "0.1234");
     assert_eq!("189.425".parse::<Price>(), Err(DecimalError::TooPrecise { most: 2 }));
@@ -73,14 +73,14 @@ fn json_numbers_with_exponents_are_read_without_loss() {
     for json in ["1e10", "1e400", "1e99999999999999999999", "-1e2", "0e5"] {
         assert!(refused(json).contains("must be between 0.000000001"), "{json}: {}", refused(json));
     }
-    // A string is user input, so exponents are refused.
+    // A string is user input, so exponents are rejected.
     assert!(refused("\"1e-05\"").contains("without thousands separators or exponents"));
     assert_eq!(serde_json::from_str::<Money>("1e3").unwrap(), money("1000"));
     assert!(serde_json::from_str::<Money>("1e-3").unwrap_err().to_string().contains("at most 2 decimals"));
 }
 
 #[test]
-fn too_many_digits_are_told_from_what_is_no_number() {
+fn too_many_digits_and_malformed_numbers_are_different_errors() {
     let refused = |text: &str| text.parse::<Quantity>().unwrap_err();
     assert_eq!(refused("0.0000000001"), DecimalError::TooPrecise { most: 9 });
     assert_eq!("0.0000000001".parse::<Price>().unwrap_err(), DecimalError::TooPrecise { most: 4 });

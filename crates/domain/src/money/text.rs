@@ -1,4 +1,4 @@
-//! Reading and writing of amounts, prices, quantities and rates.
+//! Parsing and formatting of amounts, prices, quantities and rates.
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,7 +83,7 @@ impl FromStr for Rate {
     }
 }
 
-/// Reads plain notation. Errors name `scale` (too many decimals) or `range` (too many digits).
+/// Parses plain notation. Errors contain `scale` (too many decimals) or `range` (too many digits).
 fn read(text: &str, scale: i64, range: (&'static str, &'static str)) -> Result<Decimal, DecimalError> {
     Decimal::parse(text).map_err(|unreadable| match unreadable {
         Unreadable::Malformed => DecimalError::Malformed,
@@ -120,21 +120,21 @@ macro_rules! written {
     )+ };
 }
 written! {
-    /// Writes two decimals.
+    /// Formats with two decimals.
     Money: |exact| decimal::fixed(exact, CENTS),
-    /// Writes two decimals, four below 1.00.
+    /// Formats with two decimals, four below 1.00.
     Price: |exact| decimal::fixed(exact, tick_scale(exact)),
-    /// Writes at least two decimals, without further trailing zeros.
+    /// Formats with at least two decimals, without further trailing zeros.
     PriceChange: |exact| decimal::shortest(exact, CENTS),
-    /// Writes at least two decimals, without further trailing zeros.
+    /// Formats with at least two decimals, without further trailing zeros.
     ExactAmount: |exact| decimal::shortest(exact, CENTS),
-    /// Writes six decimals.
+    /// Formats with six decimals.
     AveragePrice: |exact| decimal::fixed(exact, 6),
-    /// Writes no trailing zeros.
+    /// Formats without trailing zeros.
     Quantity: |exact| decimal::shortest(exact, 0),
-    /// Writes no trailing zeros.
+    /// Formats without trailing zeros.
     Percent: |exact| decimal::shortest(exact, 0),
-    /// Writes no trailing zeros.
+    /// Formats without trailing zeros.
     Rate: |exact| decimal::shortest(exact, 0),
 }
 

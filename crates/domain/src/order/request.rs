@@ -1,10 +1,10 @@
-//! Commands: place an order, replace an order.
+//! The commands to place and to replace an order.
 
 use super::{Attached, OrderClass, OrderSize, OrderTerms, Side, StopLoss, TimeInForce, Trail};
 use crate::{OrderField, OrderId, OrderIssue, Price, Quantity, Symbol};
 
-/// The command to place an order. Its fields are well-formed; [`PlaceOrder::issues`] checks whether they fit
-/// together.
+/// The command to place an order. Each field is well-formed; [`PlaceOrder::issues`] checks whether the fields are
+/// consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceOrder {
     pub symbol: Symbol,
@@ -13,13 +13,13 @@ pub struct PlaceOrder {
     pub terms: OrderTerms,
     pub time_in_force: TimeInForce,
     pub attached: Attached,
-    /// The client's own name for the order, unique in the portfolio: a retried request is answered and not placed
-    /// again.
+    /// The client's name for the order, unique in the portfolio: a repeated request returns the existing order instead
+    /// of placing another one.
     pub client_order_id: Option<String>,
 }
 
 impl PlaceOrder {
-    /// The request as one canonical line: two requests are equal exactly if their lines are.
+    /// The request as one canonical line: equal requests have equal lines.
     pub fn canonical(&self) -> String {
         let size = match &self.size {
             OrderSize::Quantity(quantity) => format!("quantity={quantity}"),
@@ -34,7 +34,7 @@ impl PlaceOrder {
         line
     }
 
-    /// The rules that the order breaks, independent of portfolio and market. Empty if there are none.
+    /// The rules that the order breaks, independent of portfolio and market. Empty if it breaks none.
     ///
     /// ```
     /// use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, Side, StopLoss, TimeInForce};
@@ -101,7 +101,7 @@ impl PlaceOrder {
 /// Changes to an open order; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplaceOrder {
-    /// The shares still to be filled. Earlier fills stay with the replaced order.
+    /// The shares to fill from now on. Earlier fills stay with the replaced order.
     pub quantity: Option<Quantity>,
     pub limit_price: Option<Price>,
     pub stop_price: Option<Price>,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_told_by_field() {
+    fn inconsistent_fields_are_reported_by_field() {
         assert!(command().issues().is_empty());
         let stop = OrderTerms::Stop { stop: price("10") };
         let ioc = PlaceOrder { terms: stop.clone(), time_in_force: TimeInForce::Ioc, ..command() };
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exits_of_an_entry_lie_on_either_side_of_it() {
+    fn the_exits_must_be_on_both_sides_of_the_entry() {
         let bracket = |profit, stop| Attached::Bracket { take_profit: price(profit), stop_loss: loss(stop) };
         let profit = |text| Attached::OtoTakeProfit { take_profit: price(text) };
         let stop = |text| Attached::OtoStopLoss { stop_loss: loss(text) };
@@ -210,7 +210,7 @@ mod tests {
             (stop_limit.clone(), bracket("99.50", "90"), vec!["take_profit"]),
             (stop_limit, bracket("101", "90"), vec![]),
             (OrderTerms::Stop { stop: price("100") }, bracket("101", "100"), vec!["stop_loss"]),
-            // For a market order the newest price decides when it is placed.
+            // For a market order this is decided by the newest price when the order is placed.
             (OrderTerms::Market, bracket("2", "1"), vec![]),
         ] {
             let placed = PlaceOrder { terms, attached, ..command() };
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn two_requests_are_the_same_exactly_when_their_lines_are() {
+    fn canonical_lines_are_equal_exactly_for_equal_requests() {
         let limit = |text: &str| OrderTerms::Limit { limit: price(text) };
         let bracket = |stop: &str| Attached::Bracket { take_profit: price("20"), stop_loss: loss(stop) };
         let different = [

@@ -58,25 +58,25 @@ keywords! {
     OrderType {
         /// Fills at the market price.
         Market = "market",
-        /// Fills at the limit or better.
+        /// Fills at the limit or a better price.
         Limit = "limit",
         /// Becomes a market order when the market reaches the stop.
         Stop = "stop",
         /// Becomes a limit order when the market reaches the stop.
         StopLimit = "stop_limit",
-        /// A stop that follows the market's best price at a distance.
+        /// A stop that follows the market's best price at a fixed distance.
         TrailingStop = "trailing_stop",
     }
 
     /// How long an order stays open.
     TimeInForce {
-        /// Until the session's close.
+        /// Until the close of the session.
         Day = "day",
         /// Until it is canceled.
         Gtc = "gtc",
-        /// Fills as much as possible at once; the rest is canceled.
+        /// Fills as much as possible immediately; the rest is canceled.
         Ioc = "ioc",
-        /// Fills completely at once or is canceled.
+        /// Fills completely and immediately, or is canceled.
         Fok = "fok",
         /// At the first price of the next session, or not at all.
         Opg = "opg",
@@ -87,10 +87,10 @@ keywords! {
     /// How orders are linked.
     OrderClass {
         Simple = "simple",
-        /// An entry with two exits: a take-profit and a stop-loss. They start working when the entry has ended, for
-        /// the shares it bought; one cancels the other.
+        /// An entry with two exits: a take-profit and a stop-loss. The exits become active when the entry has ended,
+        /// for the shares it bought; the fill of one cancels the other.
         Bracket = "bracket",
-        /// Two exits for shares already held; one cancels the other.
+        /// Two exits for shares already held; the fill of one cancels the other.
         Oco = "oco",
         /// An entry with one exit.
         Oto = "oto",
@@ -104,7 +104,7 @@ keywords! {
         Filled = "filled",
         Canceled = "canceled",
         Expired = "expired",
-        /// Accepted, but later impossible to fill: not enough cash or shares at the price.
+        /// Accepted, but impossible to fill later, because cash or shares are insufficient at the price.
         Rejected = "rejected",
         Replaced = "replaced",
     }
@@ -121,8 +121,8 @@ impl OrderStatus {
         matches!(self, Self::Accepted | Self::PartiallyFilled)
     }
 
-    /// Whether the status may change to `next`. Final states never change, a partially filled order is not accepted
-    /// again, and a held exit can start working or end without a fill.
+    /// Whether the status may change to `next`. Final states never change, a partially filled order does not become
+    /// accepted again, and a held exit can become active or end without a fill.
     pub fn may_become(self, next: Self) -> bool {
         use OrderStatus::{Accepted, Canceled, Expired, Filled, Held, PartiallyFilled, Rejected, Replaced};
         match self {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_stays_as_it_is() {
+    fn final_states_never_change() {
         for from in OrderStatus::ALL.iter().filter(|status| !status.is_open()) {
             for to in OrderStatus::ALL {
                 assert!(!from.may_become(*to), "{from} became {to}");

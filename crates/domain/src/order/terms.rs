@@ -1,4 +1,4 @@
-//! The size of an order, its type with prices, and the orders attached to it.
+//! The size of an order, its type with prices, and its attached orders.
 
 use super::{OrderClass, OrderType};
 use crate::{Money, OrderIssue, Percent, Price, Quantity};
@@ -7,11 +7,11 @@ use crate::{Money, OrderIssue, Percent, Price, Quantity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderSize {
     Quantity(Quantity),
-    /// Positive. The order fills the shares that the amount buys at the fill's price, rounded down to nine decimals.
-    /// Commission is added.
+    /// A positive amount. The order fills the shares that the amount buys at the fill's price, rounded down to nine
+    /// decimals. Commission is added.
     Notional(Money),
-    /// A percentage of the shares held, rounded down to nine decimals; 100 sells all of them. For sells only. It
-    /// becomes a quantity when the order is placed, so no order in the books has this size.
+    /// A percentage of the held shares, rounded down to nine decimals; 100 sells all of them. Only for sells. When the
+    /// order is placed, the size becomes a quantity, so no order in the books has this size.
     OfPosition(Percent),
 }
 
@@ -66,7 +66,7 @@ impl OrderTerms {
         }
     }
 
-    /// The expected price of an entry: its limit, else its stop. `None` for a market order.
+    /// The expected price of an entry: its limit, or else its stop. `None` for a market order.
     pub(crate) fn entry_price(&self) -> Option<&Price> {
         self.limit_price().or_else(|| self.stop_price())
     }
@@ -114,7 +114,7 @@ pub enum Attached {
         take_profit: Price,
         stop_loss: StopLoss,
     },
-    /// With a limit order, which is the take-profit.
+    /// For a limit order, which is the take-profit.
     Oco {
         stop_loss: StopLoss,
     },
@@ -136,7 +136,7 @@ impl Attached {
         }
     }
 
-    /// Exits that are on the wrong side of an entry at that price.
+    /// Returns the exits that are on the wrong side of an entry at this price.
     pub(crate) fn issues_around(&self, entry: &Price) -> Vec<OrderIssue> {
         let (profit, loss) = match self {
             Self::Nothing | Self::Oco { .. } => (None, None),

@@ -40,7 +40,7 @@ pub struct Analysis {
     pub books: Option<WindowBooks>,
 }
 
-/// Figures against a benchmark. Units and signs are those of the functions of the same names.
+/// Measures against a benchmark. Units and signs are those of the functions with the same names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BenchmarkMeasures {
     /// `None` when there is no benchmark.
@@ -54,8 +54,8 @@ pub struct BenchmarkMeasures {
     pub information_ratio: Option<f64>,
 }
 
-/// All measures of a window. Units and signs are those of the functions of the same names. What is `None` is listed
-/// in `undefined` with the reason.
+/// All measures of a window. Units and signs are those of the functions with the same names. For each measure that is
+/// `None`, `undefined` contains the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measures {
     /// The close from which the window grows.
@@ -80,9 +80,9 @@ pub struct Measures {
     pub best_day: Option<DayReturn>,
     pub worst_day: Option<DayReturn>,
     pub positive_days: Option<f64>,
-    /// Oldest first; empty where undefined.
+    /// Oldest first; empty if undefined.
     pub monthly_returns: Vec<PeriodReturn>,
-    /// Oldest first; empty where undefined.
+    /// Oldest first; empty if undefined.
     pub yearly_returns: Vec<PeriodReturn>,
     pub benchmark: BenchmarkMeasures,
     pub what_if: Option<WhatIf>,
@@ -92,11 +92,11 @@ pub struct Measures {
     pub dividends: Option<Money>,
     pub commissions: Option<Money>,
     pub turnover: Option<f64>,
-    /// In the order of [`Measure::ALL`].
+    /// The undefined measures, in the order of [`Measure::ALL`].
     pub undefined: Vec<Undefined>,
 }
 
-/// Separates values from the reasons why others are missing.
+/// Collects the reasons of undefined measures.
 #[derive(Default)]
 struct Sorter(Vec<Undefined>);
 
@@ -106,7 +106,7 @@ impl Sorter {
     }
 }
 
-/// [`xirr()`] of at least a year. The rate per year of a shorter window would be mostly extrapolation.
+/// [`xirr()`] for windows of at least a year. For a shorter window, a rate per year would be mostly extrapolation.
 fn annual_xirr(series: &Series, work: &mut Workings) -> Figure {
     let rate = xirr(series, work)?;
     annualized::at_least_a_year(series, work)?;
@@ -114,18 +114,19 @@ fn annual_xirr(series: &Series, work: &mut Workings) -> Figure {
 }
 
 impl Analysis {
-    /// The window of these closes, which are in order of date; `before` is the last close before it, if there is one.
+    /// Creates the analysis of these closes, which are ordered by date; `before` is the last earlier close, if there is
+    /// one.
     pub fn new(before: Option<&Close>, window: &[Close], settings: Settings) -> Self {
         Self { series: Series::new(before, window), settings, benchmark: None, books: None }
     }
 
-    /// With a benchmark to compare with.
+    /// Adds a benchmark to compare with.
     #[must_use]
     pub fn with_benchmark(self, benchmark: Benchmark) -> Self {
         Self { benchmark: Some(benchmark), ..self }
     }
 
-    /// With positions and journal lines, for contributions, results, commissions and turnover.
+    /// Adds positions and journal lines, for contributions, results, commissions and turnover.
     #[must_use]
     pub fn with_books(self, books: WindowBooks) -> Self {
         Self { books: Some(books), ..self }
@@ -199,8 +200,8 @@ impl Analysis {
         measures
     }
 
-    /// How a measure comes about: the same computation as in [`Analysis::measures`], with its inputs and steps. Where
-    /// the measure is undefined, the explanation shows how far it gets.
+    /// Explains a measure: the same computation as in [`Analysis::measures`], with its inputs and steps. If the measure
+    /// is undefined, the explanation contains the steps up to that point.
     pub fn explain(&self, measure: Measure) -> Explanation {
         let mut work = Workings::on();
         let (formula, result) = self.derive(measure, &mut work);

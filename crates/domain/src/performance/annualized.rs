@@ -15,7 +15,7 @@ pub(super) const FORMULA: Formula = Formula {
 /// The time-weighted return as a ratio per year: `(1 + twr)^(365/days) − 1` over the calendar days from
 /// [`Series::start_on`] to the last day. −1 is a total loss.
 ///
-/// quantstats' `cagr` and empyrical's `annual_return` use `returns / sessions of a year` in place of `days / 365`.
+/// In place of `days / 365`, quantstats' `cagr` and empyrical's `annual_return` use `returns / sessions of a year`.
 ///
 /// # Errors
 /// [`UndefinedReason::ShorterThanAYear`] for less than 365 days; [`UndefinedReason::NothingInvested`].
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_undefined_until_a_year_has_passed() {
+    fn the_annualized_return_is_undefined_below_a_year() {
         let short = measured(&[("2025-01-01", "1000", "1000"), ("2025-12-31", "1210", "0")]);
         assert_eq!(short, Err(UndefinedReason::ShorterThanAYear { days: 364, need: 365 }));
         assert!(measured(&[("2025-01-01", "1000", "1000"), ("2026-01-01", "1210", "0")]).is_ok());

@@ -26,7 +26,7 @@ pub struct Benchmark {
 struct Level {
     date: NaiveDate,
     close: f64,
-    /// The number of shares that one share of the first close has become.
+    /// The number of shares that one share at the first close has become.
     units: f64,
 }
 
@@ -37,11 +37,11 @@ impl Level {
 }
 
 impl Benchmark {
-    /// The total-return levels of `bars`, each in the shares of its own session, as traded.
+    /// Computes the total-return levels of `bars`, each in the shares of its own session, as traded.
     ///
-    /// A split multiplies the units from its ex-date on. A dividend is paid on the shares of its ex-date and buys
-    /// more of them at that day's close: `units × (1 + dividend / close)`. If the ex-date has no bar, the next bar's
-    /// close counts. Actions up to the first bar are already in its price. Other kinds of actions change nothing.
+    /// A split multiplies the units from its ex-date on. A dividend is paid on the shares of its ex-date and buys more
+    /// shares at that day's close: `units × (1 + dividend / close)`. If the ex-date has no bar, the next bar's close is
+    /// used. Actions up to the first bar are already in its price. Other kinds of actions are ignored.
     pub fn new<'a>(
         symbol: Symbol,
         bars: &[Bar],
@@ -103,7 +103,7 @@ impl Benchmark {
         Ok(since.map(|day| day.date).filter_map(grown).collect())
     }
 
-    /// The last of [`Benchmark::cumulative`], if it is of the last day.
+    /// The last value of [`Benchmark::cumulative`], if it is from the last day.
     pub fn until_last_day(&self, series: &Series) -> Option<f64> {
         let (start, end) = self.start(series).ok()?;
         series.end_on().filter(|last| start.date <= *last)?;
@@ -114,7 +114,7 @@ impl Benchmark {
         LevelsInOrder { coming: self.levels.iter().peekable(), last: None }
     }
 
-    /// The same with one more close, which is in the shares of its session, after the last one.
+    /// Returns the benchmark with one more close after the last one, in the shares of its own session.
     #[must_use]
     pub fn with_close<'a>(&self, bar: &Bar, actions: impl IntoIterator<Item = &'a CorporateAction>) -> Self {
         let mut all = self.clone();
@@ -128,14 +128,14 @@ impl Benchmark {
     }
 }
 
-/// [`Benchmark::level_on`] for days in their order, without a search for each.
+/// [`Benchmark::level_on`] for days in ascending order, without a search for each day.
 struct LevelsInOrder<'a> {
     coming: Peekable<std::slice::Iter<'a, Level>>,
     last: Option<f64>,
 }
 
 impl LevelsInOrder<'_> {
-    /// `date` must not be before that of an earlier call.
+    /// `date` must not be before the date of an earlier call.
     fn level_on(&mut self, date: NaiveDate) -> Option<f64> {
         while let Some(level) = self.coming.next_if(|level| level.date <= date) {
             self.last = Some(level.value());
@@ -144,7 +144,8 @@ impl LevelsInOrder<'_> {
     }
 }
 
-/// The level at a close: `units` of the one before, with the actions since. Later actions are left in the iterator.
+/// The level at a close: `units` are those of the previous level, changed by the actions since. Later actions are left
+/// in the iterator.
 fn level<'a>(
     bar: &Bar,
     mut units: f64,
@@ -197,12 +198,12 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// The pairs of daily returns: each day with a return and a close before it in the series, with the benchmark's
-    /// return between the same two closes. Over a gap in its bars the last close is carried forward, so its return is
-    /// zero there. A portfolio's very first day is omitted, because the benchmark is bought at its close.
+    /// The pairs of daily returns: each day with a return and an earlier close in the series, with the benchmark's
+    /// return between the same two closes. If the benchmark has no bar, its last close is carried forward, so its
+    /// return is zero. A portfolio's very first day is omitted, because the benchmark is bought at its close.
     ///
     /// # Errors
-    /// As [`benchmark_twr`].
+    /// The same as [`benchmark_twr`].
     pub fn new(
         series: &Series,
         benchmark: Option<&Benchmark>,
@@ -287,7 +288,7 @@ pub(super) mod tests {
     fn dividends_are_reinvested_at_the_close_of_the_ex_date() {
         let bars = [bar("2026-01-01", "100"), bar("2026-01-02", "98"), bar("2026-01-03", "99")];
         let total = benchmark(&bars, &[dividend("2026-01-02", "2")]);
-        // 98 + 2 is no change; then the 1 + 2/98 units grow with the price.
+        // A price of 98 plus a dividend of 2 is no change; then the 1 + 2/98 units grow with the price.
         assert!((level(&total, "2026-01-02") - 100.0).abs() < 1e-12);
         assert!((level(&total, "2026-01-03") - 100.0 * 99.0 / 98.0).abs() < 1e-12);
     }
@@ -297,17 +298,17 @@ pub(super) mod tests {
         let bars = [bar("2026-01-01", "100"), bar("2026-01-02", "25"), bar("2026-01-03", "24")];
         let actions = [split("2026-01-02", 4, 1), dividend("2026-01-02", "1")];
         let total = benchmark(&bars, &actions);
-        // 4 shares at 25 with 1 each: 104.
+        // Four shares at 25 with a dividend of 1 each: 104.
         assert!((level(&total, "2026-01-02") - 104.0).abs() < 1e-12);
     }
 
     #[test]
-    fn actions_within_a_gap_count_at_the_next_bar_in_their_order() {
+    fn actions_within_a_gap_are_applied_in_order_at_the_next_bar() {
         let bars = [bar("2026-01-01", "100"), bar("2026-01-06", "50")];
         let actions = [split("2026-01-04", 2, 1), dividend("2026-01-03", "3"), dividend("2026-01-05", "1")];
         let total = benchmark(&bars, &actions);
         assert_eq!(level(&total, "2026-01-05"), 100.0);
-        // One share had 3; the two after the split had 1 each, and are worth 100.
+        // One share paid a dividend of 3; after the split each of the two shares paid 1, and they are worth 100.
         assert!((level(&total, "2026-01-06") - 105.0).abs() < 1e-12);
     }
 
@@ -322,7 +323,7 @@ pub(super) mod tests {
         ];
         let grown = benchmark(&bars[..2], &actions).with_close(&bars[2], &actions);
         assert_eq!(grown, benchmark(&bars, &actions));
-        // One that is not after the last close changes nothing.
+        // A close that is not after the last one changes nothing.
         assert_eq!(grown.with_close(&bars[1], &actions), grown);
         assert_eq!(benchmark(&[], &[]).with_close(&bars[1], &actions), benchmark(&[], &[]));
     }
@@ -338,7 +339,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_grows_from_the_close_from_which_the_window_grows() {
+    fn the_benchmark_grows_from_the_start_of_the_window() {
         let series = series(&[("1000", "1000"), ("1100", "0"), ("1210", "0")]);
         let bars = [bar("2025-12-31", "50"), bar("2026-01-01", "100"), bar("2026-01-02", "110")];
         let total = benchmark(&bars, &[]);
@@ -349,7 +350,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_benchmark_that_starts_late_or_is_not_there_is_undefined() {
+    fn a_missing_or_late_benchmark_is_undefined() {
         let series = series(&[("1000", "1000"), ("1100", "0")]);
         let late = benchmark(&[bar("2026-01-02", "100")], &[]);
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();

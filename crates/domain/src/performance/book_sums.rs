@@ -1,4 +1,4 @@
-//! What the journal lines of a window add up to.
+//! The sums of the journal lines of a window.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::calendar::exchange_date;
 use crate::journal::without_reversed;
 use crate::{JournalEntry, Money, StockId, TransactionType};
 
-/// The sums of a window's journal lines from which its measures are computed. They take the place of the lines where
-/// nothing is explained: a portfolio may have a hundred thousand lines, and has a few dozen stocks.
+/// The sums of a window's journal lines from which its measures are computed. They replace the lines when no
+/// explanation is needed: a portfolio may have a hundred thousand lines, but only a few dozen stocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookSums {
     /// Stocks with a realized result or a dividend.
     pub stocks: BTreeMap<StockId, StockSums>,
-    /// What belongs to no stock and is neither a deposit nor a withdrawal: fees are negative.
+    /// Amounts that belong to no stock and are neither deposits nor withdrawals; fees are negative.
     pub cash: Money,
     /// Dividends by the year of their payment in New York, and by stock.
     pub dividends_by_year: BTreeMap<(i32, StockId), Money>,
@@ -22,16 +22,16 @@ pub struct BookSums {
     pub commissions: Money,
     /// Amounts of all buys without commissions, positive, without those that were reversed in the window.
     pub purchases: Money,
-    /// As `purchases`, of sells.
+    /// Like `purchases`, for sells.
     pub sales: Money,
 }
 
 /// The sums of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockSums {
-    /// From sells, after commissions.
+    /// The realized results of sells, after commissions.
     pub realized: Money,
-    /// Paid dividends, less those taken back.
+    /// Paid dividends, less reversed ones.
     pub dividends: Money,
 }
 
@@ -48,7 +48,7 @@ impl Default for BookSums {
 }
 
 impl BookSums {
-    /// Adds up `entries`, which are in the order of their ids.
+    /// Adds up `entries`, which are ordered by id.
     pub fn of(entries: &[JournalEntry]) -> Self {
         let mut stocks: BTreeMap<StockId, StockSums> = BTreeMap::new();
         let (mut cash, mut dividends_by_year) = (Money::zero(), BTreeMap::new());
@@ -83,7 +83,7 @@ impl BookSums {
     }
 }
 
-/// The stock whose dividend a line pays or takes back. A line of a stock that moves no position and is no fee is one.
+/// The stock whose dividend a line pays or reverses: any line of a stock that moves no position and is not a fee.
 fn dividend_of(entry: &JournalEntry) -> Option<StockId> {
     let is_dividend = !entry.moves_position() && entry.transaction_type != TransactionType::Fee;
     entry.stock_id.filter(|_| is_dividend)

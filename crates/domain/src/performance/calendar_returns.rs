@@ -23,12 +23,12 @@ pub(super) const YEARLY: Formula = Formula {
 pub struct PeriodReturn {
     /// The first day of the month or year.
     pub first: NaiveDate,
-    /// A ratio: 0.01 is +1 %. Time-weighted.
+    /// The time-weighted return, a ratio: 0.01 is +1 %.
     pub period_return: f64,
 }
 
-/// The time-weighted return of each calendar month (in New York) with a daily return, oldest first. The product of
-/// all growths is that of the window.
+/// The time-weighted return of each calendar month (in New York) with a daily return, oldest first. The product of all
+/// growths is the growth of the window.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.

@@ -14,7 +14,7 @@ pub(super) const FORMULA: Formula = Formula {
 /// for a loss.
 ///
 /// # Errors
-/// As [`annualized_return`]; [`UndefinedReason::NoDrawdown`] when the index never fell.
+/// The same as [`annualized_return`]; [`UndefinedReason::NoDrawdown`] when the index never fell.
 pub fn calmar(series: &Series, work: &mut Workings) -> Figure {
     let annualized = annualized_return(series, work)?;
     work.ratio("annualized_return", "Annualized return", annualized);

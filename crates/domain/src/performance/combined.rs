@@ -1,4 +1,4 @@
-//! Several portfolios as one.
+//! The closes of several portfolios, combined into one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,13 @@ use chrono::NaiveDate;
 use crate::Money;
 use crate::performance::Close;
 
-/// The closes of several portfolios as those of a single one: for each day on which at least one has a close, the sum
-/// of all values and of all net flows. A portfolio without a close on a day counts with its last value before and
-/// without a flow: what flowed since is part of its next close. Before its first close it counts with nothing, so a
-/// portfolio that is opened later begins with a deposit and not with a gain. A transfer from one portfolio to another
-/// on one day is no flow.
+/// Combines the closes of several portfolios as if they were one: for each day on which at least one has a close, the
+/// sum of all values and of all net flows. A portfolio without a close on a day counts with its previous value and
+/// without a flow: its flows since then are part of its next close. Before its first close it counts as zero, so a
+/// portfolio that is opened later begins with a deposit and not with a gain. A transfer between two portfolios on one
+/// day is not a flow.
 ///
-/// Each list is in order of date, and so is the result.
+/// Each input list, and the result, is ordered by date.
 ///
 /// ```
 /// use domain::performance::{Close, combined_closes};
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_between_portfolios_on_one_day_is_no_flow() {
+    fn a_transfer_between_portfolios_on_one_day_is_not_a_flow() {
         let first = closes(&[(1, "1000", "1000"), (2, "700", "-300"), (3, "700", "0")]);
         let second = closes(&[(2, "300", "300"), (3, "330", "0")]);
         let all = combined_closes(&[first.clone(), second.clone()]);
@@ -88,7 +88,7 @@ mod tests {
         assert!((twr(&[first, second]).unwrap() - 0.03).abs() < 1e-12);
     }
 
-    /// The second has no close on the second day, and its deposit of that day is part of the third.
+    /// The second portfolio has no close on the second day, and its deposit of that day is part of its third day.
     #[test]
     fn a_day_without_a_close_keeps_the_value_before() {
         let first = closes(&[(1, "100", "100"), (2, "110", "0"), (3, "110", "0")]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn one_portfolio_is_itself_and_none_has_no_return() {
+    fn one_portfolio_is_unchanged_and_none_has_no_return() {
         let only = closes(&[(1, "100", "100"), (2, "90", "0"), (5, "0", "-90")]);
         assert_eq!(combined_closes(std::slice::from_ref(&only)), only);
         assert_eq!(twr(&[]), None);

@@ -37,30 +37,30 @@ pub(super) const DIVIDENDS: Formula = Formula {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookedHolding {
     pub stock_id: StockId,
-    /// Zero if nothing is held.
+    /// Zero if no shares are held.
     pub market_value: Money,
-    /// The cost of the shares held, commissions included. Zero if nothing is held.
+    /// The cost of the held shares, including commissions. Zero if no shares are held.
     pub cost_basis: Money,
     /// The stock's dividends that are owed and not paid yet.
     pub receivable: Money,
 }
 
-/// The books of a window. Stocks that are missing at its start or end have no shares and no dividends receivable
+/// The books of a window. A stock that is missing at the start or the end has no shares and no dividends receivable
 /// then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WindowBooks {
-    /// At the close before the window; empty if the portfolio is younger.
+    /// The holdings at the close before the window; empty if the portfolio is younger.
     pub start: Vec<BookedHolding>,
-    /// At the last close.
+    /// The holdings at the last close.
     pub end: Vec<BookedHolding>,
-    /// All journal lines between the two closes, in the order of their ids. Only explanations need them.
+    /// All journal lines between the two closes, ordered by id. Only explanations need them.
     pub entries: Vec<JournalEntry>,
-    /// What these lines add up to.
+    /// The sums of these lines.
     pub sums: BookSums,
 }
 
 impl WindowBooks {
-    /// The books of a window with these journal lines.
+    /// Creates the books of a window with these journal lines.
     pub fn new(start: Vec<BookedHolding>, end: Vec<BookedHolding>, entries: Vec<JournalEntry>) -> Self {
         let sums = BookSums::of(&entries);
         Self { start, end, entries, sums }
@@ -73,11 +73,11 @@ pub struct Contribution {
     pub stock_id: StockId,
     /// `realized + unrealized_change + dividends`, exact. Positive is a profit.
     pub gain: Money,
-    /// From sells in the window, after commissions.
+    /// The realized results of sells in the window, after commissions.
     pub realized: Money,
-    /// Unrealized profit at the end less that at the start.
+    /// The unrealized profit at the end less the one at the start.
     pub unrealized_change: Money,
-    /// Accrued on their ex-dates.
+    /// Dividends, counted on their ex-dates.
     pub dividends: Money,
     /// `gain / average capital`, a ratio: 0.01 is one percentage point of the portfolio's return. `None` without
     /// capital.
@@ -87,10 +87,10 @@ pub struct Contribution {
 /// The gain of a window by its origin. `gain = Σ holdings + cash`, exact to the cent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contributions {
-    /// Every stock that was held, traded or paid a dividend in the window, also sold ones. The largest gain first;
-    /// equal ones by id.
+    /// Every stock that was held, traded or paid a dividend in the window, including sold stocks. The largest gain
+    /// comes first; equal gains are ordered by id.
     pub holdings: Vec<Contribution>,
-    /// The gain without a stock, a deposit or a withdrawal: fees are negative.
+    /// The gain that belongs to no stock, without deposits and withdrawals; fees are negative.
     pub cash: Money,
     /// `cash / average capital`, a ratio. `None` without capital.
     pub cash_contribution: Option<f64>,
@@ -103,7 +103,7 @@ pub struct Contributions {
     pub dividends: Money,
 }
 
-/// A stock's books during the addition.
+/// The books of a stock while they are added up.
 struct Part {
     realized: Money,
     unrealized_change: Money,
@@ -116,13 +116,13 @@ impl Default for Part {
     }
 }
 
-/// The gain of the window by stock, from the books only; `series` gives the average capital for the division.
+/// The gain of the window by stock, computed only from the books; `series` provides the average capital to divide by.
 ///
 /// A line that moves a position changes its cost and its result by the line's amount, so market values, cost and
-/// journal give each stock's gain to the cent, with any splits, exchanges or reversals.
+/// journal determine each stock's gain to the cent, with any splits, exchanges or reversals.
 ///
 /// # Errors
-/// [`UndefinedReason::NoBooks`]; [`UndefinedReason::BooksDiffer`] when the books do not give the gain of the series.
+/// [`UndefinedReason::NoBooks`]; [`UndefinedReason::BooksDiffer`] when the books and the series have different gains.
 pub fn contributions(
     series: &Series,
     books: Option<&WindowBooks>,
@@ -283,8 +283,9 @@ mod tests {
         }
     }
 
-    /// Cash 500 with stock 1 (value 300, cost 250, 5 owed); it is sold for 310, its dividend is paid; stock 2 is
-    /// bought for 200 and ends at 190 with 2 owed; a fee of 1.50; 100 more deposited.
+    /// Cash of 500, and stock 1 with a value of 300, a cost of 250 and a dividend of 5 owed. Stock 1 is sold for 310
+    /// and its dividend is paid. Stock 2 is bought for 200 and ends at 190 with a dividend of 2 owed. A fee of 1.50; a
+    /// deposit of 100.
     #[test]
     fn gains_by_stock_add_up_to_the_gain_of_the_window() {
         use TransactionType::{Buy, Deposit, Dividend, Fee, Sell};

@@ -31,7 +31,7 @@ pub struct DayReturn {
     pub daily_return: f64,
 }
 
-/// The day with the highest return, the first of several.
+/// The day with the highest return; the first one if several are equal.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
@@ -39,7 +39,7 @@ pub fn best_day(series: &Series, work: &mut Workings) -> Figure<DayReturn> {
     extreme(series, work, |day, best| day > best)
 }
 
-/// The day with the lowest return, the first of several. The return may be positive.
+/// The day with the lowest return, which may be positive; the first one if several are equal.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
@@ -94,12 +94,12 @@ mod tests {
         assert_eq!(best_day(&series, work).unwrap().date, series.days[1].date);
         let worst = worst_day(&series, work).unwrap();
         assert_eq!((worst.date, worst.daily_return), (series.days[3].date, -0.5));
-        // Six days with a return: the day between has none.
+        // Six days have a return; the day without money has none.
         assert!((positive_days(&series, work).unwrap() - 2.0 / 6.0).abs() < 1e-15);
     }
 
     #[test]
-    fn without_days_they_are_undefined() {
+    fn daily_extremes_are_undefined_without_days() {
         let work = &mut Workings::off();
         assert_eq!(best_day(&series(&[]), work), Err(UndefinedReason::NothingInvested));
         assert_eq!(positive_days(&series(&[("0", "0")]), work), Err(UndefinedReason::NothingInvested));

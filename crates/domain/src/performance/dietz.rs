@@ -15,16 +15,16 @@ pub(super) const FORMULA: Formula = Formula {
 /// The modified Dietz return of the window, a ratio: gain divided by [`average_capital`]. Not annualized.
 ///
 /// # Errors
-/// As [`average_capital`].
+/// The same as [`average_capital`].
 pub fn modified_dietz(series: &Series, work: &mut Workings) -> Figure {
     let gain = gain(series, work);
     work.step("gain", "Gain", || Value::Money(gain.clone()));
     Ok(gain.to_f64() / average_capital(series, work)?)
 }
 
-/// `V₀ + Σ w F` in the account's currency, with `w = (days from the flow to the end) / (days of the window)`: a
-/// deposit at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; in a
-/// window of a single day each flow weighs 1.
+/// The average capital, `V₀ + Σ w F`, in the account's currency, with `w = (days from the flow to the end) / (days of
+/// the window)`: a deposit at the start has the weight 1, one on the last day 0. The window's days count from
+/// [`Series::start_on`]; in a window of a single day each flow has the weight 1.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`]; [`UndefinedReason::NoCapital`] when it is zero or less.
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
     use crate::performance::series::tests::{closes, series};
 
-    /// Start 1000, after one of four days 400 more, at the end 1430: 30 on 1000 + 0.75 × 400.
+    /// A start of 1000, a deposit of 400 after one of four days, an end of 1430: a gain of 30 on 1000 + 0.75 × 400.
     #[test]
-    fn flows_weigh_as_long_as_they_are_there() {
+    fn flows_are_weighted_by_their_time_in_the_portfolio() {
         let all = closes(&[("1000", "1000"), ("1400", "400"), ("1410", "0"), ("1420", "0"), ("1430", "0")]);
         let series = Series::new(Some(&all[0]), &all[1..]);
         let dietz = modified_dietz(&series, &mut Workings::off()).unwrap();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_deposit_weighs_all_even_on_a_single_day() {
+    fn the_first_deposit_has_full_weight_even_on_a_single_day() {
         let one_day = series(&[("990", "1000")]);
         assert!((modified_dietz(&one_day, &mut Workings::off()).unwrap() + 0.01).abs() < 1e-15);
         let later = series(&[("0", "0"), ("1000", "1000"), ("1100", "0")]);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn without_capital_it_is_undefined() {
+    fn the_modified_dietz_return_is_undefined_without_capital() {
         let work = &mut Workings::off();
         assert_eq!(modified_dietz(&series(&[]), work), Err(UndefinedReason::NothingInvested));
         let all = closes(&[("100", "100"), ("900", "-900"), ("900", "0"), ("900", "0")]);

@@ -18,15 +18,15 @@ pub(super) const LONGEST_UNDER_WATER: Formula = Formula {
     source: "quantstats' drawdown_details",
 };
 
-/// The deepest fall of the growth index from a high, without flows.
+/// The deepest fall of the growth index from a high; flows do not count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawdown {
     /// Negative or zero: −0.088 is 8.8 % below the high.
     pub depth: f64,
-    /// The day of the high; `None` if it was the start of the window without an earlier close.
+    /// The day of the high; `None` if the high was the start of a window without an earlier close.
     pub peak_on: Option<NaiveDate>,
     pub trough_on: NaiveDate,
-    /// The first day at or above the high again; `None` while it is not reached.
+    /// The first later day at or above the high; `None` if there is none yet.
     pub recovered_on: Option<NaiveDate>,
 }
 
@@ -36,7 +36,7 @@ impl Drawdown {
         Some((self.trough_on - self.peak_on?).num_days())
     }
 
-    /// Calendar days from the lowest close until the high was reached again. `None` before that.
+    /// Calendar days from the lowest close until the high was reached again; `None` if it was not.
     pub fn days_to_recovery(&self) -> Option<i64> {
         Some((self.recovered_on? - self.trough_on).num_days())
     }
@@ -47,7 +47,7 @@ impl Drawdown {
 pub struct UnderWater {
     /// The day of the high, or the first day of the window if the high was its start.
     pub from: NaiveDate,
-    /// The first day at or above the high again; `None` while it is not reached.
+    /// The first later day at or above the high; `None` if there is none yet.
     pub recovered_on: Option<NaiveDate>,
     /// Calendar days from the high to the recovery, or to the end of the window.
     pub days: i64,
@@ -140,7 +140,7 @@ impl High {
     }
 }
 
-/// From the first day with a return on.
+/// Returns the highs from the first day with a return on.
 fn highs(series: &Series) -> Vec<High> {
     let (mut high, mut high_on) = (1.0, series.before.as_ref().map(|close| close.date));
     let days = series.days.iter().zip(cumulative_twr(series));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rising_is_no_fall() {
+    fn a_rising_index_has_no_drawdown() {
         let rising = growing(&[0.1, 0.2, 0.0]);
         let drawdown = max_drawdown(&rising, &mut off()).unwrap();
         assert_eq!((drawdown.depth, drawdown.recovered_on), (0.0, Some(rising.days[0].date)));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_withdrawal_is_no_drawdown() {
+    fn a_withdrawal_is_not_a_drawdown() {
         let series = series(&[("1000", "1000"), ("100", "-900"), ("0", "-100"), ("0", "0")]);
         assert_eq!(max_drawdown(&series, &mut off()).unwrap().depth, 0.0);
     }
@@ -215,9 +215,9 @@ mod tests {
         assert_eq!(drawdowns(&series).iter().map(|(_, depth)| *depth).collect::<Vec<_>>(), [0.0, -1.0, -1.0]);
     }
 
-    /// The longest period is not that of the deepest fall.
+    /// The longest period under water does not belong to the deepest fall.
     #[test]
-    fn the_longest_time_may_be_another_fall() {
+    fn the_longest_time_under_water_may_be_another_fall() {
         let series = growing(&[0.1, -0.5, 1.1, -0.01, 0.001, 0.001, 0.02]);
         let longest = longest_under_water(&series, &mut off()).unwrap();
         assert_eq!((longest.from, longest.days), (series.days[2].date, 4));

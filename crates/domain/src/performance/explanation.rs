@@ -12,7 +12,7 @@ use crate::{Money, Price, Quantity, StockId, Symbol};
 /// The formula of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Formula {
-    /// The formula as a sentence.
+    /// The formula in words.
     pub words: &'static str,
     /// The formula in mathematical notation, with the names of steps and columns.
     pub symbols: &'static str,
@@ -25,9 +25,9 @@ pub struct Formula {
 pub enum Value {
     /// An exact amount in the account's currency.
     Money(Money),
-    /// 0.05 is +5 %.
+    /// A ratio: 0.05 is +5 %.
     Ratio(f64),
-    /// Without a unit, such as a Sharpe ratio.
+    /// A number without a unit, such as a Sharpe ratio.
     Number(f64),
     /// A count.
     Count(usize),
@@ -50,7 +50,7 @@ pub enum Value {
 impl Value {
     /// The value as a number, for charts and recomputation. `None` for dates, names and tables.
     pub fn to_f64(&self) -> Option<f64> {
-        // Amounts are converted from decimal notation, as a reader of the explanation would.
+        // Amounts are parsed from decimal notation, as a reader of the explanation would do.
         let read = |text: String| text.parse().ok();
         match self {
             Self::Money(amount) => Some(amount.to_f64()),
@@ -76,9 +76,9 @@ impl Value {
 /// A column of a [`Table`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// For programs and formulas: `end_value`.
+    /// The name for programs and formulas, such as `end_value`.
     pub name: &'static str,
-    /// For people: `Value at the close`.
+    /// The label for people, such as `Value at the close`.
     pub label: &'static str,
 }
 
@@ -111,15 +111,15 @@ impl Table {
 /// A named value of a derivation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// For programs and formulas: `mean_return`.
+    /// The name for programs and formulas, such as `mean_return`.
     pub name: &'static str,
-    /// For people: `Average daily return`.
+    /// The label for people, such as `Average daily return`.
     pub label: &'static str,
     pub value: Value,
 }
 
-/// A figure with all data for recomputing it. `M` names the figure: a measure of a window, or a
-/// [`crate::valuation::BookFigure`].
+/// A figure with all data that is needed to recompute it. `M` is the type that names the figure: a measure of a window,
+/// or a [`crate::valuation::BookFigure`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation<M = Measure> {
     pub measure: M,
@@ -161,12 +161,12 @@ impl Workings {
         Self(Some(Notes::default()))
     }
 
-    /// Whether steps are recorded, for values that are expensive to prepare.
+    /// Whether steps are recorded. Check it before preparing values that are expensive to compute.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Records an input. An input that two steps record appears once.
+    /// Records an input. An input that is recorded twice appears only once.
     pub fn input(&mut self, name: &'static str, label: &'static str, value: impl FnOnce() -> Value) {
         if let Some(notes) = &mut self.0 {
             note(&mut notes.inputs, name, label, value);

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn flows_are_no_gain() {
+    fn flows_are_not_a_gain() {
         let series = series(&[("1000", "1000"), ("1600.10", "500"), ("1299.99", "-400")]);
         assert_eq!(gain(&series, &mut Workings::off()), money("199.99"));
         assert_eq!(net_flow(&series, &mut Workings::off()), money("1100"));

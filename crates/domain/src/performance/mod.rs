@@ -66,9 +66,9 @@ pub use xirr::{mwr, xirr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     pub date: NaiveDate,
-    /// After the day's flows.
+    /// The value after the day's flows.
     pub total_value: Money,
-    /// Deposits less withdrawals since the close before.
+    /// Deposits less withdrawals since the previous close.
     pub net_flow: Money,
 }
 
@@ -76,17 +76,17 @@ pub struct Close {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     pub close: Close,
-    /// Time-weighted, since the start of the window.
+    /// The time-weighted return since the start of the window, a ratio.
     pub twr: f64,
 }
 
-/// The figures of a window that need only its closes. [`Analysis`] has all others.
+/// The figures of a window that need only its closes. [`Analysis`] computes all others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Performance {
     pub points: Vec<Point>,
-    /// Value at the start of the window: at the last close before it, zero when there was none.
+    /// The value at the last close before the window; zero if there was none.
     pub start_value: Money,
-    /// Value at the end − value at the start − net flows in between.
+    /// The value at the end − the value at the start − the net flows in between.
     pub gain: Money,
     /// Deposits less withdrawals within the window.
     pub net_flow: Money,
@@ -97,7 +97,7 @@ pub struct Performance {
 }
 
 impl Performance {
-    /// Measures `window`, in order of date; `before` is the last close before it, if the portfolio is older.
+    /// Measures `window`, which is ordered by date; `before` is the last earlier close, if the portfolio is older.
     pub fn measure(before: Option<&Close>, window: Vec<Close>) -> Self {
         let series = Series::new(before, &window);
         let cumulative = cumulative_twr(&series);

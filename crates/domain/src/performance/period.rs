@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
-/// A window that ends on a given day and begins a named time before.
+/// A named window that ends on a given day.
 ///
-/// The first day of the window is the day after the one that lies the named time back, because returns begin at the
-/// previous close. The year to 2026-11-30 has 2025-12-01 as its first day and starts at the close of 2025-11-30, so
-/// it has 365 days.
+/// Returns begin at the previous close. The first day of the window is therefore the day after the date that lies the
+/// named time back. The year to 2026-11-30 has 2025-12-01 as its first day and starts at the close of 2025-11-30, so it
+/// has 365 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Period {
     Week,
@@ -42,7 +42,7 @@ impl Period {
 
     /// The first day of the window that ends on `last`; `None` for [`Period::All`].
     ///
-    /// Months count by the calendar. If the earlier month is too short, its last day counts: the month to 31 March
+    /// Months are calendar months. If the earlier month is too short, its last day is used: the month to 31 March
     /// starts at the close of 28 February.
     pub fn first_day(self, last: NaiveDate) -> Option<NaiveDate> {
         let months = |months| last.checked_sub_months(Months::new(months));
@@ -64,7 +64,7 @@ impl Period {
 impl FromStr for Period {
     type Err = String;
 
-    /// Reads a name in upper or lower case. The error lists the names.
+    /// Parses a name in upper or lower case. The error lists the names.
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
         found.map(|(period, _)| period).ok_or_else(|| {

@@ -50,7 +50,7 @@ pub(super) const INFORMATION_RATIO: Formula = Formula {
 /// The portfolio's time-weighted return less the benchmark's, a ratio: 0.02 is two percentage points better.
 ///
 /// # Errors
-/// As [`twr()`] and [`benchmark_twr`].
+/// The same as [`twr()`] and [`benchmark_twr`].
 pub fn excess_return(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure {
     let benchmark_twr = benchmark_twr(series, benchmark, work)?;
     work.ratio("benchmark_twr", "Total return of the benchmark", benchmark_twr);
@@ -59,7 +59,7 @@ pub fn excess_return(series: &Series, benchmark: Option<&Benchmark>, work: &mut 
     Ok(twr - benchmark_twr)
 }
 
-/// Portfolio and benchmark, with the parameters of annualization.
+/// The portfolio and the benchmark, with the parameters for annualizing.
 #[derive(Debug, Clone, Copy)]
 pub struct Against<'a> {
     pub series: &'a Series,
@@ -92,7 +92,7 @@ impl Against<'_> {
         beta_of(&self.pairs(work)?, work)
     }
 
-    /// All measures of this kind, from one list of pairs.
+    /// Computes all measures of this kind from one list of pairs.
     pub(super) fn all(&self, work: &mut Workings) -> RelativeFigures {
         let pairs = self.pairs(work);
         let mut of = |measure: fn(&Self, &Pairs, &mut Workings) -> Figure| {
@@ -111,7 +111,7 @@ impl Against<'_> {
     /// daily risk-free rate. Arithmetic: empyrical compounds it instead.
     ///
     /// # Errors
-    /// As [`Against::beta`].
+    /// The same as [`Against::beta`].
     pub fn alpha(&self, work: &mut Workings) -> Figure {
         self.alpha_of(&self.pairs(work)?, work)
     }
@@ -131,7 +131,7 @@ impl Against<'_> {
     /// the benchmark.
     ///
     /// # Errors
-    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, and as [`benchmark_twr`].
+    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, and the errors of [`benchmark_twr`].
     pub fn tracking_error(&self, work: &mut Workings) -> Figure {
         let pairs = self.pairs(work)?;
         Ok(self.tracking_error_of(&pairs, work))
@@ -146,7 +146,7 @@ impl Against<'_> {
     /// Pearson's correlation, a number from −1 to 1.
     ///
     /// # Errors
-    /// As [`Against::beta`]; [`UndefinedReason::ZeroDeviation`] when the portfolio's returns do not vary.
+    /// The same as [`Against::beta`]; [`UndefinedReason::ZeroDeviation`] when the portfolio's returns do not vary.
     pub fn correlation(&self, work: &mut Workings) -> Figure {
         self.correlation_of(&self.pairs(work)?, work)
     }
@@ -167,7 +167,7 @@ impl Against<'_> {
     /// Information ratio, a number: `mean(r − b) × P / tracking_error`. Negative if the benchmark did better.
     ///
     /// # Errors
-    /// As [`Against::tracking_error`]; [`UndefinedReason::ZeroDeviation`] when the tracking error is zero.
+    /// The same as [`Against::tracking_error`]; [`UndefinedReason::ZeroDeviation`] when the tracking error is zero.
     pub fn information_ratio(&self, work: &mut Workings) -> Figure {
         self.information_ratio_of(&self.pairs(work)?, work)
     }

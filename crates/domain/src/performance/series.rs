@@ -20,13 +20,14 @@ pub struct Day {
 }
 
 impl Day {
-    /// `r = (end_value + withdrawals) / (start_value + deposits) − 1`: a day's net deposit counts from the start of
-    /// the day, and a day's net withdrawal until its end. Undefined if the denominator is zero.
+    /// Computes the return of a day: `r = (end_value + withdrawals) / (start_value + deposits) − 1`. A day's net
+    /// deposit counts from the start of the day, and a day's net withdrawal until its end. Undefined if the denominator
+    /// is zero.
     ///
-    /// This hybrid is the daily approximation of the true time-weighted return, which values the portfolio at each
-    /// flow (GIPS, "Guidance Statement on Calculation Methodology"). If withdrawals counted from the start too, a day
-    /// on which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day
-    /// would have no return.
+    /// This hybrid is the daily approximation of the true time-weighted return, which values the portfolio at each flow
+    /// (GIPS, "Guidance Statement on Calculation Methodology"). If withdrawals counted from the start too, a day on
+    /// which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day would
+    /// have no return.
     fn new(start_value: Money, close: &Close) -> Self {
         // Added as exact amounts, so that a day without a gain has a return of exactly zero.
         let (mut base, mut end) = (start_value.clone(), close.total_value.clone());
@@ -44,17 +45,17 @@ impl Day {
     }
 }
 
-/// A window: its days, and the close before it.
+/// The days of a window, and the close before it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// The last close before the window, if the portfolio is older.
     pub before: Option<Close>,
-    /// In order of date.
+    /// The days, ordered by date.
     pub days: Vec<Day>,
 }
 
 impl Series {
-    /// The days of `window`, which is in order of date; `before` is the last close before it, if there is one.
+    /// Creates the series of `window`, which is ordered by date; `before` is the last earlier close, if there is one.
     pub fn new(before: Option<&Close>, window: &[Close]) -> Self {
         debug_assert!(window.is_sorted_by(|a, b| a.date < b.date), "Invariant: one close a day, in order");
         let mut start_value = before.map_or_else(Money::zero, |close| close.total_value.clone());
@@ -65,7 +66,7 @@ impl Series {
         Self { before: before.cloned(), days: window.iter().map(day).collect() }
     }
 
-    /// The same with one more day at its end.
+    /// Adds a day at the end.
     #[must_use]
     pub fn with_day(mut self, close: &Close) -> Self {
         debug_assert!(
@@ -82,13 +83,13 @@ impl Series {
         self.days.iter().filter_map(|day| Some((day.date, day.daily_return?)))
     }
 
-    /// The defined daily returns alone.
+    /// Only the defined daily returns.
     pub(super) fn ratios(&self) -> Vec<f64> {
         self.returns().map(|(_, ratio)| ratio).collect()
     }
 
-    /// The close from which the window is measured: the last one before it, or, if the portfolio was worth nothing
-    /// then, the day of the first deposit. `None` if nothing was ever invested.
+    /// The close from which the window is measured: the last one before the window, or the day of the first deposit if
+    /// the portfolio had no value then. `None` if nothing was ever invested.
     pub fn start_on(&self) -> Option<NaiveDate> {
         let before = self.before.as_ref().filter(|close| close.total_value.is_positive());
         let first = || self.returns().next().map(|(date, _)| date);
@@ -143,7 +144,7 @@ impl Series {
         });
     }
 
-    /// Records the days, and the sessions of a year for annualization.
+    /// Records the days as an input, and the number of sessions per year that annualizing uses.
     pub(super) fn note_with(&self, settings: &Settings, work: &mut Workings) {
         self.note_days(work);
         settings.note_sessions(work);

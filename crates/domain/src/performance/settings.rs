@@ -6,7 +6,7 @@ use crate::performance::{Value, Workings};
 /// The sessions of a year and the risk-free rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Sessions of a year, by which daily figures are annualized.
+    /// The number of sessions per year, for annualizing daily figures.
     pub periods_per_year: u32,
     /// The risk-free rate, as a ratio per year above −1: 0.03 is 3 % per year.
     pub risk_free: f64,
@@ -24,7 +24,7 @@ impl Settings {
         Self { periods_per_year, risk_free }
     }
 
-    /// P as a number.
+    /// The number of sessions per year as an `f64`.
     pub(super) fn periods(&self) -> f64 {
         f64::from(self.periods_per_year)
     }

@@ -18,7 +18,7 @@ pub(super) const SORTINO: Formula = Formula {
     source: "Red Rock Capital, Sortino: A Sharper Ratio, 2012; quantstats' sortino; empyrical's sortino_ratio",
 };
 
-/// Annualized Sharpe ratio, a number: `mean(e) / stdev(e; n − 1) × √P`, with `e` the daily returns less the daily
+/// Annualized Sharpe ratio, a number: `mean(e) / stdev(e; n − 1) × √P`, where `e` are the daily returns less the daily
 /// risk-free rate. Negative if the average return is below the risk-free rate.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn sharpe(series: &Series, settings: &Settings, work: &mut Workings) -> Figu
     Ok(mean / deviation * settings.periods().sqrt())
 }
 
-/// Annualized Sortino ratio, a number: `mean(e) / √(Σ min(e, 0)² / n) × √P`, with `e` the daily returns less the
+/// Annualized Sortino ratio, a number: `mean(e) / √(Σ min(e, 0)² / n) × √P`, where `e` are the daily returns less the
 /// daily risk-free rate.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn without_variation_or_losses_they_are_undefined() {
+    fn ratios_are_undefined_without_variation_or_losses() {
         let settings = Settings::new(Calendar::Xnys, 0.0);
         let off = || Workings::off();
         let flat = growing(&[0.0; 25]);

@@ -6,10 +6,10 @@ use crate::performance::{Figure, UndefinedReason};
 /// Deviations and ratios are undefined for fewer daily returns than this: about a month of sessions.
 pub const LEAST_RETURNS: usize = 20;
 
-/// A smaller deviation of returns comes from rounding.
+/// A deviation of returns below this comes from rounding.
 const ROUNDING: f64 = 1e-14;
 
-/// A number of days or returns as an `f64`, far below 2^53.
+/// A number of days or returns as an `f64`; it is far below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(super) fn count(n: usize) -> f64 {
     n as f64
@@ -38,7 +38,7 @@ pub(super) fn deviation(values: &[f64]) -> f64 {
     if deviation > ROUNDING { deviation } else { 0.0 }
 }
 
-/// Checks that there are at least [`LEAST_RETURNS`].
+/// Checks that there are at least [`LEAST_RETURNS`] returns.
 pub(super) fn enough(returns: &[f64]) -> Figure<()> {
     match returns.len() {
         have if have < LEAST_RETURNS => Err(UndefinedReason::TooFewReturns { have, need: LEAST_RETURNS }),

@@ -31,8 +31,8 @@ pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<M
     Ok(books.sums.commissions.clone())
 }
 
-/// Portfolio turnover over the window, a ratio from 0: 1 replaces everything once. Trades that were reversed in the
-/// window are omitted, and so are exchanges and close-outs, which are not the owner's decisions.
+/// Portfolio turnover over the window, a ratio from 0; with 1, everything was replaced once. Trades that were reversed
+/// in the window are omitted, and so are exchanges and close-outs, which are not the owner's decisions.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`]; [`UndefinedReason::NothingInvested`] when the average value is zero.
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn without_value_it_is_undefined_and_without_trades_zero() {
+    fn turnover_is_undefined_without_value_and_zero_without_trades() {
         let work = &mut Workings::off();
         let books = WindowBooks::default();
         assert_eq!(turnover(&series(&[]), Some(&books), work), Err(UndefinedReason::NothingInvested));

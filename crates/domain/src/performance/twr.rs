@@ -25,7 +25,7 @@ pub fn twr(series: &Series, work: &mut Workings) -> Figure {
     Ok(growth - 1.0)
 }
 
-/// `Π (1 + r) − 1` up to each day: the return since the start of the window. A day without a return changes nothing.
+/// `Π (1 + r) − 1` up to each day: the return since the start of the window. A day without a return does not change it.
 pub fn cumulative_twr(series: &Series) -> Vec<f64> {
     let chain = |growth: &mut f64, daily: Option<f64>| {
         *growth *= 1.0 + daily.unwrap_or(0.0);
@@ -60,17 +60,17 @@ mod tests {
     }
 
     #[test]
-    fn taking_everything_out_is_no_loss() {
+    fn withdrawing_everything_is_not_a_loss() {
         assert!((measured(&[("1000", "1000"), ("0", "-1058"), ("0", "0")]) - 0.058).abs() < 1e-12);
     }
 
     #[test]
-    fn a_total_loss_stays_one_whatever_is_paid_in_later() {
+    fn a_total_loss_stays_after_later_deposits() {
         assert_eq!(measured(&[("1000", "1000"), ("0", "0"), ("550", "500")]), -1.0);
     }
 
     #[test]
-    fn without_money_it_is_undefined() {
+    fn the_twr_is_undefined_without_money() {
         for rows in [&[][..], &[("0", "0"), ("0", "0")]] {
             let twr = twr(&series(rows), &mut Workings::off());
             assert_eq!(twr, Err(UndefinedReason::NothingInvested));

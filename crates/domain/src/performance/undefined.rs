@@ -8,14 +8,14 @@ use crate::performance::Measure;
 /// A measure's value, or the reason why it has none. A measure is never infinite or not-a-number.
 pub type Figure<T = f64> = Result<T, UndefinedReason>;
 
-/// Why a measure is undefined, with the numbers for a sentence about it. Each surface writes the sentence.
+/// Why a measure is undefined, with the numbers for an error message. Each surface words the message itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UndefinedReason {
-    /// The window has no day on which the portfolio was worth anything.
+    /// The portfolio had no value on any day of the window.
     NothingInvested,
     /// There are too few daily returns for ratios and deviations.
     TooFewReturns { have: usize, need: usize },
-    /// An annual rate of so short a time would be mostly extrapolation. `days` are calendar days.
+    /// For a window this short, an annual rate would be mostly extrapolation. `days` are calendar days.
     ShorterThanAYear { days: i64, need: i64 },
     /// All daily returns are equal, so the divisor is zero.
     ZeroDeviation,
@@ -31,7 +31,7 @@ pub enum UndefinedReason {
     ZeroBenchmarkDeviation,
     /// A rate of return needs cash flows on two days.
     TooFewCashFlowDates { have: usize, need: usize },
-    /// Money only went in, or only came out: no rate of return balances that, for example after a total loss.
+    /// Money was only paid in or only paid out, for example after a total loss. No rate of return balances that.
     OneSignOnly,
     /// No rate within the bounds of a floating-point number balances the cash flows.
     NoSolution,
@@ -41,15 +41,15 @@ pub enum UndefinedReason {
     NoCapital,
     /// The caller gave no positions and journal lines of the window.
     NoBooks,
-    /// Positions and journal lines give another gain than the daily values, because a daily value was computed at other
-    /// prices than the closes that are known now.
+    /// The books and the daily values have different gains, because a daily value was computed at prices other than the
+    /// closes that are known now.
     BooksDiffer { books: Money, series: Money },
     /// The amount is beyond the range of the books.
     TooLarge,
 }
 
 impl UndefinedReason {
-    /// A stable word for programs: `too_few_returns`.
+    /// A stable code for programs, such as `too_few_returns`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NothingInvested => "nothing_invested",

@@ -29,8 +29,8 @@ pub fn volatility(series: &Series, settings: &Settings, work: &mut Workings) -> 
     Ok(daily * settings.periods().sqrt())
 }
 
-/// Annualized downside deviation, a ratio per year, never negative: `√(Σ min(e, 0)² / n) × √P` with `e` the daily
-/// returns less the daily risk-free rate. Zero when no return is below that.
+/// Annualized downside deviation, a ratio per year, never negative: `√(Σ min(e, 0)² / n) × √P`, where `e` are the daily
+/// returns less the daily risk-free rate. Zero when no return is below that rate.
 ///
 /// # Errors
 /// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
@@ -48,7 +48,7 @@ pub(super) fn excess_returns(series: &Series, settings: &Settings, work: &mut Wo
     series.returns().map(|(_, r)| r - daily_risk_free).collect()
 }
 
-/// `√(Σ min(e, 0)² / n)`, with all n.
+/// `√(Σ min(e, 0)² / n)`, where n counts all returns.
 pub(super) fn downside(excess: &[f64]) -> f64 {
     let squares: f64 = excess.iter().map(|e| e.min(0.0).powi(2)).sum();
     (squares / count(excess.len())).sqrt()
@@ -67,7 +67,7 @@ mod tests {
 
     /// Ten days of +1 % and ten of −1 %: mean 0, squares 20 × 0.0001, deviation √(0.002/19).
     #[test]
-    fn it_is_the_deviation_of_the_days_scaled_to_a_year() {
+    fn volatility_is_the_annualized_deviation_of_daily_returns() {
         let series = growing(&[0.01, -0.01].repeat(10));
         let measured = volatility(&series, &settings(), &mut Workings::off()).unwrap();
         // The values are rounded to cents.
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_line_has_none_and_a_short_one_is_undefined() {
+    fn a_flat_series_has_no_volatility_and_a_short_one_is_undefined() {
         let flat = growing(&[0.0; 20]);
         assert_eq!(volatility(&flat, &settings(), &mut Workings::off()), Ok(0.0));
         assert_eq!(downside_deviation(&flat, &settings(), &mut Workings::off()), Ok(0.0));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_line_falls_short_of_a_risk_free_rate() {
+    fn a_flat_series_is_below_the_risk_free_rate() {
         let settings = Settings::new(Calendar::Xnys, 0.05);
         let short = downside_deviation(&growing(&[0.0; 20]), &settings, &mut Workings::off()).unwrap();
         assert!((short - (1.05_f64.powf(1.0 / 252.0) - 1.0) * 252_f64.sqrt()).abs() < 1e-12);

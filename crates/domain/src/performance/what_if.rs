@@ -1,4 +1,4 @@
-//! The same deposits and withdrawals put into the benchmark.
+//! What-if comparison: the same deposits and withdrawals invested in the benchmark.
 
 use crate::Money;
 use crate::performance::{Benchmark, Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
@@ -11,12 +11,12 @@ pub(super) const FORMULA: Formula = Formula {
     source: "Long and Nickels, A private investment benchmark, 1996: public market equivalent",
 };
 
-/// A portfolio with the same cash flows that held nothing but the benchmark.
+/// A portfolio with the same cash flows that held only the benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhatIf {
     /// Its value at the end, rounded half-even to the cent.
     pub end_value: Money,
-    /// The portfolio's value at the end less that: positive if the portfolio did better.
+    /// The portfolio's value at the end less `end_value`: positive if the portfolio did better.
     pub difference: Money,
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn emptied_and_refunded_to_the_cent_works() {
+    fn an_emptied_benchmark_can_be_refunded() {
         let series = series(&[("1000", "1000"), ("0", "-1033.33"), ("0", "0"), ("200", "200"), ("210", "0")]);
         let bars = [bar("2026-01-01", "300"), bar("2026-01-02", "310"), bar("2026-01-05", "620")];
         let twin = what_if(&series, Some(&benchmark(&bars, &[])), &mut Workings::off()).unwrap();

@@ -1,4 +1,4 @@
-//! Money-weighted return: the result of the money, by its amounts and times.
+//! Money-weighted return: the result of the invested money, by the amounts and times of its flows.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,12 @@ pub(super) const MWR: Formula = Formula {
     source: "GIPS 2020, glossary: money-weighted return; not annualized",
 };
 
-/// The money-weighted return as a ratio per year: ρ in `Σ cf (1 + ρ)^(−d/365) = 0`, with `d` calendar days since the
-/// first cash flow. −0.5 loses half a year. Where several rates balance the flows, it is the one nearest to zero.
+/// The money-weighted return as a ratio per year: ρ in `Σ cf (1 + ρ)^(−d/365) = 0`, where `d` are calendar days since
+/// the first cash flow. At −0.5, half of the money is lost per year. If several rates balance the flows, the one
+/// nearest to zero is returned.
 ///
-/// The cash flows, as the owner sees them: the value at the start (negative), deposits (negative) and withdrawals
-/// (positive) net of each day, and the value at the end (positive).
+/// The cash flows, from the owner's point of view: the value at the start (negative), each day's net deposits
+/// (negative) and net withdrawals (positive), and the value at the end (positive).
 ///
 /// A rate for a few days can be astronomic; show [`mwr`] for less than a year.
 ///
@@ -36,16 +37,17 @@ pub fn xirr(series: &Series, work: &mut Workings) -> Figure {
     Ok(solve(series, work)?.rate)
 }
 
-/// The money-weighted return of the window, a ratio that is not annualized: `(1 + ρ)^(days/365) − 1` with ρ of
-/// [`xirr`] and the calendar days from the first to the last cash flow. For a single deposit it is the plain return.
+/// The money-weighted return of the window, a ratio that is not annualized: `(1 + ρ)^(days/365) − 1`, where ρ is the
+/// result of [`xirr`] and `days` are the calendar days from the first to the last cash flow. For a single deposit it is
+/// the simple return.
 ///
 /// # Errors
-/// As [`xirr`].
+/// The same as [`xirr`].
 pub fn mwr(series: &Series, work: &mut Workings) -> Figure {
     let Solution { log_rate, rate, days } = solve(series, work)?;
     work.ratio("xirr", "Money-weighted return per year", rate);
     work.step("calendar_days", "Days from the first to the last cash flow", || Value::Days(days));
-    // From the logarithm, because the yearly rate of a few days may have no digits left.
+    // Computed from the logarithm, because for a few days the yearly rate may have no significant digits left.
     Ok((log_rate * statistics::days(days) / statistics::days(DAYS_OF_YEAR)).exp_m1())
 }
 
@@ -87,7 +89,7 @@ fn solve(series: &Series, work: &mut Workings) -> Figure<Solution> {
     Ok(Solution { log_rate, rate, days })
 }
 
-/// Cash flows by date, without dates on which they cancel out.
+/// The cash flows by date, without dates on which they cancel out.
 fn cash_flows(series: &Series) -> BTreeMap<NaiveDate, Money> {
     let mut flows: BTreeMap<NaiveDate, Money> = BTreeMap::new();
     let mut add = |date: NaiveDate, amount: Money| {
@@ -106,7 +108,7 @@ fn cash_flows(series: &Series) -> BTreeMap<NaiveDate, Money> {
     flows
 }
 
-/// `Σ cf · exp(−x · d / 365)`; exponents are clamped so that it is never infinite.
+/// `Σ cf · exp(−x · d / 365)`; exponents are clamped so that the result is never infinite.
 fn present_value(flows: &[(f64, f64)], x: f64) -> f64 {
     const LARGEST_EXPONENT: f64 = 700.0;
     let year = statistics::days(DAYS_OF_YEAR);
@@ -116,10 +118,10 @@ fn present_value(flows: &[(f64, f64)], x: f64) -> f64 {
     flows.iter().map(discounted).sum()
 }
 
-/// The root of `f` nearest to zero: the brackets from zero to ±0.01, ±0.02, ±0.04 and so on are tried in turn, and
-/// the first with a change of sign is bisected. `None` when there is none up to ±2^17.
+/// The root of `f` nearest to zero. The brackets from zero to ±0.01, ±0.02, ±0.04 and so on are tried in turn, and the
+/// first one with a change of sign is bisected. `None` when there is none up to ±2^17.
 ///
-/// Newton's method, which spreadsheets use, does not converge for a loss of nearly everything or within days.
+/// Newton's method, which spreadsheets use, does not converge for a nearly total loss or for windows of a few days.
 fn root(f: impl Fn(f64) -> f64) -> Option<f64> {
     const WIDEST: f64 = 131_072.0;
     let at_zero = f(0.0);
@@ -194,16 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn money_that_came_late_counts_for_less() {
+    fn late_deposits_have_less_weight() {
         // 1000 doubles, then 10,000 more lose a tenth: time-weighted +80 %, money-weighted a loss.
         let series = series(&[("1000", "1000"), ("2000", "0"), ("12000", "10000"), ("10800", "0")]);
         assert!(both(&series).1 < 0.0);
     }
 
-    /// Cases on which Newton's method fails: a fall of 30 % in five days, a loss of nearly everything, and +40 % in
-    /// three days.
+    /// Cases in which Newton's method fails: a fall of 30 % in five days, a nearly total loss, and +40 % in three days.
     #[test]
-    fn hard_cases_have_their_rate() {
+    fn cases_that_defeat_newtons_method_are_solved() {
         for (value, days, growth) in
             [("700", 5, 0.7_f64), ("0.01", 1500, 1e-5), ("1400", 3, 1.4), ("2000", 1, 2.0)]
         {
@@ -216,9 +217,9 @@ mod tests {
         }
     }
 
-    /// 1600, then 10,000 back, then 10,000 more: 25 % and 400 % a year both balance them.
+    /// A deposit of 1600, a withdrawal of 10,000, a deposit of 10,000: both 25 % and 400 % per year balance them.
     #[test]
-    fn of_several_rates_it_is_the_one_nearest_to_zero() {
+    fn the_rate_nearest_to_zero_is_chosen_among_several() {
         let series = dated(&[
             ("2021-01-01", "1600", "1600"),
             ("2022-01-01", "5000", "-10000"),
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_last_withdrawal_no_time_counts() {
+    fn time_after_the_last_withdrawal_does_not_count() {
         let rows = [("2024-01-01", "1000", "1000"), ("2025-01-01", "0", "-1100"), ("2026-01-01", "0", "0")];
         let (yearly, period) = both(&dated(&rows));
         // 2024 has 366 days.
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn undefined_cases_say_why() {
+    fn undefined_cases_have_a_reason() {
         let reason = |rows: &[(&str, &str)]| xirr(&series(rows), &mut Workings::off()).unwrap_err();
         assert_eq!(reason(&[]), UndefinedReason::NothingInvested);
         assert_eq!(reason(&[("0", "0"), ("0", "0")]), UndefinedReason::NothingInvested);

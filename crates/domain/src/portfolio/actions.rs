@@ -13,9 +13,9 @@ use crate::{
     Portfolio, Price, Quantity, Side, SplitRatio, StockId, Timestamp, Trail, TransactionType,
 };
 
-/// What an order is told that ends with its stock's listing.
+/// The reason in orders that are canceled because their stock is delisted.
 pub const LISTING_ENDED: &str = "the stock is delisted";
-/// The reason of orders that are canceled because the shares of their stock are given for something else.
+/// The reason in orders that are canceled because their stock is closed out.
 pub const CLOSED_OUT: &str =
     "the stock is closed out: its shares are given for cash or other shares, or written off";
 const BEYOND_SPLIT: &str = "after the split its price or its shares cannot be expressed";
@@ -26,12 +26,11 @@ pub struct Booking {
     pub id: crate::ActionId,
     pub stock_id: StockId,
     pub effective_at: Timestamp,
-    /// The time of the journal line: not before the action took effect, and not before any other line of the
-    /// portfolio.
+    /// The time of the journal line: not before the action took effect, and not before any other line of the portfolio.
     pub at: Timestamp,
 }
 
-/// The parts of an order that a split changes, as they were before it: needed to reverse the split.
+/// The fields of an order that a split changes, with their values before it: needed to reverse the split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBeforeSplit {
     pub id: OrderId,
@@ -63,7 +62,7 @@ pub struct SplitReversal<'a> {
     pub effective_at: Timestamp,
     /// The time of the journal line.
     pub at: Timestamp,
-    /// The line that booked the split; `None` if nothing was held.
+    /// The line that booked the split; `None` if no shares were held.
     pub entry: Option<&'a JournalEntry>,
     /// The later lines of the stock, without reversed ones.
     pub since: &'a [JournalEntry],
@@ -72,12 +71,12 @@ pub struct SplitReversal<'a> {
 }
 
 impl Portfolio {
-    /// Splits the shares of a stock, and its orders from before the split. `since` are the lines of the stock since
-    /// the split took effect, see [`crate::Position::split`]. `remainder` is that of the position, and is updated.
-    /// Returns the journal line, or `None` if nothing was held.
+    /// Splits the shares of a stock, and its orders from before the split. `since` are the lines of the stock since the
+    /// split took effect; see [`crate::Position::split`]. `remainder` is the remainder of the position, and is updated.
+    /// Returns the journal line, or `None` if no shares were held.
     ///
     /// # Errors
-    /// Only after a bug: a status that may not follow.
+    /// Only because of a bug: a forbidden change of status.
     pub fn split(
         &mut self,
         booking: Booking,
@@ -128,12 +127,11 @@ impl Portfolio {
         Ok(entry)
     }
 
-    /// Reverses a split: the shares become what they would be without it, and open orders what they were before it.
-    /// Orders placed after the split are converted to old shares. Returns the journal line, or `None` if the split
-    /// booked none.
+    /// Reverses a split: shares and open orders get the values they would have without it. Orders placed after the
+    /// split are converted to old shares. Returns the journal line, or `None` if the split booked none.
     ///
     /// # Errors
-    /// Only after a bug: a status that may not follow.
+    /// Only because of a bug: a forbidden change of status.
     pub fn reverse_split(
         &mut self,
         reversal: SplitReversal<'_>,
@@ -176,10 +174,10 @@ impl Portfolio {
         Ok(line)
     }
 
-    /// Cancels the open orders of a group with a reason.
+    /// Cancels the open orders of a group for this reason.
     ///
     /// # Errors
-    /// Only after a bug: a status that may not follow.
+    /// Only because of a bug: a forbidden change of status.
     pub fn cancel_for(
         &mut self,
         group: &mut OrderGroup,
@@ -222,11 +220,11 @@ impl Portfolio {
         }
     }
 
-    /// Gives all shares of a delisted stock for the proceeds of the close-out, and cancels its open orders. Returns
-    /// the journal lines: none if nothing is held, two for an exchange.
+    /// Closes out all shares of a delisted stock for its proceeds, and cancels the open orders. Returns the journal
+    /// lines: none if no shares are held, two for an exchange.
     ///
     /// # Errors
-    /// Only after a bug: a status that may not follow.
+    /// Only because of a bug: a forbidden change of status.
     pub fn close_out(
         &mut self,
         booking: Booking,
@@ -283,9 +281,9 @@ impl Portfolio {
 /// Converts an order to the shares after a split: the remaining quantity is multiplied, prices are divided.
 ///
 /// A price between two ticks is rounded so that the owner does not pay more, receive less, or trade earlier than
-/// ordered: the limit of a buy and the stop of a sell down, the limit of a sell and the stop of a buy up, the
-/// distance of a trailing stop up. An order by money keeps its amount, and reserved cash stays the same. An order
-/// that cannot be expressed in the new shares is canceled.
+/// ordered: the limit of a buy and the stop of a sell are rounded down; the limit of a sell, the stop of a buy and the
+/// distance of a trailing stop are rounded up. An order by money keeps its amount, and reserved cash stays the same. An
+/// order that cannot be expressed in the new shares is canceled.
 fn split_order(order: &mut Order, ratio: SplitRatio, now: Timestamp) -> Result<(), IllegalTransition> {
     let mut totals = order.fill_totals();
     let has_totals = totals.split(order.side, ratio);

@@ -1,4 +1,4 @@
-//! Placing an order: its size, the newest price, and its reservation.
+//! Placing an order: determines its size, fills it at the newest price if possible, and reserves cash or shares.
 
 use super::reservation::{reservation, reserved_shares};
 use super::working::Advance;
@@ -12,19 +12,20 @@ use crate::{
     TimeInForce, Timestamp, TradingMode, TradingRules,
 };
 
-/// How far the amount of a sell may exceed the value of the shares and still sell all of them: prices move while the
-/// user reads the value.
+/// How far the amount of a sell may exceed the value of the shares and still sell all of them, in percent: prices move
+/// while the user reads the value.
 const SHOWN_VALUE_PERCENT: u32 = 1;
 
 impl Portfolio {
-    /// Places an order. In practice mode it meets the newest price at once: a buy fills at the ask and a sell at the
-    /// bid, or at the last price if the source gives no bid and ask. The rest works, with cash or shares reserved for
-    /// it; of an `ioc` or `fok` order it is canceled. In realistic mode every order waits for a later price.
+    /// Places an order. In practice mode it meets the newest price immediately: a buy fills at the ask and a sell at
+    /// the bid, or at the last price if the source has no bid and ask. The rest becomes a working order, with cash or
+    /// shares reserved for it; for an `ioc` or `fok` order the rest is canceled. In realistic mode every order waits
+    /// for a later price.
     ///
     /// `now` is the time of the order and of its first fill.
     ///
     /// # Errors
-    /// [`OrderRejected`]; the portfolio is unchanged then.
+    /// [`OrderRejected`]; the portfolio is then unchanged.
     pub fn place(
         &mut self,
         ids: OrderIds,
@@ -98,9 +99,9 @@ impl Portfolio {
 
     /// The size with which an order is placed.
     ///
-    /// A part of a position becomes a quantity. A sell by money for the value of all sellable shares sells exactly
-    /// these: nothing worth less than a cent is left over, and an amount up to [`SHOWN_VALUE_PERCENT`] above the
-    /// value, which was displayed moments ago, still sells all.
+    /// A part of a position becomes a quantity. A sell by money for the value of all sellable shares becomes a sell of
+    /// exactly these shares, so that no fraction worth less than a cent is left over. An amount up to
+    /// [`SHOWN_VALUE_PERCENT`] above the value also sells all shares, because the user saw a slightly older value.
     pub(super) fn size_to_place(
         &self,
         stock: StockId,
@@ -142,8 +143,7 @@ impl Portfolio {
         }
     }
 
-    /// Matches a new order, or one that replaces another, with the newest price, and reserves cash or shares for the
-    /// rest.
+    /// Matches a new or replacing order with the newest price, and reserves cash or shares for the rest.
     pub(super) fn enter(
         &mut self,
         group: &mut OrderGroup,
@@ -174,7 +174,7 @@ impl Portfolio {
         }
         let mut entries = Vec::new();
         if at_once && fresh {
-            // The exits of an entry meet later prices only; both orders of a new OCO pair meet this one.
+            // The exits of an entry meet only later prices; both orders of a new OCO pair meet this one.
             let together = group.root().order_class == OrderClass::Oco && order.replaces.is_none();
             let last = if together { group.orders.len() - 1 } else { index };
             let newest = look.price_to_meet(standing);
@@ -195,7 +195,7 @@ impl Portfolio {
         }
         let order = &mut group.orders[index];
         if order.status.is_working() && immediate && is_over(order, now, rules) {
-            // The exchange is closed: the one chance of the order has gone.
+            // The exchange is closed, and the order had only this chance to fill.
             order.become_status(OrderStatus::Canceled, now)?;
         }
         if order.status.is_working() {
@@ -215,7 +215,7 @@ impl Portfolio {
         }
         let sellable = self.sellable(group.root().stock_id);
         if index == 0 && group.root().side == Side::Buy {
-            // Some of the shares that a replaced entry bought may be sold already.
+            // Some of the shares that a replaced entry bought may already be sold.
             self.settle(group, now)?;
             return Ok(entries);
         }
@@ -228,14 +228,14 @@ impl Portfolio {
     }
 }
 
-/// A source that publishes closing prices only has no opening prices.
+/// The issue of an `opg` order if the source publishes only closing prices.
 pub(super) fn auction_issue(time_in_force: TimeInForce, newest: &Quote) -> Option<OrderIssue> {
     let has_no_opening = time_in_force == TimeInForce::Opg && newest.freshness == Freshness::EndOfDay;
     has_no_opening.then_some(OrderIssue::NoOpeningPrices)
 }
 
-/// When an order that is placed now ends or meets its auction. In realistic mode `ioc` and `fok` orders have until
-/// the close of the current session to meet a price; while the exchange is closed they end at once.
+/// When an order that is placed now expires or meets its auction. In realistic mode `ioc` and `fok` orders have until
+/// the close of the current session to meet a price; while the exchange is closed they end immediately.
 pub(super) fn end_of(time_in_force: TimeInForce, now: Timestamp, rules: &TradingRules) -> Option<Timestamp> {
     match time_in_force {
         TimeInForce::Day | TimeInForce::Cls => Some(rules.calendar.booking_session(now).closes_at),

@@ -1,4 +1,4 @@
-//! Order previews: the decision of placing an order, and an estimate of its unfilled rest.
+//! Order previews: the result of placing an order, and an estimate for its unfilled rest.
 
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ pub struct OrderPreview {
     pub legs: Vec<Order>,
     /// The newest price, on which the estimate is based.
     pub quote: Quote,
-    /// The fill that would happen at once.
+    /// The fill that would happen immediately.
     pub fill: Option<JournalEntry>,
     /// The price of the estimate: the fill's price, the limit, the stop, or the newest price.
     pub price: Price,
@@ -38,7 +38,7 @@ pub struct OrderPreview {
     pub buying_power_after: Money,
     pub quantity_before: Quantity,
     pub quantity_after: Quantity,
-    /// Average price per share after the order; `None` if nothing is held then.
+    /// The average price per share after the order; `None` if no shares are held then.
     pub average_buy_price_after: Option<AveragePrice>,
     /// The realized result of a sell.
     pub realized_pnl: Option<Money>,
@@ -50,11 +50,11 @@ pub struct OrderPreview {
     pub hold: Option<TradingHold>,
 }
 
-/// A position with a larger part of the portfolio causes a warning.
+/// The share of a portfolio above which a position causes a warning.
 const HEAVY: f64 = 0.5;
 
 impl OrderPreview {
-    /// What the user should know before placing the order, the most important first.
+    /// The warnings for the user, the most important first.
     pub fn warnings(&self) -> Vec<OrderWarning> {
         let mut warnings = Vec::new();
         let mut warn = |when: bool, warning| {
@@ -103,14 +103,14 @@ impl OrderPreview {
 }
 
 impl Portfolio {
-    /// The effects of [`Portfolio::place`]. The order is placed in a copy of the portfolio, so a preview and an order
-    /// that follows at the same price agree to the cent. `valuation` is that of the portfolio before the order.
+    /// Returns the effects of [`Portfolio::place`]. The order is placed in a copy of the portfolio, so a preview and an
+    /// order at the same price agree to the cent. `valuation` is the valuation of the portfolio before the order.
     ///
     /// The unfilled rest is estimated at the limit, which is the least favorable price; without a limit at the likely
     /// price: the stop, or the newest price, with slippage.
     ///
     /// # Errors
-    /// Those of [`Portfolio::place`].
+    /// The errors of [`Portfolio::place`].
     pub fn preview(
         &self,
         stock: Stock,

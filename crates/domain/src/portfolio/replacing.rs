@@ -10,10 +10,10 @@ use crate::{
 };
 
 impl Portfolio {
-    /// Replaces an open order by a new one. Returns the replaced order and the journal lines of the new one.
+    /// Replaces an open order with a new one. Returns the replaced order and the journal lines of the new one.
     ///
     /// # Errors
-    /// [`OrderRejected`]; nothing has changed then.
+    /// [`OrderRejected`]; nothing is changed then.
     pub fn replace(
         &mut self,
         group: &mut OrderGroup,

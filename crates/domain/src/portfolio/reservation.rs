@@ -23,8 +23,8 @@ impl Portfolio {
         *reserved = reserved.clone() + &shares;
     }
 
-    /// Applies the consequences within the group, and limits its reservation to the available cash and shares: shares
-    /// may have been sold by other orders, or a partial fill may have cost more than estimated.
+    /// Applies the consequences within the group, and limits its reservation to the available cash and shares: other
+    /// orders may have sold shares, or a partial fill may have cost more than estimated.
     pub(super) fn settle(&mut self, group: &mut OrderGroup, now: Timestamp) -> Result<(), OrderRejected> {
         group.settle(now)?;
         for order in &mut group.orders {
@@ -43,9 +43,9 @@ pub(super) fn reserved_shares(group: &OrderGroup) -> Quantity {
     group.orders.iter().fold(Quantity::zero(), |sum, order| sum + &order.reserved_quantity)
 }
 
-/// The reservation of a working order: cash for a buy, shares for a sell. A limit is the most that a buy can cost.
-/// For a market order and a stop the cost is an estimate: the quote's price or the stop, with slippage. Commission is
-/// included.
+/// The reservation of a working order: cash for a buy, shares for a sell. A limit is the highest price that a buy can
+/// pay. For a market order and a stop the cost is estimated from the quote's price or the stop, with slippage.
+/// Commission is included.
 pub(super) fn reservation(
     order: &Order,
     newest: &PriceMove,
@@ -71,7 +71,7 @@ pub(super) fn reservation(
 }
 
 /// The commission of an order that has filled `quantity` for `amount`, less the commission already charged. If the
-/// rates fell meanwhile, nothing is refunded.
+/// rates have fallen since, nothing is refunded.
 pub(super) fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &TradingRules) -> Money {
     (rules.commission.charged_for(quantity, amount) - &order.commission).max(Money::zero())
 }

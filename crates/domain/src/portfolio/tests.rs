@@ -92,7 +92,7 @@ fn a_buy_fills_at_the_ask_and_a_sell_at_the_bid() {
 }
 
 #[test]
-fn a_placed_order_keeps_the_identity_its_sender_gave_it() {
+fn a_placed_order_keeps_the_ids_of_its_command() {
     let mut portfolio = with_cash("10000");
     let newest = PriceMove { quote: quote("100.00", None, None), volume: None };
     let look = NewestPrice { newest: &newest, asked_at: now() };
@@ -108,7 +108,7 @@ fn a_placed_order_keeps_the_identity_its_sender_gave_it() {
 }
 
 #[test]
-fn the_last_price_serves_where_there_is_no_bid_and_ask() {
+fn orders_fill_at_the_last_price_without_bid_and_ask() {
     let placed = place(&mut with_cash("100"), Side::Buy, shares("1"), &quote("99.00", None, None)).unwrap();
     assert_eq!(
         (receipt(&placed).rule, placed.entries[0].price.as_ref().unwrap().to_string()),
@@ -117,7 +117,7 @@ fn the_last_price_serves_where_there_is_no_bid_and_ask() {
 }
 
 #[test]
-fn a_notional_order_never_costs_more_than_asked() {
+fn a_notional_order_never_costs_more_than_its_amount() {
     let mut portfolio = with_cash("100");
     let size = OrderSize::Notional("100".parse().unwrap());
     let placed = place(&mut portfolio, Side::Buy, size, &quote("3.00", None, None)).unwrap();
@@ -126,7 +126,7 @@ fn a_notional_order_never_costs_more_than_asked() {
 }
 
 #[test]
-fn refusals_say_why_and_change_nothing() {
+fn rejected_orders_have_a_reason_and_change_nothing() {
     let fresh = quote("100.00", None, None);
     let mut portfolio = with_cash("999.99");
     let before = portfolio.clone();
@@ -151,7 +151,7 @@ fn refusals_say_why_and_change_nothing() {
 }
 
 #[test]
-fn what_the_books_cannot_hold_is_refused() {
+fn amounts_beyond_the_range_of_the_books_are_rejected() {
     let mut portfolio = with_cash("1000000000000000");
     let penny = quote("0.0001", None, None);
     place(&mut portfolio, Side::Buy, shares("1000000000"), &penny).unwrap();
@@ -161,14 +161,14 @@ fn what_the_books_cannot_hold_is_refused() {
     );
 }
 
-/// (buy?, quantity in millionths, price in cents)
+/// Trades as (buy?, quantity in millionths, price in cents).
 fn trades() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
     prop::collection::vec((any::<bool>(), 1_i64..50_000_000, 1_i64..200_000), 1..60)
 }
 
 proptest! {
-    /// Realized + unrealized P&L = market value + signed flows of the stock, cash moves only by the flows, and the
-    /// journal alone gives the same books.
+    /// Realized and unrealized P&L add up to the market value and the signed flows of the stock, only flows change the
+    /// cash, and the journal alone reproduces the books.
     #[test]
     fn profit_and_loss_add_up(trades in trades(), mark in 1_i64..200_000) {
         let deposit: Money = "250000.00".parse().unwrap();

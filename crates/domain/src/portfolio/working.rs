@@ -1,4 +1,4 @@
-//! Working orders meet prices: triggers, fills, expiry.
+//! Matching of working orders with prices: triggers, fills, expiry.
 
 use super::reservation::still_due;
 use super::{OrderRejected, Portfolio};
@@ -9,11 +9,11 @@ use crate::{
     Receipt, Rounding, RulesAt, Side, StockId, TimeInForce, Timestamp, TransactionType,
 };
 
-/// What one price has done to one order.
+/// The effect of one price on one order.
 #[expect(clippy::large_enum_variant, reason = "short-lived, and most values are fills")]
 pub(super) enum Advance {
     Quiet,
-    /// With the journal entry of a fill.
+    /// The order changed; with the journal entry if it was filled.
     Affected(Option<JournalEntry>),
 }
 
@@ -21,11 +21,11 @@ impl Portfolio {
     /// Matches the working orders of a group with the prices up to `until`, oldest first: stops trigger, orders fill
     /// and expire. An order that cannot be filled for lack of cash or shares is rejected. Returns the journal lines.
     ///
-    /// Fills are booked at `now`, not at the time of their price, so that the journal is in the order of time; the
-    /// receipt has the price's time.
+    /// Fills are booked at `now` and not at the time of their price, so that the journal is ordered by time; the
+    /// receipt contains the time of the price.
     ///
     /// # Errors
-    /// Only after a bug: a status that may not follow.
+    /// Only because of a bug: a forbidden change of status.
     pub fn work(
         &mut self,
         group: &mut OrderGroup,
@@ -111,7 +111,7 @@ impl Portfolio {
     ) -> Result<Option<JournalEntry>, OrderRejected> {
         let Execution { price, quoted_price, rule, at_most } = execution;
         let wanted = order.remaining(&price);
-        // A rest worth less than a cent cannot be traded alone, so it is filled with the part before it.
+        // A rest worth less than a cent cannot be traded separately, so it is filled together with this part.
         let is_part = |most: &Quantity| {
             *most < wanted && (most.is_zero() || !price.times(&(wanted.clone() - most)).is_zero())
         };
@@ -156,12 +156,12 @@ impl Portfolio {
         Ok(Some(entry))
     }
 
-    /// Books one fill: moves cash and shares, and returns the journal line. `gross` is the fill's amount by the
-    /// order's rounding, without commission.
+    /// Books one fill: moves cash and shares, and returns the journal line. `gross` is the fill's amount by the order's
+    /// rounding, without commission.
     ///
     /// # Errors
-    /// [`OrderRejected`] if cash or shares do not suffice or the result is beyond the range of the books. Nothing has
-    /// changed.
+    /// [`OrderRejected`] if cash or shares are insufficient, or the result is beyond the range of the books. Nothing is
+    /// changed then.
     fn apply(
         &mut self,
         order: OrderId,

@@ -13,7 +13,7 @@ use crate::valuation::{Cash, Priced};
 use crate::{Holding, JournalEntry, Position, Quantity, Valuation};
 
 keywords! {
-    /// A figure of the books at an instant that can be explained.
+    /// A figure of the current books that can be explained.
     BookFigure {
         TotalValue = "total_value",
         DayChange = "day_change",
@@ -60,7 +60,7 @@ pub(super) const DAY_CHANGE_COLUMNS: [(&str, &str); 6] = [
 ];
 
 impl Valuation {
-    /// How the total value adds up.
+    /// Explains the total value.
     pub fn explain_total_value(&self) -> Explanation<BookFigure> {
         let mut work = Workings::on();
         work.input("cash_balance", "Cash", || Value::Money(self.cash_balance.clone()));
@@ -88,7 +88,7 @@ impl Valuation {
         work.explain(BookFigure::TotalValue, TOTAL_VALUE, result)
     }
 
-    /// How the day change adds up, from the arguments of [`Valuation::new`] by the same computation.
+    /// Explains the day change, from the arguments of [`Valuation::new`] by the same computation.
     pub fn explain_day_change(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
@@ -100,7 +100,7 @@ impl Valuation {
         work.explain(BookFigure::DayChange, DAY_CHANGE, result)
     }
 
-    /// How the concentration of the positions is measured. Undefined if nothing is held.
+    /// Explains the concentration of the positions. Undefined if there are none.
     pub fn explain_herfindahl(&self) -> Explanation<BookFigure> {
         let mut work = Workings::on();
         let concentration = Concentration::from_valuation(self, &mut work);
@@ -110,8 +110,8 @@ impl Valuation {
 }
 
 impl Position {
-    /// How the average buy price adds up, from all journal lines of the stock in the order of their ids: each adds or
-    /// removes shares and cost, also reversals and late splits. Undefined if nothing is held.
+    /// Explains the average buy price from all journal lines of the stock, ordered by id: each adds or removes shares
+    /// and cost, including reversals and late splits. Undefined if no shares are held.
     pub fn explain_average_buy_price(&self, entries: &[JournalEntry]) -> Explanation<BookFigure> {
         let mut work = Workings::on();
         work.input("lines", "Transactions", || {
@@ -219,7 +219,7 @@ mod tests {
         }
         assert_close(part("change").iter().sum(), result(&shown));
         assert_close(result(&shown), valuation.day_change.to_f64());
-        // 63 of trades and prices, 2.40 of the dividend; 208 − 10 × 20.
+        // 63 from trades and prices, 2.40 from the dividend; 208 − 10 × 20.
         assert_eq!(valuation.day_change, money("73.40"));
     }
 

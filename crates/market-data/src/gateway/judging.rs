@@ -251,7 +251,7 @@ impl Judge<'_> {
     /// The accepted bars of a series from a source whose prices are series. Held-back bars are stored for the pages.
     ///
     /// # Errors
-    /// As [`Judge::bars`].
+    /// The same as [`Judge::bars`].
     pub(super) async fn series(&self, symbol: &Symbol, series: DailySeries) -> Result<Vec<Bar>, QuoteError> {
         let known = self.known(std::slice::from_ref(symbol)).await?;
         let (own, before) = (known.accepted.get(symbol), known.held.get(symbol));

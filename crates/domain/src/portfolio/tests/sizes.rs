@@ -28,7 +28,7 @@ fn size(portfolio: &Portfolio, command: &PlaceOrder, quote: &Quote) -> Result<Or
     portfolio.size_to_place(STOCK, command, quote, &rules)
 }
 
-/// The size at a price of $100 without bid and ask.
+/// The size of an order at a price of $100, without bid and ask.
 fn at_100(portfolio: &Portfolio, command: &PlaceOrder) -> Result<OrderSize, OrderRejected> {
     size(portfolio, command, &quote("100.00", None, None))
 }
@@ -43,7 +43,7 @@ fn a_part_of_a_position_is_a_quantity_up_to_the_sellable_shares() {
 }
 
 #[test]
-fn a_part_of_nothing_or_of_dust_is_rejected() {
+fn a_part_of_an_empty_or_tiny_position_is_rejected() {
     assert_eq!(at_100(&with_cash("0"), &part("50")), Err(OrderRejected::NothingHeld));
     let mut sold = holding("10", "0");
     sold.positions.insert(STOCK, Position::default());
@@ -91,7 +91,7 @@ fn the_value_of_a_sell_is_at_its_limit_or_at_the_bid_and_the_shown_value_at_the_
 }
 
 #[test]
-fn other_sizes_stay_as_they_are() {
+fn other_sizes_are_unchanged() {
     let ten = holding("10", "0");
     let buys = OrderSize::Notional("1000.00".parse().unwrap());
     assert_eq!(at_100(&ten, &worth(Side::Buy, "1000.00")), Ok(buys));
