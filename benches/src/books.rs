@@ -1,4 +1,4 @@
-//! What Stockyard's database holds when a measurement begins, and the orders that fit it.
+//! The content of Stockyard's database for the measurements, and orders that fit it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,18 +18,19 @@ use tokio::runtime::Runtime;
 const BOOKS: &str = include_str!("../sql/books.sql");
 const READERS_JOURNAL: &str = include_str!("../sql/readers.sql");
 
-/// Portfolios that trade, with five positions each.
+/// Portfolios with orders, with five positions each.
 pub const PORTFOLIOS: i64 = 200_000;
 /// More portfolios, which are only read.
 pub const READERS: i64 = 1_000;
 const USERS: i64 = 128;
-/// Of the simulated market.
+/// The number of stocks in the simulated market.
 const STOCKS: i64 = 65;
 
-/// Readers with a snapshot for each of the last five years' days.
+/// The number of readers with a snapshot for each session of the last five years.
 pub const HISTORIES: i64 = 100;
 
-/// What the scripts of both sides call `:name`. `held` and `journal`: positions and transactions of a reader.
+/// The values of `:name` in the SQL scripts of both sides. `held` and `journal`: positions and transactions of a
+/// reader.
 pub const SIZES: [(&str, i64); 8] = [
     ("portfolios", PORTFOLIOS),
     ("readers", READERS),
@@ -47,12 +48,12 @@ pub fn with_sizes(script: &str) -> String {
         .fold(script.to_owned(), |sql, (name, size)| sql.replace(&format!(":{name}"), &size.to_string()))
 }
 
-/// The filled database, reached as the program itself reaches it.
+/// The filled database, used through the same code as in the program.
 pub struct Books {
     pub services: Services,
-    /// By user, from the first.
+    /// By user id, from the first user on.
     tokens: Vec<String>,
-    /// In the order of their ids.
+    /// In the order of the stock ids.
     symbols: Vec<Symbol>,
     one_share: Quantity,
 }
@@ -61,7 +62,8 @@ impl Books {
     pub fn on_postgres(runtime: &Runtime, url: &str) -> Result<Self> {
         let mut conn = diesel::PgConnection::establish(url)?;
         Self::fill(runtime, DatabaseUrl::Postgres(url.to_owned()), |now| {
-            // The rows refer to one another as they should: checking each of a million takes most of the time.
+            // Without foreign key checks: the rows are consistent, and checking a million of them would take most of
+            // the time.
             conn.batch_execute("SET session_replication_role = replica")?;
             conn.batch_execute(&with_sizes(BOOKS).replace(":now", now))?;
             conn.batch_execute(&with_sizes(READERS_JOURNAL).replace(":now", now))
@@ -98,7 +100,7 @@ impl Books {
             let services = Services::new(store, market, ServicesConfig::default());
             services.stocks().import_catalogue().await?;
             services.corporate_actions().learn_corporate_actions().await?;
-            // Fixed width, as SQLite keeps it.
+            // Of fixed width, as SQLite stores times.
             let now = services.market().now().utc().format("'%Y-%m-%dT%H:%M:%S%.6fZ'").to_string();
             fill(&now).context("the books cannot be filled: do the files in benches/sql fit the tables?")?;
             let mut tokens = Vec::new();
@@ -111,7 +113,7 @@ impl Books {
         })
     }
 
-    /// As in `books.sql`.
+    /// The owner of a portfolio, as in `books.sql`.
     pub fn owner(portfolio: PortfolioId) -> UserId {
         UserId(portfolio.0 % USERS + 1)
     }

@@ -1,4 +1,4 @@
-//! Who used the processors: on a shared machine a figure is worth as much as the others were quiet.
+//! Measures processor time, to tell on a shared machine how much other programs have disturbed a measurement.
 
 use std::fs;
 
@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 /// Linux counts processor time for programs in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What `/proc/PID/stat` says, times in ticks.
+/// The content of `/proc/PID/stat`; times are in ticks.
 struct Process {
     id: u64,
     parent: u64,
     own: u64,
-    /// Of children that have ended.
+    /// The time of ended child processes.
     children: u64,
 }
 
 fn process(id: &str) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name in parentheses may hold blanks.
+    // The process name in parentheses may contain spaces.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |place: usize| fields.get(place)?.parse::<u64>().ok();
     Some(Process {
@@ -35,7 +35,7 @@ pub fn of_process(id: u32) -> Option<f64> {
     process(&id.to_string()).map(|process| process.own as f64 / TICKS_PER_SECOND)
 }
 
-/// Tells the time that this program, its children and the PostgreSQL server use from that of everybody else.
+/// Separates the processor time of this program, its children and the PostgreSQL server from that of other programs.
 pub struct Meter {
     this: u64,
     postmaster: u64,
@@ -48,7 +48,7 @@ impl Meter {
         Ok(Self { this: of("self")?.id, postmaster: of(&backend.to_string())?.parent })
     }
 
-    /// Seconds that others have used until now.
+    /// Seconds of processor time that other programs have used so far.
     #[expect(clippy::cast_precision_loss, reason = "ticks of years are below 2^53")]
     pub fn others_s(&self) -> Result<f64> {
         let all = fs::read_to_string("/proc/stat")?;

@@ -1,4 +1,4 @@
-//! Orders without HTTP: straight into the use case.
+//! Orders without HTTP: calls the use case directly.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::books::{self, Books};
 use crate::report::Sample;
 
-/// How many orders wait for their answer at any moment.
+/// How many orders are in flight at any moment.
 pub const IN_FLIGHT: usize = 256;
 
 pub fn run(runtime: &Runtime, books: &Arc<Books>, time: Duration) -> Result<Sample> {

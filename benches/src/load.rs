@@ -1,6 +1,6 @@
 //! HTTP load: connections that each send a request, wait for its answer and send the next one.
 //!
-//! It shares two cores with what it measures, so it does as little as possible, on one thread.
+//! The load generator shares two cores with the server, so it does as little as possible, on one thread.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -14,18 +14,18 @@ use tokio::net::TcpStream;
 use crate::books::{self, Books};
 use crate::report::Sample;
 
-/// What is asked for.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Orders for all portfolios.
+    /// Orders in all portfolios.
     Spread,
-    /// Orders for a single one.
+    /// Orders in a single portfolio.
     OnePortfolio,
     /// The valuation of a portfolio with many positions.
     Valuation,
-    /// The 50 newest lines of a journal.
+    /// The 50 newest transactions of a portfolio.
     Transactions,
-    /// The performance of a portfolio over so many years.
+    /// The performance of a portfolio over this many years.
     Performance { years: u8 },
     /// The newest price of a stock.
     Quote,
@@ -34,7 +34,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Of an answer that is none of a refusal.
+    /// The status of a successful response.
     fn wanted_status(self) -> u16 {
         match self {
             Self::Spread | Self::OnePortfolio => 201,
@@ -87,7 +87,7 @@ fn write_get(books: &Books, what: &str, request: &mut Vec<u8>) -> std::io::Resul
     write_get_as(books, portfolio, &format!("portfolios/{portfolio}/{what}"), request)
 }
 
-/// With the token of the portfolio's owner.
+/// Writes a GET request with the token of the portfolio's owner.
 fn write_get_as(
     books: &Books,
     portfolio: PortfolioId,
@@ -101,7 +101,7 @@ fn write_get_as(
     )
 }
 
-/// Keeps that many connections busy for that time.
+/// Keeps this number of connections busy for this time.
 pub fn run(
     address: SocketAddr,
     connections: usize,
@@ -125,7 +125,7 @@ pub fn run(
     })
 }
 
-/// For the last answers.
+/// How long to wait for the last responses.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connection(address: SocketAddr, end: Instant, books: &Books, target: Target) -> Result<Sample> {
@@ -149,7 +149,7 @@ async fn connection(address: SocketAddr, end: Instant, books: &Books, target: Ta
     Ok(sample)
 }
 
-/// Status and body of the answer.
+/// Sends a request and returns the status and the body of its response.
 async fn exchange<'a>(
     stream: &mut TcpStream,
     request: &[u8],
@@ -174,7 +174,7 @@ async fn exchange<'a>(
     }
 }
 
-/// Status and length of the body.
+/// Reads the status and the length of the body.
 fn read_head(head: &[u8]) -> Result<(u16, usize)> {
     let head = std::str::from_utf8(head)?;
     let status = head.get(9..12).and_then(|digits| digits.parse().ok());

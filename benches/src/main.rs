@@ -1,7 +1,8 @@
-//! Benchmarks: Stockyard against what its database does with one order per transaction, and against itself.
+//! Benchmarks: compares Stockyard with plain database transactions, one per order, and with its own other
+//! configurations.
 //!
-//! `scripts/bench` starts the services and this program. It prints figures and their ratios; only a refused or failed
-//! request makes it fail.
+//! `scripts/bench` starts the services and this program, which prints figures and their ratios. It fails only if a
+//! request is refused or fails.
 
 mod books;
 mod cpu;
@@ -31,17 +32,17 @@ use server::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Orders on PostgreSQL, over HTTP and at the desk, beside pgbench
+    /// Orders on PostgreSQL, over HTTP and without it, compared with pgbench
     Orders,
-    /// Valuations and transactions on PostgreSQL, beside pgbench
+    /// Valuations and transactions on PostgreSQL, compared with pgbench
     Reads,
-    /// Performance over one and five years on PostgreSQL, beside pgbench
+    /// Performance over one and five years on PostgreSQL, compared with pgbench
     Series,
-    /// Quotes beside searches, on PostgreSQL
+    /// Quotes during searches, on PostgreSQL
     Prices,
-    /// Time until the first answer and memory, on SQLite with the worker inside
+    /// Time until the first response, and memory, on SQLite with the worker inside
     Start,
-    /// Snapshots of all portfolios on PostgreSQL, beside one INSERT … SELECT
+    /// Snapshots of all portfolios on PostgreSQL, compared with one INSERT … SELECT
     Snapshots,
     /// Orders on SQLite
     Sqlite,
@@ -51,32 +52,32 @@ enum Part {
     Stream,
 }
 
-/// Measures Stockyard beside PostgreSQL's own pgbench.
+/// Compares Stockyard with PostgreSQL's pgbench.
 #[derive(Parser)]
 struct Args {
-    /// What to measure; without names everything
+    /// What to measure; default: everything
     parts: Vec<Part>,
-    /// One short round: shows that everything works, the figures mean little
+    /// One short round, to check that everything works; its figures mean little
     #[arg(long)]
     quick: bool,
-    /// How often everything is measured, one thing after the other; the medians count
+    /// How often each measurement is repeated; the medians are reported
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long each measurement takes, in seconds
+    /// The duration of each measurement, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many event streams there are
+    /// The number of event streams
     #[arg(long, default_value_t = 5000)]
     clients: usize,
-    /// The PostgreSQL server: a superuser's URL that ends in a database's name
+    /// The PostgreSQL server: the URL of a superuser, ending in the name of a database
     #[arg(long)]
     postgres: String,
-    /// With it no server does jobs during a measurement
+    /// A Redis, so that the servers do not run jobs during a measurement
     #[arg(long)]
     redis: String,
 }
 
-/// Of `ORDER_BATCH`: the default, and one order per transaction.
+/// Values of `ORDER_BATCH`: the default, and one order per transaction.
 const BATCHING: &str = "256";
 const ONE_BY_ONE: &str = "1";
 const PGBENCH_CLIENTS: [usize; 2] = [16, 32];
@@ -102,7 +103,7 @@ fn run(mut args: Args) -> Result<u64> {
     }
     let bench = Bench {
         runtime: Runtime::new()?,
-        // Built into the same folder.
+        // Both binaries are built into the same folder.
         stockyard: std::env::current_exe()?.with_file_name("stockyard"),
         time: Duration::from_secs(args.seconds),
         report: Report::new(&args.postgres)?,
@@ -113,7 +114,7 @@ fn run(mut args: Args) -> Result<u64> {
 
 struct Bench {
     args: Args,
-    /// For the desk, and for preparing the books. HTTP load has a runtime of its own.
+    /// For the order desk, and for filling the database. HTTP load has its own runtime.
     runtime: Runtime,
     stockyard: PathBuf,
     time: Duration,
@@ -210,7 +211,7 @@ impl Bench {
     }
 
     fn reads(&mut self, opponent: &Opponent, books: &Books, server: &Server) -> Result<()> {
-        // It is steady: half the time tells as much.
+        // This measurement is steady, so half the time is enough.
         let time = self.time / 2;
         self.pgbench(report::PGBENCH_POSITIONS, opponent, Script::Positions, time)?;
         self.load(report::VALUATION, server, books, &[READERS], Target::Valuation)?;
@@ -242,7 +243,7 @@ impl Bench {
             let folder = tempfile::tempdir()?;
             let url = format!("sqlite://{}", folder.path().join("start.db").display());
             server::create_database(&self.stockyard, &url)?;
-            // The first start stores the stocks.
+            // The first start also stores the stocks, so the second one is measured.
             drop(Server::start(&self.stockyard, &url, None, BATCHING)?);
             let server = Server::start(&self.stockyard, &url, None, BATCHING)?;
             self.report.note(
@@ -275,7 +276,7 @@ impl Bench {
         let url = format!("sqlite://{path}");
         for round in 1..=self.args.rounds {
             eprintln!("round {round} of {} on SQLite", self.args.rounds);
-            // One after the other: a SQLite file has one writer.
+            // One target after the other, because a SQLite file has one writer.
             let server = Server::start(&self.stockyard, &url, None, BATCHING)?;
             self.load(report::SQLITE, &server, &books, &[1, 8, 32, 128], Target::Spread)?;
             self.load(report::SQLITE_ONE_PORTFOLIO, &server, &books, &[128], Target::OnePortfolio)?;

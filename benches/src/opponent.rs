@@ -1,4 +1,4 @@
-//! The opponent: pgbench, which does one order in one transaction on plain tables of the same server.
+//! The opponent: pgbench, which executes one order per transaction on plain tables of the same server.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub enum Script {
     Transactions,
     /// The daily rows of one portfolio for a year.
     HistoryOneYear,
-    /// The same for five years.
+    /// The daily rows of one portfolio for five years.
     HistoryFiveYears,
 }
 
@@ -50,7 +50,7 @@ impl Opponent {
         Ok(Self { url, scripts })
     }
 
-    /// The time of one statement that writes today's snapshot of each portfolio from its positions.
+    /// Measures one statement that writes today's snapshot of each portfolio from its positions.
     pub fn snapshots(&self) -> Result<Duration> {
         let mut conn = PgConnection::establish(&self.url)?;
         conn.batch_execute("DROP TABLE IF EXISTS daily; CREATE TABLE daily (LIKE snapshot INCLUDING ALL)")?;
@@ -77,7 +77,8 @@ impl Opponent {
             .args(["-D", &format!("first={first}"), "-D", &format!("last={last}")])
             .arg("-f")
             .arg(self.scripts.path().join(name))
-            // Its libpq would encrypt where the server can; ours cannot, and on one machine nobody should.
+            // pgbench's libpq would encrypt the connection if the server can; Stockyard's build cannot, so both run
+            // without.
             .arg(format!("{}?sslmode=disable", self.url))
             .output()
             .context("pgbench cannot be run: `scripts/ensure pgbench` installs it")?;
@@ -104,7 +105,7 @@ pub fn create_database(server: &str, name: &str) -> Result<String> {
     Ok(format!("{base}/{name}"))
 }
 
-/// So that nobody's first measurement pays for the filling.
+/// Vacuums and analyzes the databases, so that the first measurement is not slowed down by the filling.
 pub fn settle(databases: &[&str]) -> Result<()> {
     for url in databases {
         let mut conn = PgConnection::establish(url)?;
@@ -120,7 +121,7 @@ struct Line {
     line: String,
 }
 
-/// The server's version and every setting in which it is not as installed, but for addresses and language.
+/// The server's version and all its settings that differ from the defaults, except addresses and languages.
 pub fn conditions(server: &str) -> Result<String> {
     let lines: Vec<Line> = diesel::sql_query(
         "SELECT split_part(version(), ' on ', 1) || ', fsync ' || current_setting('fsync') AS line

@@ -1,4 +1,4 @@
-//! The simulated market by itself: processor time of one thread.
+//! The simulated market alone: processor time of one thread.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,15 +10,15 @@ use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteSource, Simulated, Simula
 
 use crate::report::median;
 
-/// Allows all calls.
+/// A budget that allows all calls.
 static FREE: Payer = Payer::unlimited();
 
 const QUOTES: usize = 10_000;
 /// About a year.
 const SESSIONS: i64 = 250;
 
-/// Of each version: quotes of all symbols at once and one by one, from one second to the next; bars of all symbols, computed
-/// for the first time and again.
+/// Measures each version of the market: quotes of all symbols at once and one by one, from one second to the next, and
+/// bars of all symbols, computed for the first time and again.
 pub fn measure(rounds: usize) -> Result<()> {
     SimulatedModel::ALL.into_iter().try_for_each(|model| measure_version(model, rounds))
 }
@@ -76,7 +76,7 @@ fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// The nanoseconds this thread is on a processor for each of the things `work` makes.
+/// The thread's processor time in nanoseconds per item that `work` produces.
 #[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
 fn timed(work: impl FnOnce() -> Result<usize>) -> Result<f64> {
     let before = on_processor_ns()?;

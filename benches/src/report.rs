@@ -1,4 +1,4 @@
-//! What was measured, and the ratios that count.
+//! The results of the measurements, and the ratios between them.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,21 +30,21 @@ pub const SQLITE_ONE_PORTFOLIO: &str = "SQLite: orders on one portfolio";
 pub const SQLITE_UNBATCHED: &str = "SQLite: orders one by one";
 pub const SQLITE_UNBATCHED_ONE_PORTFOLIO: &str = "SQLite: one by one, one portfolio";
 
-/// One measurement.
+/// The result of one measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
-    /// Per second.
+    /// Requests or items per second.
     pub rate: f64,
     pub mean_ms: f64,
-    /// `None` where only the mean is known.
+    /// `None` if only the mean is known.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
-    /// Processor time of programs that had nothing to do with it.
+    /// Processor time of other programs, in seconds.
     pub others_s: f64,
     pub refused: u64,
 }
 
-/// Latencies of answered requests, and those that were refused.
+/// Latencies of successful requests, and the number of refused ones.
 pub struct Sample {
     micros: Histogram<u32>,
     refused: u64,
@@ -97,15 +97,15 @@ impl From<Sample> for Run {
 
 pub struct Report {
     meter: Meter,
-    /// In the order of first measurement.
+    /// In the order of their first measurement.
     runs: Vec<(String, Vec<Run>)>,
     pub refused: u64,
-    /// Other figures with what is wanted, in the order of measurement.
+    /// Other figures with their target values, in the order of measurement.
     figures: Vec<(String, Vec<f64>, &'static str)>,
 }
 
 impl Report {
-    /// Notes a figure that is no rate.
+    /// Records a figure that is not a rate.
     pub fn note(&mut self, what: &str, figure: f64, wanted: &'static str) {
         eprintln!("{what:<50} {figure:>9.2}   {wanted}");
         match self.figures.iter_mut().find(|(known, ..)| known == what) {
@@ -115,14 +115,14 @@ impl Report {
     }
 
     pub fn new(postgres: &str) -> Result<Self> {
-        // Its process lives as long as the connection.
+        // This backend process lives as long as the connection.
         let mut connection = PgConnection::establish(postgres)?;
         let backend = diesel::select(diesel::dsl::sql::<sql_types::Integer>("pg_backend_pid()"))
             .get_result(&mut connection)?;
         Ok(Self { meter: Meter::new(backend)?, runs: Vec::new(), refused: 0, figures: Vec::new() })
     }
 
-    /// Runs it now, with `count` clients, connections or orders in flight.
+    /// Measures `work` with `count` clients, connections or orders in flight.
     pub fn measure<R: Into<Run>>(
         &mut self,
         what: &str,
@@ -152,12 +152,12 @@ impl Report {
         self.median(what, count, |run| run.rate)
     }
 
-    /// At the count of clients that was best for it.
+    /// The highest rate over all numbers of clients.
     fn best(&self, what: &str) -> Option<f64> {
         crate::PGBENCH_CLIENTS.iter().filter_map(|clients| self.rate(what, *clients)).reduce(f64::max)
     }
 
-    /// Those of which both sides were measured, with what is asked of them.
+    /// The ratios for which both sides were measured, with their target values.
     fn ratios(&self) -> String {
         let mut lines = String::new();
         let mut ratio = |what: &str, a: Option<f64>, b: Option<f64>, wanted: &str| {

@@ -1,4 +1,4 @@
-//! `stockyard serve` as a process of its own.
+//! `stockyard serve` as a separate process.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Ends with this value.
+/// A running server, which ends when this value is dropped.
 pub struct Server {
     pub address: SocketAddr,
     process: Child,
-    /// From the start of the process until it was ready.
+    /// The time from the start of the process until it was ready.
     pub started_in: Duration,
-    /// Of its log, which is written as in earnest: one line per request.
+    /// The folder of its log, which has one line per request as in normal use.
     _folder: tempfile::TempDir,
 }
 
@@ -34,7 +34,7 @@ pub fn create_database(binary: &Path, database: &str) -> Result<()> {
 }
 
 impl Server {
-    /// Starts one on a free port and waits until it is ready.
+    /// Starts a server on a free port and waits until it is ready.
     pub fn start(binary: &Path, database: &str, redis: Option<&str>, order_batch: &str) -> Result<Self> {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let folder = tempfile::tempdir()?;
@@ -48,7 +48,7 @@ impl Server {
             .env("PORT", address.port().to_string())
             .env("SECRET_KEY", "bench".repeat(13))
             .env("RATE_LIMITS", "off")
-            // All clients have one address.
+            // All clients have the same address.
             .env("CONNECTIONS_PER_ADDRESS", "20000")
             .env("ORDER_BATCH", order_batch)
             .stdout(File::create(&log)?)
@@ -67,12 +67,12 @@ impl Server {
         Ok(server)
     }
 
-    /// The process's.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// The memory that the process occupies (`VmRSS`), and the most it has occupied (`VmHWM`), in MiB.
+    /// The current memory of the process (`VmRSS`) and its maximum so far (`VmHWM`), in MiB.
     pub fn memory_mib(&self) -> Result<(f64, f64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let figure = |name: &str| -> Option<f64> {
@@ -98,7 +98,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if the process has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! `stockyard snapshot` as a process of its own.
+//! `stockyard snapshot` as a separate process.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 
 pub struct Taken {
     pub took: Duration,
-    /// The most memory that the process has occupied.
+    /// The maximum memory of the process.
     pub most_mib: f64,
 }
 
-/// Writes provisional snapshots of all portfolios, with the prices of the moment.
+/// Writes provisional snapshots of all portfolios at current prices.
 pub fn take(binary: &Path, database: &str) -> Result<Taken> {
     let folder = tempfile::tempdir()?;
     let start = Instant::now();
@@ -28,7 +28,7 @@ pub fn take(binary: &Path, database: &str) -> Result<Taken> {
         .context("stockyard snapshot cannot be started")?;
     let mut most_mib = 0.0;
     loop {
-        // It is gone with the process.
+        // Read repeatedly, because the figure disappears when the process ends.
         if let Some(mib) = peak_mib(process.id()) {
             most_mib = mib;
         }

@@ -1,4 +1,5 @@
-//! Event streams: many clients that follow prices, on one thread, since they share two cores with the server.
+//! Event streams: many clients that follow prices. They run on one thread, because they share two cores with the
+//! server.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,19 +23,19 @@ use tokio::task::JoinSet;
 
 use crate::server::Server;
 
-/// Symbols that tick, and how many of them a client follows.
+/// The number of symbols whose prices change, and how many of them each client follows.
 const SYMBOLS: usize = 50;
 const FOLLOWED: usize = 10;
-/// As many streams as one user may have.
+/// The maximum number of streams per user.
 const PER_USER: usize = 10;
-/// Connections that are being made at the same time.
+/// How many connections are opened at the same time.
 const AT_ONCE: usize = 64;
-/// Until everybody is connected and memory has settled.
+/// How long to wait until all clients are connected and memory use is stable.
 const SETTLING: Duration = Duration::from_secs(5);
-/// Files that server and clients need for anything else.
+/// The number of files that the server and the clients need for other purposes.
 const OTHER_FILES: usize = 200;
 
-/// Opens that many streams, listens for a while, and prints what they cost. Answers how many were refused or broke.
+/// Opens this many streams, listens for a while, and prints what they cost. Returns how many were refused or broke.
 pub fn measure(binary: &Path, database: &str, redis: &str, clients: usize, time: Duration) -> Result<u64> {
     check_files(clients)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -42,7 +43,7 @@ pub fn measure(binary: &Path, database: &str, redis: &str, clients: usize, time:
     let symbols = symbols()?;
     let server = Server::start(binary, database, Some(redis), "256")?;
     runtime.block_on(async {
-        // The first streams pay for what is made once for all.
+        // The first streams cause initialization that all others share.
         let (stop, stopped) = watch::channel(Phase::Settling);
         let warm = tokio::spawn(listen(server.address, request(&tokens, &symbols, 0), stopped.clone()));
         tokio::time::sleep(SETTLING).await;
@@ -119,7 +120,7 @@ fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// Server and clients each have a file descriptor for every stream.
+/// Checks that server and clients may open a file for every stream.
 fn check_files(clients: usize) -> Result<()> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
@@ -137,7 +138,7 @@ fn symbols() -> Result<Vec<Symbol>> {
     Ok(listings.into_iter().take(SYMBOLS).map(|listing| listing.symbol).collect())
 }
 
-/// Users with a token each.
+/// Creates users, and returns one token for each.
 async fn fill(database: &str, count: usize) -> Result<Vec<String>> {
     let store = Store::open(DatabaseUrl::Postgres(database.to_owned()), 2)?;
     store.migrate().await?;
@@ -185,12 +186,12 @@ enum Phase {
 }
 
 struct Heard {
-    /// In microseconds.
+    /// Delays in microseconds.
     delays: Histogram<u64>,
     bytes: u64,
 }
 
-/// Answers the stream and what of it has come with the head of the answer.
+/// Opens a stream, and returns it with the part of it that arrived together with the response's head.
 async fn open(address: SocketAddr, request: String) -> Result<(TcpStream, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await.context("no connection to the server")?;
     stream.write_all(request.as_bytes()).await?;
@@ -225,14 +226,14 @@ async fn read(mut stream: TcpStream, mut text: Vec<u8>, mut phase: watch::Receiv
             heard.bytes += count as u64;
             heard.note(&text);
         }
-        // What has come of the last event stays for the next look.
+        // An incomplete event is kept until the rest arrives.
         let whole = text.windows(2).rposition(|bytes| bytes == b"\n\n").map_or(0, |end| end + 2);
         text.drain(..whole);
     }
 }
 
 impl Heard {
-    /// Takes the times of all whole events.
+    /// Records the delays of all complete events.
     fn note(&mut self, text: &[u8]) {
         const KEY: &str = "\"as_of\":\"";
         let arrived = Clock::system().wall();

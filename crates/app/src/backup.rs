@@ -17,7 +17,7 @@ use crate::database_file::{
 };
 use crate::wiring;
 
-/// Copies the database to a new file, also while a server uses it.
+/// Copies the database to a new file, even while a server uses it.
 pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
@@ -31,8 +31,8 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     }
     let store = Store::open(config.database_url.clone(), 1)
         .with_context(|| format!("{}: {} cannot be opened", database.setting(), database.path().display()))?;
-    // Older tables may be copied, because backups are made before an upgrade. Newer ones may mean that this is the
-    // wrong program.
+    // Older tables may be copied, because backups are made before an upgrade. Newer tables may mean that this is the
+    // wrong version of the program.
     let version = store.schema_version().await.with_context(|| wiring::cannot_be_used(config))?;
     version.check_known().with_context(|| wiring::cannot_be_used(config))?;
 
@@ -52,7 +52,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks a backup and replaces the configured database by it.
+/// Checks a backup and replaces the configured database with it.
 pub async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
@@ -88,7 +88,7 @@ fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str
         );
     }
 
-    // The copy is checked and put in place, so the backup is unchanged.
+    // A copy is checked and moved into place, so the backup itself stays unchanged.
     let not_copied = || format!("{shown} could not be copied to {}; nothing was changed", folder.display());
     let copy = private_file_beside(&target).with_context(not_copied)?;
     let _log_of_copy = FilesBeside(copy.path().to_owned());
@@ -140,7 +140,7 @@ fn open_backup(file: &Path) -> Result<File> {
     Ok(source)
 }
 
-/// Renames the database at the path and SQLite's files beside it, and returns the new name of the database.
+/// Renames the database and SQLite's files beside it, and returns the new name of the database.
 fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
     let kept = with_suffix(target, &format!(".replaced-{stamp}"));
     let exists = target.exists();
@@ -155,7 +155,7 @@ fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
                     )
                 });
             }
-            // Damaged: it is kept as it is, with its log.
+            // The database is damaged: it is kept as it is, with its log.
             Err(_) => {}
         }
     }
@@ -169,7 +169,7 @@ fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
     if exists {
         rename(target, &kept)?;
     }
-    // SQLite would use a log that is left beside the path for the new file.
+    // SQLite would apply a log that is left at the path to the new file.
     for suffix in BESIDE {
         let beside = with_suffix(target, suffix);
         if beside.exists() {
@@ -185,7 +185,7 @@ fn is_readable(file: &Path) -> bool {
         && sqlite_file::has_readable_tables(file)
 }
 
-/// SQLite's files beside a file that is not in place yet; deleted at the end.
+/// SQLite's files beside a file that is not in place yet. They are deleted at the end.
 struct FilesBeside(PathBuf);
 
 impl Drop for FilesBeside {
@@ -194,7 +194,7 @@ impl Drop for FilesBeside {
     }
 }
 
-/// A new file in the same folder, readable only by its owner, which is deleted unless it gets a name.
+/// Creates a file in the same folder that only its owner can read. It is deleted unless it gets a name.
 fn private_file_beside(file: &Path) -> io::Result<NamedTempFile> {
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The implementation of each command.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::net::TcpStream;
@@ -32,8 +32,8 @@ use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
 use crate::telemetry;
 use crate::wiring::{self, Role};
 
-/// A flag that becomes true on SIGTERM or Ctrl-C, from the first moment on: a process that is still waiting to start ends
-/// as well.
+/// Returns a flag that becomes true on SIGTERM or Ctrl-C. It works from the start of the process, so that a process
+/// which still waits for its database ends too.
 pub fn listen_for_stop() -> Stop {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
@@ -43,7 +43,7 @@ pub fn listen_for_stop() -> Stop {
     stopped
 }
 
-/// Pages and API, and the jobs unless Redis hands them to others.
+/// Serves the pages and the API, and runs the jobs unless there is a Redis that distributes them to workers.
 pub async fn serve(config: &Config, create: Create, accept_price_source_change: bool) -> Result<ExitCode> {
     let stop = listen_for_stop();
     let connections = descriptors::connection_limits(config, descriptors::raise_limit());
@@ -106,7 +106,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Jobs only.
+/// Runs only the jobs.
 pub async fn worker(config: &Config, accept_price_source_change: bool) -> Result<ExitCode> {
     let Some(redis_url) = &config.redis_url else {
         let why =
@@ -147,7 +147,7 @@ pub async fn migrate(config: &Config, create: Create) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal, nothing elsewhere.
 fn progress_bar(what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {pos} {msg}, {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -156,7 +156,7 @@ fn progress_bar(what: &'static str) -> ProgressBar {
     bar
 }
 
-/// For what has an end that is known beforehand.
+/// A progress bar for work whose length is known.
 pub fn measured_bar(what: &'static str) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{spinner} [{bar:30}] {pos} of {len} {msg}, {elapsed}, {eta} to go")
@@ -190,7 +190,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// A refusal with its fields, which the error's own text leaves out.
+/// Converts an error to one whose text includes its invalid fields.
 pub fn told(error: Error, option: &str) -> anyhow::Error {
     match error {
         Error::Invalid(fields) | Error::Taken(fields) => {
@@ -207,7 +207,7 @@ pub fn told(error: Error, option: &str) -> anyhow::Error {
     }
 }
 
-/// Lists the damage to a SQLite file, with what to do about it. Returns whether there is any.
+/// Reports damage to a SQLite file and what to do about it. Returns whether there is any.
 async fn report_damage(config: &Config) -> Result<bool> {
     let DatabaseUrl::Sqlite(path) = &config.database_url else { return Ok(false) };
     let file = path.clone();
@@ -225,7 +225,7 @@ async fn report_damage(config: &Config) -> Result<bool> {
     Ok(true)
 }
 
-/// `repair` is whether to repair without asking; `None` repairs nothing.
+/// Verifies the books. With `repair` it also repairs them, after a question if the value is `Some(false)`.
 pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
     if let Some(file) = DatabaseFile::from_config(config)? {
         file.require()?;
@@ -234,7 +234,7 @@ pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let store = wiring::ready_store(config).await?;
-    // Snapshots are taken again at the prices of the deployment's source.
+    // The repair takes snapshots again at the prices of the installation's source.
     let role = if repair.is_some() { Role::PricingCommand } else { Role::Command };
     let services: Services = wiring::services(config, store, role).await?;
     let mut report = verify_and_report(&services).await?;
@@ -262,7 +262,7 @@ pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
     Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks on the terminal, or reads the answer from standard input.
+/// Asks a question on the terminal, or reads the answer from standard input.
 fn confirmed(question: &str) -> Result<bool> {
     if std::io::stdin().is_terminal() {
         std::io::stdout().write_all(question.as_bytes())?;
@@ -321,7 +321,7 @@ pub async fn resolve_split(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who decides by the command line.
+/// The administrator that decisions from the command line are attributed to.
 fn operator() -> Administrator {
     Administrator::operator("command line")
 }
@@ -437,7 +437,7 @@ fn read_password() -> Result<SecretString> {
     Ok(password)
 }
 
-/// One request by hand, so that an image needs no other program for its health check.
+/// Sends one HTTP request without a client library, so that an image needs no other program for its health check.
 pub fn healthcheck(config: &Config, deep: bool) -> Result<ExitCode> {
     let host = match config.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
@@ -464,7 +464,7 @@ pub fn healthcheck(config: &Config, deep: bool) -> Result<ExitCode> {
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A line for each check that failed, out of the server's answer.
+/// One line for each failed check in the server's response.
 fn failed_checks(body: &str) -> Vec<String> {
     let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let checks = answer["checks"].as_array().cloned().unwrap_or_default();
@@ -477,7 +477,7 @@ fn failed_checks(body: &str) -> Vec<String> {
         .collect()
 }
 
-/// For worker processes, which have no port to ask: their heartbeats are in the database.
+/// Checks the worker processes of this machine by their heartbeats in the database, because workers have no port.
 pub async fn worker_healthcheck(config: &Config) -> Result<ExitCode> {
     wiring::require_database(config)?;
     let host = host_name();

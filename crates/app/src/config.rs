@@ -33,7 +33,7 @@ pub use secret_key::{PRIVATE_FILE, SECRET_KEY_FILE, make_private, private_folder
 /// The price source.
 #[derive(Debug, Clone)]
 pub enum MarketData {
-    /// Without `SIMULATION_SEED` the seed is that in the database, at first a random one.
+    /// `None` for the seed in the database, which is random for a new installation.
     Simulated {
         seed: Option<u64>,
     },
@@ -61,14 +61,14 @@ pub struct Config {
     pub host: String,
     /// `PORT`. Default 8080.
     pub port: u16,
-    /// `PUBLIC_URL`: where browsers reach the installation. Default `http://HOST:PORT`.
+    /// `PUBLIC_URL`: the address at which browsers reach the installation. Default `http://HOST:PORT`.
     pub public_url: Url,
     /// `DATABASE_URL`: `sqlite://…` or `postgres://…`. Default the file `stockyard.db` in `DATA_DIR`.
     pub database_url: DatabaseUrl,
-    /// Whether the SQLite file is that of `DATA_DIR` because `DATABASE_URL` is not set.
+    /// Whether the SQLite file is the one in `DATA_DIR`, because `DATABASE_URL` is not set.
     pub database_in_data_dir: bool,
-    /// `STARTUP_TIMEOUT_S`: how long a process waits at its start for the database and Redis. Default 300; 0 does not
-    /// wait.
+    /// `STARTUP_TIMEOUT_S`: how long a process waits at its start for the database and Redis. Default 300; with 0 it
+    /// does not wait.
     pub startup_timeout: Duration,
     /// `DATABASE_POOL`: connections of a process to the database; the order desk has one more. Default 8 on SQLite,
     /// 16 on PostgreSQL.
@@ -78,54 +78,56 @@ pub struct Config {
     pub database_timeout: Duration,
     /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: jobs run in the server.
     pub redis_url: Option<SecretString>,
-    /// `SECRET_KEY`: at least 64 characters. `None`: a generated key is kept in `DATA_DIR`.
+    /// `SECRET_KEY`: at least 64 characters. `None` if a generated key in `DATA_DIR` is used.
     pub secret_key: Option<SecretString>,
     /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
     pub data_dir: PathBuf,
-    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one in the database, at first a random one), or
+    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the seed in the database, random for a new installation), or
     /// `ALPHAVANTAGE_API_KEY`, `ALPHAVANTAGE_BASE_URL` and the plan of the key (`ALPHAVANTAGE_CALLS_PER_MINUTE`,
     /// `ALPHAVANTAGE_CALLS_PER_DAY`, `ALPHAVANTAGE_ENTITLEMENT`), or `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default
     /// alphavantage if its key is set, else simulated.
     pub market_data: MarketData,
     /// `STARTING_CASH`: the cash of a new portfolio. Default 100000.00.
     pub starting_cash: Money,
-    /// `RISK_FREE_RATE` in percent per year, from 0 to 50; kept as a ratio. Default 0.
+    /// `RISK_FREE_RATE` in percent per year, from 0 to 50; stored as a ratio. Default 0.
     pub risk_free: f64,
-    /// `PERFORMANCE_CACHE_MB`: the memory for closed days of portfolios, in bytes. Default 32 MB.
+    /// `PERFORMANCE_CACHE_MB`: the size of the cache for closed days of portfolios, here in bytes. Default 32 MB.
     pub performance_cache_bytes: u64,
     /// `TRADING`, `COMMISSION_PER_ORDER`, `COMMISSION_PER_SHARE`, `COMMISSION_PERCENT`, `COMMISSION_MINIMUM`,
     /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default: practice mode, no commission, no slippage,
     /// unlimited liquidity.
     pub trading: TradingConfig,
-    /// `CORS_ALLOWED_ORIGINS`: separated by commas. Default none.
+    /// `CORS_ALLOWED_ORIGINS`, separated by commas. Default none.
     pub cors_allowed_origins: Vec<String>,
     /// `TRUSTED_PROXIES`: addresses or networks, separated by commas. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMITS`: on or off. Default on.
     pub rate_limits: bool,
-    /// `CONNECTIONS`: the most open client connections. Default as many as the file descriptors allow, at most 20000.
+    /// `CONNECTIONS`: the maximum number of client connections. Default as many as the file descriptors allow, at most
+    /// 20000.
     pub connections: Option<usize>,
-    /// `CONNECTIONS_PER_ADDRESS`: the most connections from one address. Default 1024, or half of the descriptors.
+    /// `CONNECTIONS_PER_ADDRESS`: the maximum number of connections from one address. Default 1024, or half of the
+    /// descriptors.
     pub connections_per_address: Option<usize>,
     /// `HEADER_TIMEOUT_S`, `BODY_TIMEOUT_S`, `SEND_TIMEOUT_S`, `MIN_TRANSFER_RATE`, `KEEP_ALIVE_S`: limits on slow
-    /// clients. Default 10, 30, 30, 500 and 75. Its numbers of connections are unused.
+    /// clients. Default 10, 30, 30, 500 and 75. The numbers of connections in this value are not used.
     pub client_limits: ConnectionLimits,
     /// `PASSWORD_QUEUE_TIMEOUT_S`: how long a login waits for the check of its password to start. Default 5.
     pub password_queue_timeout: Duration,
-    /// `STREAMS_PER_USER` and `STREAMS`: the most event streams per user and in total, in each process. Default 10
-    /// and 10000.
+    /// `STREAMS_PER_USER` and `STREAMS`: the maximum number of event streams per user and in total, for each process.
+    /// Default 10 and 10000.
     pub streams: StreamLimits,
     /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: the deadline of each deep health check, and the time without a
     /// heartbeat after which a worker counts as dead. Default 3 and 20.
     pub health: HealthConfig,
-    /// `METRICS_TOKEN`: the token of a Prometheus on another machine for `/metrics`. Default none.
+    /// `METRICS_TOKEN`: the token with which a Prometheus on another machine may read `/metrics`. Default none.
     pub metrics_token: Option<SecretString>,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
-    /// `RUST_LOG`: the log filter, such as `warn,web=info`. Default: our own events from `info` on.
+    /// `RUST_LOG`: the log filter, such as `warn,web=info`. Default: Stockyard's own events from `info` on.
     pub log_filter: Option<String>,
-    /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues, at first from now.
-    /// Simulated market only, like the next.
+    /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues; a new installation
+    /// starts with the current time. This and the next setting are for the simulated market only.
     pub clock_start: Option<Timestamp>,
     /// `CLOCK_SPEED`: market seconds per second, above 0 and at most 10000. Default 1.
     pub clock_speed: f64,
@@ -145,7 +147,7 @@ impl Display for BadConfig {
 impl std::error::Error for BadConfig {}
 
 impl Config {
-    /// Reads the environment. `needs_key` tells whether the command signs cookies.
+    /// Reads the environment. `needs_key` is whether the command signs cookies.
     ///
     /// # Errors
     /// [`BadConfig`] with all bad values at once.
@@ -160,7 +162,7 @@ impl Config {
         })
     }
 
-    /// Variables that are set and not read, and look like a misspelled setting.
+    /// Variables that are set but not read, and that look like a misspelled setting.
     pub fn misspelled_settings() -> Vec<Misspelled> {
         #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
         let variables = std::env::vars_os();
@@ -183,7 +185,7 @@ impl Config {
     }
 
     fn read(needs_key: bool, variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
-        // An empty value counts as unset: compose files and web forms of hosts set empty values.
+        // An empty value counts as not set, because Compose files and web forms of hosting services set empty values.
         let mut env = Env {
             variable: |name: &str| variable(name).filter(|value| !value.trim().is_empty()),
             bad: Vec::new(),
@@ -379,7 +381,8 @@ impl Config {
         }
     }
 
-    /// The key that signs cookies: the configured one, or the one in the data folder, which is created at first.
+    /// The key that signs cookies: the configured one, or the one in the data folder, which is created if it is
+    /// missing.
     ///
     /// # Errors
     /// [`BadConfig`] if the folder cannot be written.
@@ -392,7 +395,7 @@ impl Config {
     }
 }
 
-/// For `PERFORMANCE_CACHE_MB`: about 120 portfolios with five years each.
+/// The default of `PERFORMANCE_CACHE_MB`: enough for about 120 portfolios with five years each.
 const PERFORMANCE_CACHE_MB: u16 = 32;
 /// Longer than a database server needs to start or to recover after a crash.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -402,16 +405,16 @@ const SQLITE_CONNECTIONS: u32 = 8;
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
 const DATABASE_TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60);
-/// The highest `CLOCK_SPEED`, in market seconds per second: a day takes less than ten seconds, and the jobs of each
-/// session keep up.
+/// The highest `CLOCK_SPEED`, in market seconds per second. A day then takes less than ten seconds, and the jobs of
+/// each session still keep up.
 const FASTEST: f64 = 10_000.0;
-/// The years of `CLOCK_START`. The simulated market has prices from 1980-01-01 to 2069-09-17: one year before the
-/// first start, and nine after the last.
+/// The years of `CLOCK_START`. The simulated market has prices from 1980-01-01 to 2069-09-17: one year before the first
+/// possible start, and nine years after the last.
 const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
 
 #[cfg(test)]
 impl Config {
-    /// From these variables alone.
+    /// Reads the configuration from these variables alone.
     pub fn from_variables(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
         Self::read(true, |name| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())

@@ -1,4 +1,4 @@
-//! The SQLite file of an installation: checks it, creates it, and locks it.
+//! The SQLite file of an installation: checking, creating and locking it.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -13,7 +13,7 @@ use crate::config::{Config, PRIVATE_FILE, SECRET_KEY_FILE, make_private, private
 
 /// The first bytes of every SQLite file.
 const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
-/// SQLite's files beside a database: the write-ahead log, its index, and the journal of the other mode.
+/// The suffixes of SQLite's files beside a database: the write-ahead log, its index, and the rollback journal.
 pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// When a missing or empty file may be created as a new, empty database.
@@ -100,7 +100,7 @@ enum Fault {
     InUse { file: PathBuf, process: String },
 }
 
-/// A usable file at the path, or none.
+/// The result of a check: a usable database at the path, or none.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Database,
@@ -108,7 +108,7 @@ enum Found {
     Missing,
 }
 
-/// Held by the one process that may serve or replace the database, until that process ends in any way.
+/// The lock of the one process that may serve or replace the database. It ends with the process, even after a crash.
 #[derive(Debug)]
 pub struct DatabaseLock {
     _file: Option<File>,
@@ -118,15 +118,15 @@ pub struct DatabaseLock {
 #[derive(Debug, Clone)]
 pub struct DatabaseFile {
     path: PathBuf,
-    /// Set if `DATABASE_URL` is not.
+    /// Only if `DATABASE_URL` is not set.
     data_dir: Option<PathBuf>,
 }
 
 impl DatabaseFile {
-    /// `None` on PostgreSQL.
+    /// The database of the configuration; `None` on PostgreSQL.
     ///
     /// # Errors
-    /// When the current folder is gone, to which a relative path refers.
+    /// If a relative path cannot be resolved because the current folder was deleted.
     pub fn from_config(config: &Config) -> Result<Option<Self>> {
         let DatabaseUrl::Sqlite(path) = &config.database_url else { return Ok(None) };
         let absolute = |path: &Path| {
@@ -149,7 +149,7 @@ impl DatabaseFile {
         if self.data_dir.is_some() { "DATA_DIR" } else { "DATABASE_URL" }
     }
 
-    /// For commands that never create a database: checks that there is one.
+    /// Checks that the database exists, for commands that never create one.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -157,8 +157,8 @@ impl DatabaseFile {
         self.judge(Create::Never).map(drop)
     }
 
-    /// For the one process that serves or migrates: takes the lock, creates the database if allowed, and removes
-    /// other users' read permission. Returns whether the database is new.
+    /// Takes the lock, creates the database if allowed, and removes other users' read permission, for the one process
+    /// that serves or migrates. Returns whether the database is new.
     ///
     /// # Errors
     /// [`Unusable`], or the reason why the database cannot be created.
@@ -169,7 +169,7 @@ impl DatabaseFile {
                 .with_context(|| format!("DATA_DIR: {} cannot be made", self.folder().display()))?;
         }
         let lock = self.lock()?;
-        // Another process may have created it meanwhile.
+        // Checked again under the lock, because another process may have created the database in the meantime.
         let is_new = self.judge(create)? != Found::Database;
         if is_new {
             self.create().with_context(|| {
@@ -183,7 +183,7 @@ impl DatabaseFile {
         Ok((lock, is_new))
     }
 
-    /// Tables are created in a file without tables only if that is allowed, as for an empty file.
+    /// Checks that tables may be created: in a file without tables only under the conditions for an empty file.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -194,8 +194,7 @@ impl DatabaseFile {
         }
     }
 
-    /// For a restored database: checks that there is nothing at the path, a database that may be replaced, or an
-    /// empty file.
+    /// Checks that a restored database may be put at the path: there is nothing, a database, or an empty file.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -203,7 +202,7 @@ impl DatabaseFile {
         self.judge(Create::Always).map(drop)
     }
 
-    /// Takes the lock, or returns its holder. The folder must exist.
+    /// Takes the lock. If another process has it, the error names that process. The folder must exist.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -232,7 +231,7 @@ impl DatabaseFile {
                 };
                 return Err(self.unusable(Fault::InUse { file: self.path.clone(), process }));
             }
-            // Some network file systems. SQLite's own locks still protect the data.
+            // Some network file systems have no such locks. SQLite's own locks still protect the data.
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
                     file = %path.display(), error = &error as &dyn std::error::Error,
@@ -243,7 +242,7 @@ impl DatabaseFile {
         }
         give_to_owner_of_folder(&path);
         make_exactly_private(&file);
-        // For the message above; the lock is valid without it.
+        // Only for the message above; the lock works without it.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -308,7 +307,8 @@ impl DatabaseFile {
         if !metadata.is_file() {
             return Err(Fault::NotAFile(path()));
         }
-        // Only before this process opens the database: closing a file releases all of SQLite's locks on it.
+        // Allowed only before this process opens the database, because closing a file releases all of SQLite's locks on
+        // it.
         let mut file = File::open(&self.path).map_err(unreadable)?;
         if metadata.len() > 0 && !has_sqlite_header(&mut file).map_err(unreadable)? {
             return Err(Fault::NotSqlite(path()));
@@ -330,8 +330,8 @@ impl DatabaseFile {
         Ok(if metadata.len() > 0 { Found::Database } else { Found::Empty })
     }
 
-    /// Whether a data folder is missing or practically empty: `lost+found` is in the root of each volume, other files
-    /// are left by an interrupted first start.
+    /// Whether a data folder is missing or practically empty. `lost+found` exists in the root of each volume, and an
+    /// interrupted first start leaves other files.
     fn is_unused(&self, folder: &Path) -> bool {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let (lock, new) = (format!("{name}.lock"), format!("{name}.new"));
@@ -344,7 +344,7 @@ impl DatabaseFile {
         }
     }
 
-    /// Creates the database with all tables under another name and then renames it, so that the file is always
+    /// Creates the database with all tables under a temporary name and then renames it, so that the file is always
     /// complete.
     fn create(&self) -> Result<()> {
         let path = self.real_path();
@@ -367,7 +367,7 @@ impl DatabaseFile {
         made().inspect_err(|_| remove())
     }
 
-    /// The file itself, with symbolic links resolved, so that all processes agree on its name.
+    /// The path of the file with symbolic links resolved, so that all processes use the same name.
     pub fn real_path(&self) -> PathBuf {
         std::fs::canonicalize(&self.path)
             .or_else(|_| {
@@ -378,14 +378,14 @@ impl DatabaseFile {
     }
 }
 
-/// The path with a suffix, as SQLite names its files beside a database.
+/// Appends a suffix to a path, as SQLite names its files beside a database.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Whether the file begins like a SQLite database.
+/// Whether the file begins with SQLite's header.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -395,8 +395,8 @@ pub fn has_sqlite_header(file: &mut File) -> io::Result<bool> {
     Ok(header == SQLITE_HEADER)
 }
 
-/// Gives a file that root creates in the service's folder to the folder's owner. Does nothing for other users, who
-/// cannot give files away.
+/// Gives a file that root creates in the service's folder to the owner of the folder. Does nothing for other users,
+/// because they cannot give files away.
 pub fn give_to_owner_of_folder(file: &Path) {
     let Some(folder) = file.parent() else { return };
     if let (Ok(folder), Ok(metadata)) = (std::fs::metadata(folder), std::fs::metadata(file))
@@ -411,7 +411,7 @@ pub fn make_exactly_private(file: &File) {
     let _ = file.set_permissions(Permissions::from_mode(PRIVATE_FILE));
 }
 
-/// Makes a new name in a folder survive a power failure. Some file systems do not support it.
+/// Syncs a folder, so that a new name in it survives a power failure. Some file systems do not support this.
 pub fn sync_folder_of(file: &Path) {
     if let Some(folder) = file.parent() {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

@@ -1,4 +1,4 @@
-//! The command that makes the demonstration.
+//! The command that creates the demonstration.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::database_file::Create;
 use crate::startup::Waiting;
 use crate::wiring;
 
-/// Makes the demonstration account with its portfolios in a database without portfolios. Where the demonstration exists
-/// already, nothing is changed.
+/// Creates the demonstration account with its portfolios in a database without portfolios. If the demonstration already
+/// exists, nothing is changed.
 ///
 /// # Errors
-/// When the price source is not the simulated market, the database cannot be used, or it has other portfolios.
+/// If the price source is not the simulated market, the database cannot be used, or it has other portfolios.
 pub async fn make(config: &Config, create: Create, months: u32) -> Result<ExitCode> {
     let MarketData::Simulated { seed } = &config.market_data else {
         bail!(
@@ -66,7 +66,7 @@ pub async fn make(config: &Config, create: Create, months: u32) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// The services on a clock that starts so many months before `end`.
+/// The services with a clock that starts this many months before `end`.
 async fn services(
     config: &Config,
     store: Store,
@@ -81,7 +81,7 @@ async fn services(
     Ok(wiring::on(config, store, market).await?)
 }
 
-/// The addresses of portfolios.
+/// The addresses of the portfolios, separated by commas.
 fn pages(portfolios: impl Iterator<Item = PortfolioId>) -> String {
     let pages: Vec<String> = portfolios.map(|id| format!("/portfolios/{id}")).collect();
     pages.join(", ")

@@ -1,17 +1,17 @@
-//! File descriptors: the limit of the process, and the part for connections.
+//! File descriptors: the limit of the process, and how many of them are for connections.
 
 use web::ConnectionLimits;
 
 use crate::config::Config;
 
-/// Reserved for everything except connections and the database: the listener, event loops, Redis, price sources,
-/// files.
+/// Descriptors reserved for everything except connections and the database: the listener, event loops, Redis, price
+/// sources, files.
 const RESERVED: u64 = 96;
-/// SQLite opens the database, its log and its index for each connection.
+/// SQLite opens three files for each connection: the database, its log and its index.
 const PER_DATABASE_CONNECTION: u64 = 3;
-/// Fewer connections would not be enough for one browser.
+/// The minimum of connections: fewer would not be enough for one browser.
 const FEWEST: usize = 16;
-/// A default for machines with little memory.
+/// The default maximum, which suits machines with little memory.
 const MOST: usize = 20_000;
 const MOST_PER_ADDRESS: usize = 1024;
 
@@ -35,7 +35,7 @@ pub fn raise_limit() -> u64 {
         })
 }
 
-/// The configured limits on connections, reduced to the available descriptors, and defaults that fit them.
+/// The limits on connections: the configured ones, reduced to the available descriptors, and defaults that fit them.
 pub fn connection_limits(config: &Config, descriptors: u64) -> ConnectionLimits {
     let reserved = RESERVED + PER_DATABASE_CONNECTION * (u64::from(config.database_pool) + 2);
     let available = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(FEWEST);

@@ -1,6 +1,6 @@
-//! The program `stockyard`: reads the configuration, creates the parts, runs one command.
-// These macros panic when the stream cannot be written, and wait for a pipe that nobody reads: `say!` in commands that
-// end, `telemetry::announce` in processes that keep running.
+//! The program `stockyard`: reads the configuration, creates the components, runs one command.
+// `println!` and `eprintln!` panic if the stream cannot be written, and block on a pipe that is not read. Use `say!` in
+// commands that end, and `telemetry::announce` in processes that keep running.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 /// Writes a line of a command's result to standard output.
@@ -37,7 +37,7 @@ use services::demonstration::MONTHS;
 use config::{Config, Misspelled};
 use database_file::Create;
 
-/// Reduces the time of a request by a fifth compared with glibc's allocator.
+/// This allocator makes requests a fifth faster than glibc's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -51,55 +51,56 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve pages and API; without REDIS_URL the jobs run in here too
+    /// Serve the pages and the API; without REDIS_URL also run the jobs
     Serve {
         #[command(flatten)]
         create: CreateOption,
         #[command(flatten)]
         process: ProcessOptions,
     },
-    /// Run the jobs, distributed over Redis
+    /// Run the jobs that Redis distributes
     Worker(ProcessOptions),
-    /// Bring the database's tables up to date
+    /// Update the database's tables to this version
     Migrate(CreateOption),
-    /// Write the portfolios' snapshots of a session now
+    /// Take the snapshots of a session now
     Snapshot {
-        /// The session's day, like 2026-11-20; without it the session in progress, provisionally
+        /// The day of the session, like 2026-11-20; default: the session in progress, provisionally
         #[arg(long)]
         date: Option<NaiveDate>,
     },
     /// Rebuild the books from the journal and report every difference
     Verify {
-        /// Then repair what can be repaired, by reversal lines of the journals; asks first
+        /// Repair what can be repaired, with reversal entries in the journals; asks first
         #[arg(long)]
         repair: bool,
         /// Repair without asking
         #[arg(long, requires = "repair")]
         yes: bool,
     },
-    /// Accounts
+    /// Manage accounts
     #[command(subcommand)]
     User(UserCommand),
-    /// Stocks: resolve a split in doubt, decide on a delisting, close a delisted stock out, record a new symbol
+    /// Manage stocks: resolve a split in doubt, decide on a delisting, close out a delisted stock, record a new symbol
     #[command(subcommand)]
     Stock(StockCommand),
-    /// Where prices come from
+    /// Manage the price source
     #[command(subcommand)]
     Providers(ProvidersCommand),
-    /// Copy the SQLite database into a new file, also while it is in use
+    /// Copy the SQLite database to a new file, even while it is in use
     Backup { file: PathBuf },
-    /// Put a backup in the place of the SQLite database, while no server uses it
+    /// Replace the SQLite database with a backup, while no server uses it
     Restore {
         file: PathBuf,
-        /// Replace the existing database; it is kept under another name beside the new one
+        /// Replace an existing database; it is kept under another name beside the new one
         #[arg(long)]
         replace: bool,
     },
-    /// Make a demonstration account with three public portfolios, traded over five years, in a database without portfolios
+    /// Create a demonstration account with three public portfolios, traded over five years, in a database without
+    /// portfolios
     Demo {
         #[command(flatten)]
         create: CreateOption,
-        /// How many months were traded
+        /// The number of months of trading
         #[arg(long, default_value_t = MONTHS, value_parser = clap::value_parser!(u32).range(1..=120))]
         months: u32,
     },
@@ -110,7 +111,7 @@ enum Command {
         /// Also check that the database can be written, that a worker is alive, and that Redis and the order desk answer
         #[arg(long, conflicts_with = "worker")]
         deep: bool,
-        /// Instead of a server, look for a live worker of this machine in the database
+        /// Instead of a server, check for a live worker of this machine in the database
         #[arg(long)]
         worker: bool,
     },
@@ -119,7 +120,7 @@ enum Command {
 /// Options of processes that keep running.
 #[derive(clap::Args)]
 struct ProcessOptions {
-    /// Continue with another price source although there are positions or working orders at the old one's prices;
+    /// Continue with another price source although there are positions or working orders at the old source's prices;
     /// open orders are canceled
     #[arg(long)]
     accept_price_source_change: bool,
@@ -153,7 +154,7 @@ enum ProvidersCommand {
 
 #[derive(Subcommand)]
 enum StockCommand {
-    /// Resolve the split that holds trading in a stock; all holders' shares and open orders are corrected
+    /// Resolve the split that halts trading in a stock; shares and open orders of all holders are corrected
     ResolveSplit {
         #[arg(long)]
         symbol: Symbol,
@@ -167,7 +168,7 @@ enum StockCommand {
         #[arg(long)]
         reason: String,
     },
-    /// Record a stock's new symbol if the price source knows only that
+    /// Record the new symbol of a stock, if the price source knows only the new one
     Rename {
         #[arg(long)]
         symbol: Symbol,
@@ -184,14 +185,14 @@ enum StockCommand {
         #[arg(long)]
         reason: String,
     },
-    /// Close out a delisted stock: print the effects, and with --yes do it; it cannot be taken back
+    /// Close out a delisted stock: print the effects, and with --yes book them; this cannot be undone
     CloseOut {
         #[arg(long)]
         symbol: Symbol,
         /// What holders receive: cash, write_off (nothing) or exchange (shares of another stock)
         #[arg(long, value_name = "cash|write_off|exchange")]
         kind: String,
-        /// US dollars per share given
+        /// US dollars for each share given up
         #[arg(long)]
         cash: Option<String>,
         /// With `exchange`: the symbol of the stock received
@@ -206,7 +207,7 @@ enum StockCommand {
         /// Stored with the decision
         #[arg(long)]
         reason: String,
-        /// Do it
+        /// Book the close-out
         #[arg(long)]
         yes: bool,
     },
@@ -214,7 +215,7 @@ enum StockCommand {
     ResolveDelisting {
         #[arg(long)]
         symbol: Symbol,
-        /// The decision: confirm (it is delisted) or refuse (it is traded; a delisting is taken back)
+        /// The decision: confirm (the stock is delisted) or refuse (it is traded; a delisting is revoked)
         #[arg(long, value_name = "confirm|refuse")]
         resolution: String,
         /// With `confirm`: the first day without the stock
@@ -228,7 +229,7 @@ enum StockCommand {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Open an account; asks for the password, or reads it from standard input
+    /// Create an account; asks for the password, or reads it from standard input
     Create {
         #[arg(long)]
         username: String,
@@ -249,9 +250,9 @@ fn main() -> ExitCode {
     leave(code)
 }
 
-/// Ends the process without exit handlers. Those of libpq's TLS and of aws-lc free memory that threads use while they
-/// close or open connections, and the process would end by a signal. The threads may end at any time: both databases
-/// treat that as a crash, which loses nothing.
+/// Ends the process without exit handlers. The handlers of libpq's TLS and of aws-lc free memory while other threads
+/// still open or close connections, which would crash the process. Stopping those threads is safe: both databases treat
+/// it as a crash and lose nothing.
 fn leave(code: ExitCode) -> ! {
     telemetry::flush();
     let _ = std::io::stdout().flush();
@@ -315,7 +316,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Openapi => Ok(ExitCode::SUCCESS),
         }
     });
-    // A thread may still wait for a server that does not answer.
+    // Without waiting for threads that wait for a server that does not answer.
     runtime.shutdown_background();
     result
 }

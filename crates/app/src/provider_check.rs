@@ -14,9 +14,9 @@ use services::Services;
 use crate::config::Config;
 use crate::wiring::{self, Provider};
 
-/// The length of the requested series.
+/// The number of days of the requested series.
 const DAYS: u64 = 30;
-/// The check waits for a limit that ends sooner than this.
+/// The check waits for a rate limit that ends within this time.
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
 
 const MOST_FAILURES: usize = 3;
@@ -24,7 +24,7 @@ const MOST_FAILURES: usize = 3;
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// A short description of the answer.
+    /// The answer in a few words.
     Figure(String),
     /// The key does not include the feature.
     NotCovered(KeyFeature),
@@ -64,7 +64,7 @@ impl Check {
     }
 }
 
-/// With the most calls of each.
+/// The checks of an Alpha Vantage key, each with the maximum number of its calls.
 const ALPHA_VANTAGE: [(Check, u32); 11] = [
     (Check::Quote, 2),
     (Check::Search, 1),
@@ -141,7 +141,7 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
                 say!("          {:<12} {}", "", advice(error))?;
             }
         }
-        // The others would fail too and use up calls, or there were too many failures already.
+        // Stops if the other checks would fail for the same reason and use up calls, or after too many failures.
         if answer.is_err_and(|error| is_about_everything(&error)) || failures == MOST_FAILURES {
             break;
         }
@@ -173,7 +173,7 @@ fn is_confirmed() -> Result<bool> {
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// A short description of the answer. Waits once for a limit that ends soon.
+/// Makes a request and describes the response in a few words. Waits once for a rate limit that ends soon.
 async fn answer(
     services: &Services,
     provider: &Provider,
@@ -261,7 +261,7 @@ async fn ask(
             };
             let table = payer.answered(source.listings(ListingState::Active, payer).await).await?;
             let count = table.len();
-            // The call is paid for, so searches can use its result.
+            // The call is counted anyway, so its result is stored for searches.
             return Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
                 Ok(_) => format!("{count} stocks and funds, and kept for searches"),
                 Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
@@ -271,7 +271,7 @@ async fn ask(
     payer.answered(answer).await.map(Answer::Figure)
 }
 
-/// Whether the key is configured to include the feature.
+/// Whether the configuration says that the key includes the feature.
 fn is_set_up(provider: &Provider, feature: KeyFeature) -> bool {
     let Provider::AlphaVantage(_, plan) = provider else { return false };
     match feature {
@@ -282,7 +282,7 @@ fn is_set_up(provider: &Provider, feature: KeyFeature) -> bool {
     }
 }
 
-/// Advice on a difference between the key's features and its configuration.
+/// Advice if the key's features differ from the configuration.
 fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'static str> {
     match (feature, allowed, is_set_up) {
         (KeyFeature::DelayedPrices, true, false) => Some(
@@ -329,7 +329,7 @@ fn is_about_everything(error: &QuoteError) -> bool {
     }
 }
 
-/// Advice for the operator.
+/// Advice for the operator about an error.
 fn advice(error: &QuoteError) -> String {
     match error {
         QuoteError::RateLimited { retry_at: Some(at) } => {

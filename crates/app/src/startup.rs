@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// The first pause between attempts. It doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The most connections that wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
 
 /// Becomes true when the process is told to stop.
@@ -19,18 +19,18 @@ pub type Stop = watch::Receiver<bool>;
 
 /// Returns when the process is told to stop.
 pub async fn stopped(mut stop: Stop) {
-    // An error means that the sender is gone, which lives as long as the process.
+    // An error would mean that the sender is gone, but it lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The result of one attempt to reach something.
+/// The result of one attempt to reach another program.
 pub enum Attempt<T> {
     Reached(T),
-    /// Not available now, for this reason; it may be later.
+    /// Not available now for this reason, but perhaps later.
     NotYet(anyhow::Error),
 }
 
-/// Waits at the start of a process, for `limit` at most, until another program is available.
+/// Waits at the start of a process, at most for `limit`, until another program is available.
 #[derive(Debug)]
 pub struct Waiting {
     limit: Duration,
@@ -43,11 +43,11 @@ impl Waiting {
         Self { limit, began: Instant::now(), stop }
     }
 
-    /// Tries repeatedly, with growing pauses; logs the beginning and the end of the wait. Returns `None` if the
-    /// process was told to stop meanwhile.
+    /// Tries repeatedly, with growing pauses, and logs the beginning and the end of the wait. Returns `None` if the
+    /// process was told to stop in the meantime.
     ///
     /// # Errors
-    /// The error of an attempt that can never succeed, at once; the reason of the last attempt when the time is up.
+    /// At once the error of an attempt that can never succeed; after `limit` the reason of the last attempt.
     pub async fn until<T>(
         &self,
         what: &'static str,
@@ -92,8 +92,8 @@ impl Waiting {
     }
 }
 
-/// A free port that refuses connections until the process listens, so that neither a health check nor a proxy
-/// considers the process ready.
+/// A port that is reserved, but refuses connections until the process listens. Until then neither health checks nor
+/// proxies consider the process ready.
 pub struct ReservedPort(TcpSocket);
 
 impl ReservedPort {
@@ -114,7 +114,7 @@ impl ReservedPort {
 
     fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Like `std::net::TcpListener`: closing connections do not delay a restart.
+        // Like `std::net::TcpListener`: connections that are still closing do not delay a restart.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok(socket)
@@ -123,7 +123,7 @@ impl ReservedPort {
     /// Starts accepting connections.
     ///
     /// # Errors
-    /// If another process listens there meanwhile.
+    /// If another process has started to listen on the port.
     pub fn listen(self) -> io::Result<std::net::TcpListener> {
         self.0.listen(BACKLOG)?.into_std()
     }

@@ -23,7 +23,7 @@ use sink::Sink;
 const LOG: &str = "log";
 /// The default log filter.
 const FILTER: &str = "info,actix_server=warn,apalis=warn,apalis_core=off";
-/// How long the end of the process waits for the last lines.
+/// How long the end of the process waits for the last lines to be written.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
 
 struct Telemetry {
@@ -33,7 +33,7 @@ struct Telemetry {
 
 static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
 
-/// Sends log lines to standard error from now on. `filter` is an [`EnvFilter`] that replaces the default.
+/// Starts writing log lines to standard error. `filter` is an [`EnvFilter`] that replaces the default.
 pub fn init(format: LogFormat, filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or(FILTER));
     let repeats = Repeats::default();
@@ -54,7 +54,7 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
     let _ = TELEMETRY.set(Telemetry { sink, repeats });
 }
 
-/// The standard hook would block on a standard error that is not read.
+/// Logs a panic. The standard hook would block on a standard error that is not read.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("no message");
@@ -72,7 +72,7 @@ pub fn dropped_lines() -> Arc<AtomicU64> {
     TELEMETRY.get().map(|telemetry| telemetry.sink.dropped()).unwrap_or_default()
 }
 
-/// Writes a line to standard output. Unlike `println!` it does not fail, and waits for half a second at most.
+/// Writes a line to standard output. Unlike `println!` it never panics, and it waits at most half a second.
 pub fn announce(text: &str) {
     if let Some(telemetry) = TELEMETRY.get() {
         telemetry.sink.announce(text);
@@ -90,7 +90,7 @@ pub fn complain(text: &str) {
     }
 }
 
-/// Writes the last lines before the process ends.
+/// Waits until the last lines are written, before the process ends.
 pub fn flush() {
     if let Some(telemetry) = TELEMETRY.get() {
         telemetry.repeats.summarize(true);
@@ -102,7 +102,7 @@ pub fn flush() {
 mod tests {
     use std::path::Path;
 
-    /// `%error` and `?error` log only the outermost text.
+    /// `%error` and `?error` would log only the outermost text.
     #[test]
     fn every_logged_error_is_logged_with_its_causes() {
         let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -130,7 +130,7 @@ mod tests {
         assert!(wrong.is_empty(), "{advice}:\n{}", wrong.join("\n"));
     }
 
-    /// As a field, not in text.
+    /// Whether the line has a field like this, outside of strings.
     fn mentions(line: &str, way: &str) -> bool {
         line.split([' ', '(', ',', ')']).any(|word| word == way)
     }

@@ -1,4 +1,4 @@
-//! Creates the parts according to the configuration.
+//! Creates the components according to the configuration.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::config::{Config, MarketData};
 use crate::database_file::{Create, DatabaseFile, DatabaseLock};
 use crate::startup::{Attempt, Waiting};
 
-/// The deadline of a command's statement: `verify` reads everything.
+/// The deadline of a statement in a command. It is long because `verify` reads everything.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// An open database with the tables of this program.
+/// An open database whose tables match this program.
 pub struct ReadyDatabase {
     pub store: Store,
-    /// The lock of a SQLite file that this process serves.
+    /// The lock, if this process serves a SQLite file.
     _lock: Option<DatabaseLock>,
 }
 
@@ -49,9 +49,9 @@ pub async fn ready_store(config: &Config) -> Result<Store> {
     Ok(store)
 }
 
-/// Opens the database for `serve` or `worker`, and waits for a server that is not up yet. A SQLite file is locked,
-/// created if allowed, and migrated; on PostgreSQL the processes wait for `stockyard migrate`. Returns `None` if the
-/// process was told to stop meanwhile.
+/// Opens the database for `serve` or `worker`, and waits for a server that has not started yet. A SQLite file is
+/// locked, created if allowed, and migrated; on PostgreSQL the processes wait for `stockyard migrate`. Returns `None`
+/// if the process was told to stop in the meantime.
 ///
 /// # Errors
 /// If the database cannot be used, or was not available in time.
@@ -89,8 +89,8 @@ pub async fn open_for_process(
     Ok(checked.map(|()| ReadyDatabase { store, _lock: None }))
 }
 
-/// Runs the pending migrations, and waits for a server that is not up yet; returns the names of the migrations.
-/// Returns `None` if the process was told to stop before that.
+/// Runs the pending migrations and returns their names. Waits for a server that has not started yet. Returns `None` if
+/// the process was told to stop before that.
 ///
 /// # Errors
 /// If the database cannot be used, was not available in time, or is used by a server that does not know newer tables.
@@ -102,7 +102,7 @@ pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Resu
     if create == Create::Never {
         file.require()?;
         let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
-        // With nothing to do this is possible while a server runs.
+        // If no migration is pending, this also works while a server runs.
         match store.check_migrated().await {
             Ok(()) => return Ok(Some(Vec::new())),
             Err(StoreError::PendingMigrations) => {}
@@ -138,7 +138,7 @@ fn cannot_be_opened(config: &Config) -> String {
     format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
 }
 
-/// The context of an error of the database.
+/// The context for an error of the database.
 pub fn cannot_be_used(config: &Config) -> String {
     format!("DATABASE_URL: {} cannot be used", config.database_url)
 }
@@ -154,7 +154,7 @@ async fn wait_for_server(config: &Config, timeout: Duration, waiting: &Waiting) 
         .with_context(|| cannot_be_opened(config))
 }
 
-/// On another thread, because libpq blocks.
+/// Connects on another thread, because libpq blocks.
 async fn connect(config: &Config, timeout: Duration) -> Result<Store, StoreError> {
     let url = config.database_url.clone();
     let options = StoreOptions { connections: config.database_pool, timeout };
@@ -163,14 +163,14 @@ async fn connect(config: &Config, timeout: Duration) -> Result<Store, StoreError
         .map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
 }
 
-/// The process that uses the services.
+/// The kind of process that uses the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// `serve` and `worker`: they set the market's clock and the installation's price source.
+    /// `serve` and `worker`, which set the market's clock and the installation's price source.
     Process { accept_price_source_change: bool },
-    /// Commands that write prices: they use the existing clock and source.
+    /// Commands that write prices with the existing clock and source.
     PricingCommand,
-    /// Other commands beside them.
+    /// Other commands.
     Command,
 }
 
@@ -184,7 +184,7 @@ impl Provider {
     /// The configured provider; `None` for the simulated market.
     ///
     /// # Errors
-    /// When its address cannot be used.
+    /// If its address cannot be used.
     pub fn from_config(config: &Config) -> Result<Option<Self>> {
         let clock = Clock::system();
         let now: Now = Arc::new(move || clock.wall().utc());
@@ -214,7 +214,7 @@ impl Provider {
         }
     }
 
-    /// The provider's gateway with limits.
+    /// The provider behind a gateway that enforces its limits.
     pub fn market(&self, store: &Store) -> Market {
         let (source, rules): (Arc<dyn QuoteSource>, Rules) = match self {
             Self::AlphaVantage(source, plan) => (source.clone(), Rules::alpha_vantage(*plan)),
@@ -224,7 +224,7 @@ impl Provider {
     }
 }
 
-/// The services on that database and the configured market.
+/// The services with this database and the configured market.
 pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
     if let Role::Process { .. } = role {
         tokio::spawn(store.clone().look_after_idle_connections());
@@ -277,7 +277,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
     Ok(services)
 }
 
-/// The services on that store and market.
+/// The services with this database and market.
 pub async fn on(config: &Config, store: Store, market: Market) -> services::Result<Services> {
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
@@ -294,7 +294,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
     Ok(services)
 }
 
-/// Returns on SIGTERM or Ctrl-C. After the first signal the process must end within ten seconds.
+/// Returns on SIGTERM or Ctrl-C, and then ends the process after ten seconds at the latest.
 pub async fn shutdown_signal() {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .expect("the process can listen to SIGTERM");
@@ -303,7 +303,7 @@ pub async fn shutdown_signal() {
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("shutting down");
-    // A separate thread, because the runtime waits for blocked threads.
+    // On a separate thread, because the runtime waits for blocked threads.
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(9500));
         tracing::error!("some requests or jobs did not end in time");

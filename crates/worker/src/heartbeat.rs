@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::runner::Runner;
 
-/// The time for deleting the row. A process ends within ten seconds after a stop request.
+/// How long deleting the row may take. A process ends within ten seconds after a stop request.
 const FAREWELL: Duration = Duration::from_millis(400);
 
 pub(crate) struct Heartbeat {

@@ -1,12 +1,12 @@
-//! Background work. Every few seconds the worker looks for due runs, which are then done: in the embedded mode by
-//! this process, with Redis by any worker process.
+//! Background jobs. Every few seconds the worker looks for due runs, which are then executed: in embedded mode by this
+//! process, with Redis by any worker process.
 //!
 //! With Redis, processes also notify each other of changes, for their event streams (`relay.rs`).
 //!
 //! Each worker records heartbeats in the database (`heartbeat.rs`).
 //!
-//! The database records due runs, their workers and their outcomes (`services::jobs`). Redis only distributes runs
-//! and may lose everything: lost runs are distributed again.
+//! The database records due runs, their workers and their outcomes (`services::jobs`). Redis only distributes runs and
+//! may lose everything: lost runs are distributed again.
 
 mod heartbeat;
 mod probe;
@@ -37,13 +37,13 @@ use runner::Runner;
 
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// The Redis that distributes runs to all worker processes; without it this process does all runs.
+    /// The Redis that distributes runs to all worker processes. Without it this process executes all runs.
     pub redis_url: Option<SecretString>,
     /// The prefix of all keys in Redis. Installations that share a Redis need different prefixes.
     pub queue: String,
     /// How often to look for due runs: whole seconds, 1 to 30.
     pub tick: Duration,
-    /// The most simultaneous runs.
+    /// The maximum number of simultaneous runs.
     pub concurrency: u16,
     /// How often working orders are matched with the newest prices.
     pub matching: Duration,
@@ -94,20 +94,20 @@ impl WorkerError {
     }
 }
 
-/// The time for running runs to end after `shutdown`; a host waits ten seconds before it kills.
+/// How long runs may continue after `shutdown`. Hosting services kill a process after ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
-/// The time after that for giving back leases and runs.
+/// How long it may take after that to release leases and runs.
 const GIVING_BACK: Duration = Duration::from_secs(1);
 /// The pause before an apalis worker that ended is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often an idle worker checks the queue.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Works until `shutdown`, then starts no new runs and returns when the running ones have ended, after nine seconds
-/// at the latest. Unfinished runs are given back, and done by another worker or after the next start.
+/// Works until `shutdown`. Then it starts no new runs, and returns when the current ones have ended, at most nine
+/// seconds later. Unfinished runs are released, so that another worker or the next start executes them.
 ///
 /// # Errors
-/// At the start only: an invalid address, or a Redis that does not answer.
+/// Only at the start: an invalid address, or a Redis that does not answer.
 pub async fn run(
     services: Services,
     config: WorkerConfig,
@@ -150,7 +150,7 @@ pub async fn run(
     let mut relaying = JoinSet::new();
     if let Some(url) = config.redis_url.clone() {
         let (services, queue) = (runner.services().clone(), config.queue.clone());
-        // It ends with this function.
+        // This task ends with the function.
         relaying.spawn(async move { relay(services, &url, &queue, std::future::pending()).await });
     }
     tracing::info!(worker.name = runner.name(), worker.redis = config.redis_url.is_some(), "worker started");
@@ -170,7 +170,7 @@ pub async fn run(
         runner.give_back().await;
         heartbeat.end().await;
     };
-    // An unavailable database must not delay the end.
+    // The end must not wait for an unavailable database.
     if tokio::time::timeout(GIVING_BACK, giving_back).await.is_err() {
         tracing::warn!(
             "the worker's leases and runs were not given back in time; they run out by themselves"
@@ -184,8 +184,8 @@ async fn tick(_: Tick, runner: Data<Runner>) -> Result<(), BoxDynError> {
     runner.tick().await
 }
 
-/// Matches working orders with the newest prices, again and again. One worker process at a time does it, to save
-/// work; the books would be right with several.
+/// Matches working orders with the newest prices, repeatedly. Only one worker process at a time does this, to save
+/// work; several would not make the books wrong.
 async fn keep_matching(runner: Runner, pause: Duration) {
     let mut failing = false;
     loop {
@@ -208,13 +208,14 @@ async fn keep_matching(runner: Runner, pause: Duration) {
     }
 }
 
-/// Does a run that came through Redis.
+/// Executes a run that Redis has distributed.
 async fn take(job: RunJob, runner: Data<Runner>) -> Result<(), BoxDynError> {
     runner.do_run(job.run_id).await
 }
 
-/// Keeps an apalis worker running until the runner stops. Any Redis error ends one, as does a tick that was missed
-/// during sleep. Each start gets a new name, because Redis refuses the old one until it counts as dead.
+/// Restarts an apalis worker until the runner stops. An apalis worker ends after any Redis error, and after a tick that
+/// was missed while the machine slept. Each start uses a new name, because Redis refuses the old one until it counts as
+/// dead.
 async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor) {
     loop {
         let monitor = worker(runner::unique_name(), runner.clone());
@@ -246,7 +247,7 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
     }
 }
 
-/// The wall clock only sets the beat; the market's clock and the New York calendar decide which runs are due.
+/// A schedule by the wall clock. Which runs are due depends on the market's clock and the calendar in New York.
 fn every(tick: Duration) -> cron::Schedule {
     let seconds = tick.as_secs().clamp(1, 30);
     format!("0/{seconds} * * * * *").parse().expect("Invariant: a step of up to 30 seconds is a schedule")

@@ -1,4 +1,4 @@
-//! Tests Redis for the deep health check.
+//! The test of Redis for the deep health check.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -9,13 +9,13 @@ use services::operations::health::Probe;
 use crate::WorkerError;
 use crate::queue::open;
 
-/// Opens a connection for each test, so that the answer is about Redis and not about an old connection.
+/// Tests Redis with a new connection each time, so that the result does not depend on an old one.
 pub struct RedisProbe {
     client: Client,
 }
 
 impl RedisProbe {
-    /// Checks the address.
+    /// Creates the probe.
     ///
     /// # Errors
     /// [`WorkerError::InvalidRedisUrl`].
@@ -25,7 +25,7 @@ impl RedisProbe {
 }
 
 impl Probe for RedisProbe {
-    /// The caller sets the deadline.
+    /// Tests Redis. The caller sets the deadline.
     fn probe(&self) -> BoxFuture<'_, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
         async {
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);

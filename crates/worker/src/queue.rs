@@ -1,4 +1,4 @@
-//! The queue in Redis: wake-ups for due runs, and their workers.
+//! The queue in Redis, which distributes due runs to workers.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::WorkerError;
 
-/// A request to do a recorded run.
+/// A request to execute a recorded run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct RunJob {
     pub(crate) run_id: i64,
 }
 
-/// Redis counts a worker as dead after three missed heartbeats; others then take its runs.
+/// Redis considers a worker dead after three missed heartbeats; other workers then take its runs.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 3;
 /// The client's default of half a second would end the worker at every short delay.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
-/// Finished tasks that are deleted per call.
+/// How many finished tasks are deleted per call.
 const SWEEP: usize = 1000;
 
 /// Checks the syntax of the address, without any network access.
@@ -37,7 +37,7 @@ pub fn check_redis_url(url: &str) -> Result<(), WorkerError> {
 /// Connects to Redis and sends a PING.
 ///
 /// # Errors
-/// [`WorkerError`]; [`WorkerError::is_temporary`] tells whether a retry can help.
+/// [`WorkerError`]; [`WorkerError::is_temporary`] is whether a retry can help.
 pub async fn check_redis(url: &SecretString) -> Result<(), WorkerError> {
     Queue::connect(url, "").await.map(drop)
 }
@@ -56,7 +56,7 @@ impl Queue {
     /// Connects to Redis.
     ///
     /// # Errors
-    /// [`WorkerError`] if the address is wrong or Redis does not answer.
+    /// [`WorkerError`] if the address is invalid or Redis does not answer.
     pub(crate) async fn connect(url: &SecretString, name: &str) -> Result<Self, WorkerError> {
         let client = open(url.expose_secret())?;
         let address = client.get_connection_info().addr().to_string();
@@ -71,9 +71,9 @@ impl Queue {
             .queue(name)
             .heartbeat_interval(HEARTBEAT)
             .missed_heartbeats(MISSED_HEARTBEATS)
-            // A worker takes only runs that it does at once.
+            // A worker takes only runs that it can execute at once.
             .batch_size(1)
-            // The record of runs has the worker of each run, and the events are not used.
+            // The database records the worker of each run, and the events are not used.
             .lock_tasks(false)
             .emit_events(false);
         Ok(Self { connection, config })
@@ -88,8 +88,8 @@ impl Queue {
         Ok(self.storage().push_bulk(jobs).await?)
     }
 
-    /// Deletes apalis's data of finished tasks, which it keeps forever: its `vacuum` deletes their data but not the
-    /// lists of their names.
+    /// Deletes apalis's data of finished tasks, which it would keep forever: its `vacuum` deletes the data but not the
+    /// lists of task ids.
     pub(crate) async fn forget_finished(&self) -> Result<(), redis::RedisError> {
         let mut connection = self.connection.clone();
         let (data, meta) = (self.config.job_data_hash(), self.config.job_meta_hash());

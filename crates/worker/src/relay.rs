@@ -1,6 +1,6 @@
-//! Notifies other processes of changes, through Redis's publish and subscribe.
+//! Notifies other processes of changes with Redis's publish and subscribe.
 //!
-//! Redis stores no messages. When messages may have been lost, all streams reload what they show.
+//! Redis does not store messages. When messages may have been lost, all streams reload their content.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use crate::WorkerError;
 use crate::queue::open;
 use crate::runner::unique_name;
 
-/// The most batches of changes that wait to be sent.
+/// The maximum number of batches that wait to be sent.
 const WAITING: usize = 1024;
-/// Changes of this period are sent as one message, up to a limit: each message costs every process some work, and a
-/// busy order desk has a thousand changes per second.
+/// Changes within this period are sent as one message, up to a limit. Each message costs every process some work, and a
+/// busy order desk makes a thousand changes per second.
 const GATHERING: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 512;
-/// An idle sender sends a message after this time, ...
+/// A sender without changes sends an empty message after this time, ...
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// ... and a receiver without messages for this time is no longer connected.
+/// ... so a receiver without any message for this time has lost its connection.
 const SILENCE: Duration = Duration::from_secs(16);
 const PAUSE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ struct Message {
     /// The process that sent it.
     from: String,
     changes: Vec<Change>,
-    /// Earlier messages may have been lost.
+    /// Whether earlier messages may have been lost.
     lost: bool,
 }
 
@@ -67,10 +67,10 @@ impl Peers for Outgoing {
     }
 }
 
-/// Sends changes of this process to the others, and changes of the others to the streams here, until `shutdown`.
-/// Without Redis it keeps trying; streams then show changes of this process only.
+/// Sends changes of this process to the other processes, and their changes to the streams of this process, until
+/// `shutdown`. Without Redis it keeps trying; streams then show only the changes of this process.
 ///
-/// `queue` is the prefix of the channel's name, as of all keys in Redis.
+/// `queue` is the prefix of the channel's name, like that of all keys in Redis.
 ///
 /// # Errors
 /// Only for an invalid address.
@@ -81,7 +81,7 @@ pub async fn relay(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let client = open(redis_url.expose_secret())?;
-    // Unlike keys, channels belong to the whole Redis and not to one of its databases.
+    // Unlike keys, channels are shared by all databases of a Redis.
     let channel = format!("{queue}:changes:{}", client.get_connection_info().redis_settings().db());
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicBool::new(false));
@@ -118,7 +118,7 @@ async fn send(
         {
             changes.extend(more);
         }
-        // Repeated until it is received; then it no longer holds.
+        // `lost` is sent again until a message with it was published.
         let mut message =
             Message { from: from.to_owned(), changes, lost: lost.swap(false, Ordering::AcqRel) };
         while let Err(error) = publish(client, &mut connection, channel, &message).await {
@@ -170,7 +170,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
                     failing = false;
                     tracing::info!("changes of other processes are received again");
                 }
-                // Changes until now were missed.
+                // All changes before the connection were missed.
                 services.live().missed_changes();
                 loop {
                     match timeout(SILENCE, messages.next()).await {
@@ -215,7 +215,7 @@ fn take(message: &redis::Msg, from: &str, services: &Services) {
     match changes {
         Ok(changes) => services.live().hear_of(&changes),
         Err(error) => {
-            // From another version: its changes are unknown.
+            // A message from another version of Stockyard, whose changes cannot be read.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a change of another process cannot be read"

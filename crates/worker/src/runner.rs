@@ -1,4 +1,4 @@
-//! Distributes due runs, and does them.
+//! Distributes due runs, and executes them.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::queue::Queue;
 
-/// Cheap to clone; clones share everything.
+/// The state of a worker. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Runner(Arc<Shared>);
 
 struct Shared {
     services: Services,
-    /// The worker's name in the record of runs.
+    /// The worker's name in the records of runs.
     name: String,
     concurrency: u16,
     /// One slot per simultaneous run.
@@ -44,7 +44,7 @@ impl Runner {
         self.0.queue.is_some()
     }
 
-    /// Starts no more runs from now on.
+    /// Prevents new runs from starting.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
     }
@@ -63,7 +63,7 @@ impl Runner {
         let _all = self.0.slots.acquire_many(u32::from(self.0.concurrency)).await;
     }
 
-    /// Distributes the due runs: to the queue, or one after the other to this process.
+    /// Distributes the due runs to the queue, or executes them in this process one after the other.
     pub(crate) async fn tick(&self) -> Result<(), BoxDynError> {
         if self.is_stopping() {
             return Ok(());
@@ -82,8 +82,8 @@ impl Runner {
     }
 
     async fn hand_to(&self, queue: &Queue) -> Result<(), BoxDynError> {
-        // First, because it also shows whether Redis works: a run that is taken from the record and then not pushed
-        // has to wait until it counts as lost.
+        // First, because it also tests Redis: a run that is marked as distributed but cannot be pushed has to wait
+        // until it counts as lost.
         queue.forget_finished().await?;
         let due = self.0.services.jobs().due_runs().await?;
         if !due.is_empty() {
@@ -99,19 +99,19 @@ impl Runner {
         let due = self.0.services.jobs().due_runs().await?;
         futures::stream::iter(due)
             .for_each_concurrent(usize::from(self.0.concurrency), async |run| {
-                // The error is logged and recorded.
+                // The error is already logged and recorded.
                 let _ = self.do_run(run.id).await;
             })
             .await;
         Ok(())
     }
 
-    /// Matches the working orders, unless another worker process does.
+    /// Matches the working orders, unless another worker process does so.
     pub(crate) async fn match_orders(&self) -> services::Result<()> {
         self.0.services.trading().match_orders_as(&self.0.name).await.map(drop)
     }
 
-    /// At the end: gives back the lease of matching and unfinished runs, so that others can continue at once.
+    /// Releases the lease for matching and all unfinished runs at the end, so that others can continue at once.
     pub(crate) async fn give_back(&self) {
         let Shared { services, name, .. } = &*self.0;
         if let Err(error) = services.trading().give_back_matching(name).await {
@@ -133,8 +133,8 @@ impl Runner {
         services.operations().give_back_leases().await;
     }
 
-    /// Does a run in its own task, so that it ends properly even if the connection to Redis, and with it the apalis
-    /// worker, ends earlier. A failure is final for Redis: the record of runs decides about retries.
+    /// Executes a run in a task of its own, so that it finishes even if the connection to Redis and the apalis worker
+    /// end earlier. For Redis a failure is final: the database decides about retries.
     pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
@@ -156,7 +156,7 @@ impl Runner {
     }
 }
 
-/// Host, process and a unique part, because two containers can have the same name.
+/// A unique name of this worker: host, process, and a random part because two containers can have the same host name.
 pub(crate) fn unique_name() -> String {
     let host = services::operations::host_name();
     format!("{host}-{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())

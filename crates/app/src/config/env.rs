@@ -1,4 +1,4 @@
-//! Reading of environment variables, with their errors collected.
+//! Reads environment variables and collects their errors.
 
 use std::fmt::Display;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -65,7 +65,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
-    /// An address of scheme and host only; the rest is fixed.
+    /// Reads an address that may have only a scheme and a host.
     fn host_address(&mut self, name: &str, default: &str) -> Option<Url> {
         if self.text(name).is_none() {
             return Url::parse(default).ok();
@@ -82,7 +82,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// An amount, rate or percentage; its error message comes from the type.
+    /// Reads an amount, rate or percentage. The error message comes from its type.
     fn decimal<T: FromStr<Err = DecimalError>>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
         text.parse().map_err(|error| self.refuse::<()>(name, &format!("is {text:?}: {error}"))).ok()
@@ -130,7 +130,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// A duration of up to an hour, in seconds with decimals.
+    /// Reads a duration of up to an hour, in seconds with decimals.
     fn seconds(&mut self, name: &str) -> Option<Duration> {
         let expected = "a number of seconds above zero, like 3";
         match self.parsed::<f64>(name, expected) {

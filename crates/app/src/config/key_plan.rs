@@ -1,4 +1,4 @@
-//! The settings of an Alpha Vantage key's plan.
+//! The settings for the plan of an Alpha Vantage key.
 
 use market_data::{AlphaVantagePlan, Entitlement};
 
@@ -13,7 +13,7 @@ const MOST_PER_MINUTE: u32 = 6000;
 const FREE_PER_DAY: u32 = 25;
 
 impl<F: Fn(&str) -> Option<String>> Env<F> {
-    /// Rejects settings that contradict each other or a free key.
+    /// Reads the plan. Refuses settings that contradict each other or a free key.
     pub(super) fn alpha_vantage_plan(&mut self, has_key: bool) -> AlphaVantagePlan {
         let per_minute = self.calls_per_minute();
         let (per_day, is_unlimited) = self.calls_per_day();
@@ -26,7 +26,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                 self.refuse::<()>(name, &"describes the plan of a key, and ALPHAVANTAGE_API_KEY is not set");
             }
         } else if self.text(PER_MINUTE).is_none() {
-            // Without calls per minute it is a free key.
+            // Without a number of calls per minute, the key is a free one.
             if entitlement.is_some() {
                 self.refuse::<()>(
                     ENTITLEMENT,
@@ -52,7 +52,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// The limit, and whether it was set to unlimited.
+    /// Reads the limit, and whether it was set to unlimited.
     fn calls_per_day(&mut self) -> (Option<u32>, bool) {
         let text = self.text(PER_DAY);
         if text.is_some_and(|text| text == "0" || text.eq_ignore_ascii_case("unlimited")) {
@@ -124,7 +124,7 @@ mod tests {
                 );
             }
         }
-        // With a key that is not used at the moment they stay where they are.
+        // The settings of a key that is currently not used may stay.
         assert!(Config::from_variables(&[KEY, ("MARKET_DATA", "yahoo"), (PER_MINUTE, "75")]).is_ok());
     }
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-/// Variables of systems, shells and platforms whose names are similar to a setting's.
+/// Variables of operating systems, shells and platforms whose names are similar to a setting.
 const SYSTEM_VARIABLES: &[&str] = &["HOME", "HOSTNAME", "HOSTTYPE", "LOGNAME", "PATH", "PWD", "TERM", "USER"];
 
-/// A prefix that some programs use for their settings; Stockyard's have none.
+/// A prefix that users may expect, although Stockyard's settings have none.
 const PREFIX: &str = "STOCKYARD_";
 
-/// A variable that is set and not read, and the setting that it looks like.
+/// A variable that is set but not read, and the setting that it looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misspelled {
     pub variable: String,
     pub setting: String,
 }
 
-/// The variables that look like one of `settings` but are not.
+/// Finds variables that look like one of `settings` but are not.
 pub fn find(
     settings: &BTreeSet<String>,
     variables: impl IntoIterator<Item = (String, String)>,
@@ -43,7 +43,8 @@ fn nearest<'a>(settings: &'a BTreeSet<String>, variable: &str) -> Option<&'a str
     (distance <= tolerated_edits(setting)).then_some(setting)
 }
 
-/// The tolerated number of wrong, missing, extra or swapped letters. Short names are similar to many other words.
+/// How many wrong, missing, extra or swapped letters are tolerated. Fewer for short names, which resemble many other
+/// words.
 fn tolerated_edits(setting: &str) -> usize {
     match setting.len() {
         0..=7 => 1,

@@ -1,10 +1,10 @@
-//! The generated key, and files that only their owner may read.
+//! The generated key, and files that only their owner can read.
 
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Creates the folder with access only for its owner: it contains password hashes and the key.
+/// Creates the folder with access only for its owner, because it contains password hashes and the key.
 ///
 /// # Errors
 /// If it cannot be created.
@@ -13,13 +13,13 @@ pub fn private_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// The file of the generated key, in the data folder.
+/// The name of the file with the generated key, in the data folder.
 pub const SECRET_KEY_FILE: &str = "secret_key";
-/// The permissions of each file that Stockyard creates: only its owner may read and write it.
+/// The permissions of every file that Stockyard creates: only its owner may read and write it.
 pub const PRIVATE_FILE: u32 = 0o600;
 
-/// Removes the permissions of other users from a file, which earlier versions left to the umask. A missing file is
-/// ignored; a failure is only logged.
+/// Removes the permissions of other users from a file, which earlier versions created with the umask's. A missing file
+/// is ignored; a failure is only logged.
 pub fn make_private(file: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let Ok(metadata) = std::fs::metadata(file) else { return };
@@ -54,7 +54,7 @@ pub(super) fn kept_key(folder: &Path) -> std::io::Result<SecretString> {
     let key: SecretString = rand::random::<[u128; 3]>().map(|part| format!("{part:032x}")).concat().into();
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path)?;
-    // The umask may have removed permissions, and an existing file keeps its own.
+    // Set explicitly, because the umask may have removed permissions and an existing file keeps its own.
     file.set_permissions(std::fs::Permissions::from_mode(PRIVATE_FILE))?;
     file.write_all(key.expose_secret().as_bytes())?;
     file.sync_all()?;

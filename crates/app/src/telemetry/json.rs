@@ -1,4 +1,4 @@
-//! One JSON object per line: the event's fields and those of the surrounding request or job.
+//! Log lines in JSON: one object per line, with the fields of the event and of the surrounding request or job.
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// A formatter that writes an error with its causes, under the same name as in text (`error.sources`). That of
-/// tracing-subscriber writes only the outermost text.
+/// A formatter that writes an error with its causes, under the same name as in text logs (`error.sources`). The
+/// formatter of tracing-subscriber writes only the outermost text.
 pub struct Json;
 
 impl<S> FormatEvent<S, JsonFields> for Json

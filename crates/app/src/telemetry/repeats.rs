@@ -1,5 +1,5 @@
-//! Limits repeated warnings and errors: the first few of a kind per minute are logged, then one line gives the number
-//! of the others.
+//! Limits repeated warnings and errors: per minute the first few of a kind are logged, and then one line with the
+//! number of suppressed ones.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -13,11 +13,11 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Lines of one kind that are logged per window.
+/// How many lines of one kind are logged per window.
 const WRITTEN: u64 = 5;
 /// The length of a window.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The most distinguished kinds; beyond it, all errors of one place in the code are one kind.
+/// The maximum number of kinds. Beyond it, all errors from one place in the code count as one kind.
 const KINDS: usize = 1000;
 
 /// A place in the code, and the error that was logged there.
@@ -45,7 +45,7 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Logs a line for each kind with suppressed lines in a window that has ended; `all` ends every window.
+    /// Logs a line for each kind with suppressed lines whose window has ended, or with `all` for every kind.
     pub fn summarize(&self, all: bool) {
         let ended: Vec<Window> = {
             let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +87,7 @@ impl Repeats {
     }
 }
 
-/// The message of a kind.
+/// The text of an event, which distinguishes kinds.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -104,7 +104,7 @@ impl Visit for Text {
     }
 }
 
-/// Access lines are below warnings; security events and events about the log are never suppressed.
+/// Whether lines like this are limited: warnings and errors, except security events and events about the log.
 fn is_limited(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN
         && !matches!(metadata.target(), services::log_target::SECURITY | super::LOG)
@@ -116,7 +116,7 @@ impl<S: Subscriber> Filter<S> for Repeats {
     }
 
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        // `always` would skip the call of `enabled` that prepares each event for `event_enabled`.
+        // `always` would skip `enabled`, which prepares each event for `event_enabled`.
         Interest::sometimes()
     }
 
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// The logged lines for the events of `log`.
+    /// The lines that are logged for the events of `log`.
     fn written(repeats: &Repeats, log: impl Fn()) -> Vec<String> {
         let lines = Log::default();
         let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_ansi(false);

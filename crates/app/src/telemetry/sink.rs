@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most queued lines. Further lines are dropped.
+/// The maximum number of queued lines. Further lines are dropped.
 const QUEUE_LINES: usize = 8192;
-/// The pause between two calls of the thread's housekeeping.
+/// The pause between two calls of `tick`.
 const TICK: Duration = Duration::from_secs(1);
 
 enum Message {
-    /// For standard error.
+    /// A line for standard error.
     Line(Vec<u8>),
-    /// For standard output.
+    /// A line for standard output.
     Announcement(Vec<u8>),
     /// Answered when all earlier messages are written.
     Flush(SyncSender<()>),
 }
 
-/// Accepts lines without waiting or failing.
+/// Accepts log lines without waiting and without failing.
 #[derive(Clone)]
 pub struct Sink {
     queue: SyncSender<Message>,
@@ -33,7 +33,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts the thread. It calls `tick` once per second, and more often while it writes much.
+    /// Starts the thread that writes. It calls `tick` once per second, and more often while it writes much.
     pub fn start(tick: impl Fn() + Send + 'static) -> Self {
         let (stdout, stderr) = (copy_of(&io::stdout()), copy_of(&io::stderr()));
         Self::start_with(stdout, stderr, tick)
@@ -53,7 +53,7 @@ impl Sink {
         Self { queue, dropped }
     }
 
-    /// The counter of lost lines since the start.
+    /// The counter of lines that were lost since the start.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.dropped.clone()
     }
@@ -78,7 +78,7 @@ impl Sink {
     pub fn flush(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let (written, done) = sync_channel(1);
-        // A full queue may become free.
+        // The queue may be full for a moment.
         while self.queue.try_send(Message::Flush(written.clone())).is_err() {
             if Instant::now() >= deadline {
                 return;
@@ -89,8 +89,8 @@ impl Sink {
     }
 }
 
-/// The same file under another descriptor: the standard library's handles have a lock, which a blocked writer would
-/// hold.
+/// Duplicates the descriptor of a standard stream, because the standard library's handle has a lock that a blocked
+/// writer would hold.
 fn copy_of(stream: &impl AsFd) -> Box<dyn Write + Send> {
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => Box::new(File::from(descriptor)),

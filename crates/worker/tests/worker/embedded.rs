@@ -1,4 +1,4 @@
-//! Without Redis: the process does what is due by itself.
+//! Workers without Redis: the process executes due runs itself.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ async fn a_run_under_way_ends_before_the_worker_does_and_no_other_begins() {
     firm.gate.open();
     worker.stop().await;
 
-    // One slot: the first snapshot was under way, and the second had to wait for it.
+    // There is one slot: the first snapshot was in progress, and the second had to wait.
     let snapshots: Vec<RunStatus> = firm
         .runs()
         .await

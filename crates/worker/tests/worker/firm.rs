@@ -1,4 +1,4 @@
-//! A user with portfolios that hold a stock, and workers to take their snapshots.
+//! A user whose portfolios hold a stock, and workers that take their snapshots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use worker::{WorkerConfig, WorkerError};
 
 use crate::source::{Gate, gated_market};
 
-/// The session that is under way when a firm opens.
+/// The session in progress when the test begins.
 pub const FRIDAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
-/// A running job that is silent for as long counts as abandoned. By the clock of the test, which stands still.
+/// A run without a heartbeat for this long counts as abandoned. The test's clock stands still unless the test moves it.
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
-/// Much longer than anything takes; only a failing test waits that long.
+/// Much longer than anything in these tests takes; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Firm {
@@ -31,7 +31,7 @@ pub struct Firm {
 }
 
 impl Firm {
-    /// On a Friday afternoon; each portfolio holds a share.
+    /// Starts on a Friday afternoon; each portfolio holds one share.
     pub async fn open() -> Self {
         let (source, gate) = gated_market();
         let config = ServicesConfig { job_silence: SILENCE, ..ServicesConfig::default() };
@@ -68,12 +68,12 @@ impl Firm {
         self.test.services.clone()
     }
 
-    /// Moves the clock to the night after that many sessions have closed.
+    /// Moves the clock to the night after this many sessions have closed.
     pub fn close_sessions(&self, sessions: i64) {
         self.test.clock.set(friday_afternoon() + TimeDelta::days(sessions - 1) + TimeDelta::hours(11));
     }
 
-    /// Until whoever shows no sign of life meanwhile counts as gone.
+    /// Moves the clock until a worker without heartbeats counts as dead.
     pub fn let_silence_pass(&self) {
         self.let_pass(SILENCE + TimeDelta::seconds(1));
     }
@@ -82,19 +82,19 @@ impl Firm {
         self.test.clock.set(self.test.clock.wall() + time);
     }
 
-    /// All on record, in the order they became due.
+    /// All recorded runs, in the order in which they became due.
     pub async fn runs(&self) -> Vec<JobRun> {
         let mut runs = self.test.services.jobs().job_runs(None, None, 200).await.unwrap().items;
         runs.reverse();
         runs
     }
 
-    /// The oldest of that kind.
+    /// The oldest run of this kind.
     pub async fn first_run(&self, kind: JobKind) -> Option<JobRun> {
         self.runs().await.into_iter().find(|run| run.kind == kind)
     }
 
-    /// Whether the snapshots of that many sessions, and everything else that is due, are done.
+    /// Whether the snapshots of this many sessions, and all other due runs, are done.
     pub async fn is_done(&self, sessions: usize) -> bool {
         let runs = self.runs().await;
         let kind = JobKind::SnapshotPortfolios;
@@ -102,7 +102,7 @@ impl Firm {
             && runs.iter().all(|run| run.status == RunStatus::Done)
     }
 
-    /// Of each portfolio, oldest first.
+    /// The snapshots of each portfolio, oldest first.
     pub async fn snapshots(&self) -> Vec<Vec<Snapshot>> {
         let mut all = Vec::new();
         for id in &self.portfolios {
@@ -111,7 +111,7 @@ impl Firm {
         all
     }
 
-    /// That each portfolio has one final row for each of so many sessions, Friday's first.
+    /// Checks that each portfolio has one final snapshot for each of this many sessions, from Friday on.
     pub async fn assert_snapshots(&self, sessions: usize) {
         let expected: Vec<NaiveDate> = FRIDAY.iter_days().take(sessions).collect();
         for rows in self.snapshots().await {
@@ -129,18 +129,18 @@ impl Firm {
     }
 }
 
-/// Looks every second and does one thing at a time.
+/// An embedded worker that looks for due runs every second and executes one at a time.
 pub fn embedded() -> WorkerConfig {
     WorkerConfig { tick: Duration::from_secs(1), concurrency: 1, ..WorkerConfig::default() }
 }
 
-/// On a queue of its own.
+/// A worker with a queue of its own in this Redis.
 pub fn on_redis(url: &str) -> WorkerConfig {
     let queue = format!("test:{}", uuid::Uuid::now_v7());
     WorkerConfig { redis_url: Some(url.into()), queue, ..embedded() }
 }
 
-/// The Redis beside the tests.
+/// The URL of the Redis that `scripts/with-services` has started.
 pub fn redis_url() -> String {
     variable("TEST_REDIS_URL")
 }
@@ -152,7 +152,7 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// A worker that works until it is stopped; dropping it leaves nothing running but runs under way.
+/// A worker that runs until it is stopped. Dropping it stops it; only runs in progress continue.
 pub struct TestWorker {
     stop: Option<oneshot::Sender<()>>,
     pub task: JoinHandle<Result<(), WorkerError>>,
@@ -177,7 +177,7 @@ impl Drop for TestWorker {
     }
 }
 
-/// Waits until `is_so`, looking again and again.
+/// Waits until `is_so` returns true.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !is_so().await {

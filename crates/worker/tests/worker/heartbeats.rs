@@ -1,4 +1,4 @@
-//! A worker is seen while it lives, and gone when it has shut down.
+//! A worker is listed while it lives, and no longer after a shutdown.
 
 use std::sync::Arc;
 

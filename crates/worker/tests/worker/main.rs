@@ -1,4 +1,4 @@
-//! The worker as its hosts use it: on a fresh database, on a clock that the test moves, beside a real Redis.
+//! Tests of the worker as the program runs it: with a new database, a clock that the test moves, and a real Redis.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod embedded;

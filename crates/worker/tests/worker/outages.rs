@@ -1,4 +1,4 @@
-//! Redis forgets, dies, or was never there.
+//! A Redis that loses its data, is killed, or never answers.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ async fn what_redis_forgets_before_it_is_taken_is_handed_out_again() {
     let config = on_redis(&redis.url());
     let queue = config.queue.clone();
 
-    // The only slot is taken, so what is pushed now stays in the queue.
+    // The only slot is taken, so runs that are pushed now stay in the queue.
     firm.gate.close();
     firm.close_sessions(1);
     let worker = firm.start(config);
@@ -50,12 +50,12 @@ async fn work_goes_on_when_redis_is_back() {
 
     redis.kill();
     firm.close_sessions(1);
-    // Long enough for several ticks and many looks into the queue to fail.
+    // Long enough for several ticks and many polls to fail.
     let ended = tokio::time::timeout(Duration::from_secs(4), &mut worker.task).await;
     assert!(ended.is_err(), "the worker did not survive the outage");
     redis.start_again().await;
 
-    // The clock stands still: nothing was handed out in vain that had to be found lost first.
+    // The clock stands still, so no run had to be counted as lost before it was distributed again.
     eventually("the snapshot is done", async || firm.is_done(1).await).await;
     firm.assert_snapshots(1).await;
     worker.stop().await;
@@ -73,7 +73,7 @@ async fn a_worker_stops_in_time_while_redis_is_away() {
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
 }
 
-/// What a worker with that `REDIS_URL` ends with, with all its causes.
+/// The error with which a worker with this `REDIS_URL` ends, with all its causes.
 async fn refusal(url: &str) -> (WorkerError, String) {
     let firm = Firm::open().await;
     let error = worker::run(firm.services(), on_redis(url), std::future::pending()).await.unwrap_err();

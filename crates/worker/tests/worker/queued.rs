@@ -1,4 +1,4 @@
-//! With Redis: any number of workers share what is due.
+//! Workers with Redis: any number of workers share the due runs.
 
 use std::collections::HashSet;
 

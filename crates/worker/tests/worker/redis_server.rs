@@ -1,4 +1,4 @@
-//! A Redis of the test's own, to be emptied, killed and started again.
+//! A Redis for one test, which the test can empty, kill and restart.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -23,7 +23,7 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Empty, because nothing is kept on disk.
+    /// Starts Redis again without data, because it stores nothing on disk.
     pub async fn start_again(&mut self) {
         let process = Command::new("redis-server")
             .args([

@@ -1,4 +1,4 @@
-//! Changes that one process commits, told to the streams of another.
+//! Changes that one process commits reach the streams of another process.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::firm::{eventually, redis_url};
 use crate::redis_server::RedisServer;
 
-/// A user whose stream is open in one process, while they trade in another.
+/// A user whose stream is open in one process, and who trades in another process.
 struct Deployment {
     trading: Services,
     listening: Services,
@@ -27,7 +27,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// Two processes that are connected.
+    /// Two connected processes.
     async fn open(redis: &str) -> Self {
         let test = TestServices::new().await;
         let trading = test.services.clone();
@@ -70,7 +70,7 @@ impl Deployment {
         self.trading.trading().place_order(self.user, self.portfolio, order).await.unwrap();
     }
 
-    /// Whether that has come since the last look.
+    /// Whether this event has arrived since the last call.
     async fn hears(&mut self, what: &str) -> bool {
         self.listening.live().read_news().await;
         let mut heard = false;
@@ -114,7 +114,7 @@ async fn orders_are_placed_while_redis_is_away_and_streams_begin_anew_when_it_is
     deployment.buy().await;
     redis.start_again().await;
     deployment.is_told("reset").await;
-    // Both ways have to be there again.
+    // Both directions have to be connected again.
     eventually("orders are told again", async || {
         deployment.buy().await;
         deployment.hears("order").await

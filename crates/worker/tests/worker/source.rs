@@ -1,4 +1,4 @@
-//! The simulated market behind a gate, so that a test decides how long a snapshot takes.
+//! The simulated market behind a gate, so that a test controls how long a snapshot takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use domain::{Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp
 use market_data::{Catalogue, DEFAULT_SEED, DailySeries, Payer, QuoteError, QuoteSource, Simulated};
 use tokio::sync::watch;
 
-/// Closing prices pass only while it is open.
+/// Closing prices are returned only while the gate is open.
 pub struct Gate {
     open: watch::Sender<bool>,
     somebody_waits: watch::Sender<bool>,
@@ -25,12 +25,12 @@ impl Gate {
         self.open.send_replace(false);
     }
 
-    /// The next one who passes panics.
+    /// Makes the next call that passes the gate panic.
     pub fn set_trap(&self) {
         self.trapped.store(true, Ordering::SeqCst);
     }
 
-    /// Returns when a snapshot stands before the gate.
+    /// Returns when a snapshot waits at the gate.
     pub async fn reached(&self) {
         self.somebody_waits.subscribe().wait_for(|waits| *waits).await.unwrap();
     }
@@ -49,7 +49,7 @@ pub struct GatedSource {
     gate: Arc<Gate>,
 }
 
-/// The market, and its gate, which is open.
+/// The market and its gate, which is open.
 pub fn gated_market() -> (Arc<GatedSource>, Arc<Gate>) {
     let gate = Arc::new(Gate {
         open: watch::Sender::new(true),
