@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_from_what_pgbench_prints() {
+    fn figures_are_parsed_from_the_output_of_pgbench() {
         let told = "number of transactions actually processed: 31004\nlatency average = 5.161 ms\n\
                     initial connection time = 31.912 ms\ntps = 3099.871 (without initial connection time)\n";
         let run = read_figures(told).unwrap();

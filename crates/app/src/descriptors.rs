@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_win_as_far_as_the_descriptors_suffice() {
+    fn configured_limits_are_reduced_to_the_available_descriptors() {
         let both = [("CONNECTIONS", "30000"), ("CONNECTIONS_PER_ADDRESS", "10000")];
         assert_eq!(limits(65_536, &both), (30_000, 10_000));
         assert_eq!(limits(1024, &both), (898, 898));

@@ -104,7 +104,7 @@ mod tests {
 
     /// `%error` and `?error` would log only the outermost text.
     #[test]
-    fn every_logged_error_is_logged_with_its_causes() {
+    fn errors_are_always_logged_with_their_causes() {
         let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let mut folders: Vec<_> =
             std::fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();

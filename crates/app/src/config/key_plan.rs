@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_together_is_refused_with_what_to_do() {
+    fn conflicting_settings_are_refused_with_advice() {
         for (name, value, words) in [
             (PER_MINUTE, "0", "from 1 to 6000"),
             (PER_MINUTE, "6001", "from 1 to 6000"),

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_environment_raises_no_alarm() {
+    fn a_usual_environment_has_no_misspellings() {
         let usual = [
             "PATH",
             "HOME",
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn no_setting_looks_like_another_one_misspelled() {
+    fn no_setting_resembles_another_setting() {
         let names = Config::setting_names();
         assert_eq!(find(&names, names.iter().map(|name| (name.clone(), String::new()))), []);
     }

@@ -11,7 +11,7 @@ fn complaints(variables: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_configured_is_embedded() {
+fn the_defaults_are_an_embedded_installation() {
     let config = read(&[("SECRET_KEY", ""), ("REDIS_URL", " ")]).unwrap();
     assert_eq!(config.database_url.to_string(), "sqlite://data/stockyard.db");
     assert_eq!(config.database_pool, SQLITE_CONNECTIONS);
@@ -22,7 +22,7 @@ fn nothing_configured_is_embedded() {
 }
 
 #[test]
-fn all_bad_values_are_told_at_once_with_what_is_expected() {
+fn all_bad_values_are_reported_at_once_with_the_expected_values() {
     let told = complaints(&[
         ("PORT", "eighty"),
         ("DATABASE_URL", "mysql://root@db/x"),

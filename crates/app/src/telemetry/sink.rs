@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_loses_lines_and_blocks_nobody() {
+    fn an_unread_log_loses_lines_and_blocks_no_thread() {
         let (_unread, writer) = io::pipe().unwrap();
         let sink = Sink::start_with(io::sink(), writer, || {});
         let lines = 2 * QUEUE_LINES + 70_000 / 100;

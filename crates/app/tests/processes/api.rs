@@ -1,5 +1,5 @@
-//! The API as its users see it. The same suite runs against one process on SQLite, against several on PostgreSQL and
-//! Redis, and against whatever `STOCKYARD_URL` names.
+//! The API from outside. The same suite runs against one process on SQLite, against several processes on PostgreSQL and
+//! Redis, and against the deployment at `STOCKYARD_URL`.
 
 mod accounts;
 mod books;
@@ -13,7 +13,7 @@ use crate::installation::setting;
 use crate::process::eventually;
 use crate::stack::Stack;
 
-/// Everything, on one stack.
+/// Runs the whole suite on one stack.
 async fn suite(stack: &Stack) {
     macro_rules! run {
         ($($subject:ident::$name:ident),+ $(,)?) => {$(
@@ -24,30 +24,30 @@ async fn suite(stack: &Stack) {
         )+};
     }
     run![
-        trading::the_whole_main_job,
+        trading::the_main_workflow_of_a_trader,
         trading::prices_move,
         trading::refused_orders_change_nothing,
-        trading::a_repeated_order_is_answered_not_repeated,
-        trading::cash_goes_in_and_out,
+        trading::a_repeated_order_is_placed_once,
+        trading::cash_is_deposited_and_withdrawn,
         trading::watchlists_show_prices,
         trading::portfolios_are_renamed_and_deleted,
         books::the_journal_is_filtered_paged_and_exported,
         books::lists_come_in_pages,
         books::histories_have_daily_bars,
-        accounts::registration_refuses_what_cannot_be,
+        accounts::registration_refuses_invalid_fields,
         accounts::a_browser_logs_in_and_out,
         accounts::other_sites_cannot_use_a_browsers_login,
         accounts::tokens_are_shown_once_and_revoked,
         accounts::a_read_token_only_reads,
         accounts::a_new_password_ends_other_logins_and_tokens,
         accounts::a_deleted_account_is_gone,
-        ownership::somebody_elses_objects_do_not_exist,
-        ownership::nobody_gets_in_without_proof,
-        ownership::administration_does_not_exist_for_others,
+        ownership::objects_of_other_users_are_not_found,
+        ownership::requests_without_credentials_are_refused,
+        ownership::admin_addresses_are_not_found_for_other_users,
         http::errors_are_problem_documents,
         http::unknown_fields_are_refused,
         http::amounts_are_plain_decimals,
-        http::only_listed_origins_may_ask,
+        http::only_listed_origins_have_access,
         http::every_answer_has_security_headers,
         http::the_api_describes_itself,
     ];
@@ -73,7 +73,7 @@ async fn two_web_processes_and_a_worker_on_postgres_and_redis() {
     stack.ends_well().await;
 }
 
-/// Against `STOCKYARD_URL` when it is set, as scripts/compose-as-processes does.
+/// Runs against `STOCKYARD_URL` if it is set, as by `scripts/compose-as-processes`.
 #[tokio::test]
 async fn against_url() {
     let own = match setting("STOCKYARD_URL") {

@@ -1,4 +1,4 @@
-//! The drill: a backup that is made while people trade is restored elsewhere, and everything is in it.
+//! Backups under load: a backup that is made while users trade is restored elsewhere, and contains everything.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn client_of(server: &Server) -> Client {
     Client::new(std::slice::from_ref(&server.url))
 }
 
-/// People who buy without a pause.
+/// Users who buy without a pause.
 struct Trading {
     sam: Trader,
     acknowledged: Arc<Mutex<Vec<(i64, Value)>>>,
@@ -71,7 +71,7 @@ impl Trading {
     }
 }
 
-/// Verifies the books, serves them, and finds each of the orders.
+/// Verifies the books, serves them, and checks that each order exists.
 async fn all_is_there(restored: &Installation, sam: &Trader, before: &[(i64, Value)]) {
     restored.verify().await;
     let server = restored.serve().await;
@@ -80,7 +80,7 @@ async fn all_is_there(restored: &Installation, sam: &Trader, before: &[(i64, Val
         let found = sam.portfolio(*portfolio, &format!("/orders/{}", order.as_str().unwrap())).await;
         assert_eq!(found["status"], json!("filled"), "{found}");
     }
-    // Business goes on.
+    // Trading continues.
     sam.buy(before[0].0, "AAPL", "1").await;
     drop(server);
     restored.verify().await;
@@ -106,7 +106,7 @@ async fn a_sqlite_backup_made_under_load_is_restored_elsewhere() {
     assert!(restored.succeeded().contains(path.to_str().unwrap()), "{restored:?}");
     all_is_there(&elsewhere, &sam, &before).await;
 
-    // The backup is still one, and restores once more: the database that is there goes out of the way and stays whole.
+    // The backup is unchanged and can be restored again; the database in place is renamed and stays complete.
     let again = elsewhere.run(&["restore", file.to_str().unwrap()]).await;
     assert!(again.failed().contains("--replace"), "{again:?}");
     let again = elsewhere.run(&["restore", "--replace", file.to_str().unwrap()]).await;
@@ -118,7 +118,7 @@ async fn a_sqlite_backup_made_under_load_is_restored_elsewhere() {
     drop(server);
 }
 
-/// Runs a command of the page as it stands there.
+/// Runs a command exactly as the documentation page shows it.
 async fn run_documented(block: &str, database: &str, folder: &Path) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deployment.md");
     let page = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -148,14 +148,14 @@ async fn a_postgres_backup_made_under_load_is_restored_elsewhere() {
     all_is_there(&elsewhere, &sam, &before).await;
     drop(server);
 
-    // The commands of SQLite say how it is done here.
+    // The SQLite commands name the commands for PostgreSQL.
     for (arguments, program) in [(["backup", "copy.db"], "pg_dump"), (["restore", "copy.db"], "pg_restore")] {
         assert!(installation.run(&arguments).await.failed().contains(program));
     }
 }
 
 #[tokio::test]
-async fn only_a_sound_backup_of_a_known_version_is_restored() {
+async fn only_an_intact_backup_of_a_known_version_is_restored() {
     let installation = Installation::embedded();
     installation.serve().await.process.ends_well().await;
     let folder = installation.folder().to_owned();
@@ -198,7 +198,7 @@ async fn only_a_sound_backup_of_a_known_version_is_restored() {
             std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{file}: {left:?}");
     }
-    // A backup with a log beside it, as a copy by hand has one, is taken with its log; the backup stays as it is.
+    // A backup with a log beside it, as from a manual copy, is restored with its log and stays unchanged.
     let server = installation.serve().await;
     let sam = client_of(&server).register().await;
     for suffix in ["", "-wal"] {
@@ -214,7 +214,7 @@ async fn only_a_sound_backup_of_a_known_version_is_restored() {
     installation.verify().await;
 }
 
-/// A database that cannot be opened any more is what a restore is for.
+/// A restore has to work if the current database cannot be opened any more.
 #[tokio::test]
 async fn a_damaged_database_is_replaced_and_kept() {
     let installation = Installation::embedded();
@@ -223,7 +223,7 @@ async fn a_damaged_database_is_replaced_and_kept() {
     installation.run(&["backup", "good.db"]).await.succeeded();
     server.process.kill();
     let data = installation.folder().join("data");
-    // With the log of the old one beside it, which must not get into the new one.
+    // The log of the old database is beside it, and must not be applied to the new one.
     let log = std::fs::read(data.join("stockyard.db-wal")).unwrap();
     assert!(!log.is_empty());
     let file = data.join("stockyard.db");
@@ -240,12 +240,12 @@ async fn a_damaged_database_is_replaced_and_kept() {
         .filter(|name| name.contains(".replaced-"))
         .collect();
     assert!(kept.iter().any(|name| name.ends_with('Z')), "{kept:?}");
-    // What is no database may be anything: a mistyped path does not move it away.
+    // A file that is not a database could be anything, so a mistyped path does not move it away.
     std::fs::write(&file, "notes".repeat(1000)).unwrap();
     let refused = installation.run(&["restore", "--replace", "good.db"]).await;
     assert!(refused.failed().contains("is not a SQLite database"), "{refused:?}");
     std::fs::remove_file(&file).unwrap();
-    // The log of a database that is gone is not taken for one of the restored file.
+    // The log of a deleted database must not be applied to the restored file.
     std::fs::write(data.join("stockyard.db-wal"), &log).unwrap();
     installation.run(&["restore", "good.db"]).await.succeeded();
     assert!(!data.join("stockyard.db-wal").exists());
@@ -253,14 +253,14 @@ async fn a_damaged_database_is_replaced_and_kept() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_leaves_no_half_copy() {
+async fn a_full_disk_leaves_no_incomplete_copy() {
     let installation = Installation::embedded();
     installation.serve().await.process.ends_well().await;
     installation.run(&["backup", "good.db"]).await.succeeded();
     let elsewhere = Installation::embedded();
     let good = installation.folder().join("good.db");
     assert!(std::fs::metadata(&good).unwrap().len() > 200_000);
-    // Files may have 100 kB: writing beyond that fails, as on a full disk.
+    // Files may grow to 100 kB only: writing more fails as on a full disk.
     let full = "ulimit -f 200; trap '' XFSZ";
     let finished = installation.run_after(full, &["backup", "copy.db"]).await;
     assert!(finished.failed().contains("could not be written to copy.db"), "{finished:?}");

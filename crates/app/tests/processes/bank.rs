@@ -1,5 +1,5 @@
-//! The bank test: customers trade all at once, change their minds, lose their connections and ask again, while others
-//! look on. No cent and no order comes from nowhere or goes astray.
+//! The bank test: many customers trade at once, change and cancel orders, lose connections and retry, while others
+//! read. No cent and no order may be lost or appear from nowhere.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,31 +16,32 @@ use crate::installation::{Installation, setting};
 use crate::process::eventually;
 use crate::stack::Stack;
 
-/// What each portfolio begins with.
+/// The starting cash of each portfolio.
 const START: &str = "100000.00";
-/// All that is paid in and out later, so that in each read it is told apart from what trading does.
+/// The amount of every later deposit and withdrawal. It is large, so that each read can tell it from the results of
+/// trading.
 const PAYMENT: i64 = 1000;
-/// More orders than these are not left open.
+/// With more open orders than this, customers only change or cancel orders.
 const MOST_OPEN: usize = 100;
-/// Of all customers together.
+/// The maximum number of requests of all customers together.
 const MOST_REQUESTS: usize = 500_000;
 const READERS: usize = 3;
 
-/// `make soak` wants the tests in full.
+/// Whether `make soak` runs the long form of the tests.
 pub fn soaking() -> bool {
     setting("STOCKYARD_SOAK").is_some()
 }
 
-/// How prices behave while the customers trade.
+/// How prices behave during the test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Prices {
-    /// Nothing is charged and only whole shares are traded, so that all can be reckoned without rounding.
+    /// Prices stand still. There are no costs and only whole shares, so that all amounts are exact.
     Stand,
     Move,
 }
 
 impl Prices {
-    /// The settings of such a market.
+    /// The settings of the installation.
     pub fn settings(self) -> [(&'static str, &'static str); 5] {
         let [speed, per_order, percent, slippage, liquidity] = match self {
             Self::Stand => ["0.000001", "", "", "", ""],
@@ -104,15 +105,15 @@ impl Request {
         }
     }
 
-    /// Whether an order will bear its key.
+    /// Whether the request creates an order, which then has the request's key.
     fn makes_an_order(&self) -> bool {
         matches!(self.wish, Wish::Place(_) | Wish::Replace(..))
     }
 
-    /// How it may be refused.
+    /// The problem codes with which the request may be refused.
     fn refusals(&self) -> &[&str] {
         match &self.wish {
-            // The price has passed one of the exits since it was asked for.
+            // The price may have passed one of the exits in the meantime.
             Wish::Place(order) if order["order_class"] == "bracket" => {
                 &["insufficient_buying_power", "insufficient_shares", "invalid_fields"]
             }
@@ -132,24 +133,24 @@ struct Payments {
     acknowledged: i64,
 }
 
-/// What the customers have sent and what they were told.
+/// The requests of the customers, and the responses to them.
 #[derive(Default)]
 struct Ledger {
     requests: usize,
-    /// Portfolio and last known status, by the order's id.
+    /// Portfolio and last known status, by order id.
     orders: HashMap<String, (i64, String)>,
-    /// The order's id, by the key of the request.
+    /// The id of the order, by the key of the request.
     acknowledged: HashMap<String, String>,
     refused: HashSet<String>,
-    /// Requests for orders of which nobody knows what came of them.
+    /// Requests for orders whose outcome is not known.
     unheard: Vec<Request>,
-    /// Orders that can be changed, with their portfolios.
+    /// Open orders, which customers can change, with their portfolios.
     open: Vec<(i64, Value)>,
     payments: BTreeMap<(i64, &'static str), Payments>,
 }
 
 impl Ledger {
-    /// `sent_before` is when an earlier sending of the request may still be under way.
+    /// Records a response. `sent_before` is true if the same request was sent before and may still be in progress.
     fn hear(&mut self, request: &Request, answer: &Answer, sent_before: bool) {
         if !matches!(answer.status, 200 | 201) {
             let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
@@ -186,7 +187,8 @@ impl Ledger {
         }
     }
 
-    /// Two customers may be told of one order in another sequence than things happened: what has ended stays so.
+    /// Records the status of an order. Responses may arrive in another order than the changes, so an ended order stays
+    /// ended.
     fn note(&mut self, portfolio: i64, order: &Value) {
         let (id, status) = (order["id"].as_str().unwrap(), order["status"].as_str().unwrap());
         let (_, known) = self.orders.entry(id.to_owned()).or_insert_with(|| (portfolio, status.to_owned()));
@@ -238,23 +240,23 @@ fn quantity(prices: Prices) -> String {
     }
 }
 
-/// Some portfolios, and customers who share them. Clones are of the same.
+/// Portfolios, and customers who share them. Clones share everything.
 #[derive(Clone)]
 pub struct Bank {
     trader: Trader,
     portfolios: Arc<[i64]>,
     quotes: Arc<[Quote]>,
     ledger: Arc<Mutex<Ledger>>,
-    /// The database may be away: customers are told so, and go on.
+    /// Whether the database may fail during the test: customers then get an error and continue.
     endures_outages: bool,
-    /// Customers finish what they do and leave.
+    /// Tells customers to finish their current request and stop.
     closed: Arc<AtomicBool>,
 }
 
-/// How requests are refused while the database is away.
+/// The problem codes of requests during an outage of the database.
 const OUTAGES: [&str; 5] =
     ["database_unavailable", "database_busy", "database_read_only", "outcome_unknown", "busy"];
-/// What a customer waits after such a refusal. The client of a real one waits longer: `Retry-After`.
+/// The pause of a customer after an outage. Real clients wait longer, as `Retry-After` says.
 const AFTER_OUTAGE: Duration = Duration::from_millis(100);
 
 fn is_outage(answer: &Answer) -> bool {
@@ -287,7 +289,7 @@ impl Bank {
         Self { endures_outages: true, ..self }
     }
 
-    /// Looks at a portfolio and orders something. Whether both went well.
+    /// Reads a portfolio and places an order. Returns whether both succeeded.
     pub async fn is_served(&self) -> bool {
         let portfolio = *pick(&self.portfolios);
         let path = format!("/api/v1/portfolios/{portfolio}/valuation");
@@ -308,7 +310,7 @@ impl Bank {
         seen.status == 200 && !is_out
     }
 
-    /// With new connections.
+    /// The same bank with new connections.
     pub fn reconnected(&self) -> Self {
         let trader = Trader { client: self.trader.client.reconnected(), ..self.trader.clone() };
         Self { trader, closed: Arc::default(), ..self.clone() }
@@ -318,17 +320,18 @@ impl Bank {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// How many orders the customers know of.
+    /// How many orders the customers know.
     pub fn acknowledged(&self) -> usize {
         self.ledger().acknowledged.len()
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // When one customer fails, the others' complaints would only hide why.
+        // After the failure of one customer, a poisoned lock in the others would only hide the cause.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Customers who trade until then, or until they get no answer. Each tells whether it always got one.
+    /// Starts customers who trade until `until`, or until a request gets no response. Each task returns whether every
+    /// request got one.
     pub fn customers(&self, count: usize, prices: Prices, until: Instant) -> JoinSet<bool> {
         let mut customers = JoinSet::new();
         for _ in 0..count {
@@ -351,7 +354,7 @@ impl Bank {
                     tokio::time::sleep(Duration::from_millis(rand::random_range(1..20))).await;
                 }
                 drop(connection);
-                // Some ask at once what came of it, the others only after the end.
+                // Half of the customers retry at once, the others only at the end.
                 if !request.makes_an_order() || rand::random_bool(0.5) {
                     if request.makes_an_order() {
                         self.ledger().unheard.push(request);
@@ -423,7 +426,7 @@ impl Bank {
         let away = rand::random_range(1..=100);
         match (order["type"].as_str(), order["side"].as_str()) {
             (Some("limit"), Some("buy")) if rand::random_bool(0.7) => {
-                // One in five buys at once.
+                // One in five is at a price that fills at once.
                 json!({"limit_price": moved(&quote.ask, if away > 80 { 5 } else { -away })})
             }
             (Some("limit"), Some("sell")) if rand::random_bool(0.7) => {
@@ -442,7 +445,7 @@ impl Bank {
             0 if prices == Prices::Move => {
                 json!({"type": "market", "notional": format!("{}.{:02}", 1 + away, away % 100)})
             }
-            // More than anybody has.
+            // Larger than any position or cash can cover.
             1 => json!({"type": "market", "quantity": "1000000"}),
             0..=4 => json!({"type": "market"}),
             5 => {
@@ -485,7 +488,7 @@ impl Bank {
         order
     }
 
-    /// What holds in every single read: nothing is negative, all adds up, and what was paid in is there.
+    /// Checks what every read must satisfy: nothing is negative, all sums are right, and all payments are included.
     fn check(&self, id: i64, prices: Prices, seen: &Value) {
         let of = |name: &str| amount(&seen[name]);
         let zero = BigDecimal::from(0);
@@ -500,7 +503,7 @@ impl Bank {
             if prices == Prices::Stand {
                 let quote = self.quotes.iter().find(|quote| position["symbol"] == quote.symbol).unwrap();
                 assert_eq!(of("last_price"), quote.last, "{seen}");
-                // Each share was bought at the ask, and none is here that was not.
+                // Each share was bought at the ask, and there are no others.
                 assert_eq!(of("cost_basis"), quantity * &quote.ask, "{seen}");
             }
             value += worth;
@@ -517,7 +520,7 @@ impl Bank {
         );
     }
 
-    /// Looks at one portfolio after the other.
+    /// Reads one portfolio after the other.
     async fn reader(&self, prices: Prices, until: Instant) -> usize {
         let mut reads = 0;
         while Instant::now() < until {
@@ -529,7 +532,7 @@ impl Bank {
         reads
     }
 
-    /// Customers and readers at the same time.
+    /// Runs customers and readers at the same time.
     async fn business(&self, customers: usize, prices: Prices, time: Duration) {
         let until = Instant::now() + time;
         let mut readers = JoinSet::new();
@@ -551,8 +554,8 @@ impl Bank {
         );
     }
 
-    /// Every order of which a customer was told is there once, as it was told or further on; refused ones are not.
-    /// Answers the ids of all orders that bear a key, by that. Nothing is under way.
+    /// Checks that every acknowledged order exists once, in the acknowledged state or a later one, and that refused
+    /// ones do not exist. Returns the ids of all orders with a key, by key. No request may be in progress.
     pub async fn orders_are_there(&self) -> HashMap<String, String> {
         let (mut found, mut by_key) = (HashMap::new(), HashMap::new());
         for &portfolio in &*self.portfolios {
@@ -580,7 +583,8 @@ impl Bank {
         by_key
     }
 
-    /// Reservations are what the open orders say, cash is what the journal says. Prices stand, or nobody trades.
+    /// Checks that reservations match the open orders and cash matches the journal. Prices must stand still, or nobody
+    /// may trade.
     async fn money_is_there(&self) {
         for &id in &*self.portfolios {
             let what = "the worker has let the orders meet the last prices";
@@ -618,8 +622,7 @@ impl Bank {
         }
     }
 
-    /// Asks again for all orders of which nothing was heard. Those that are there are answered, the others placed or
-    /// refused now.
+    /// Retries all orders without a response. Existing ones are returned, the others are placed or refused now.
     async fn ask_what_came_of_it(&self) {
         let found = Arc::new(self.orders_are_there().await);
         let mut unheard = std::mem::take(&mut self.ledger().unheard);
@@ -649,7 +652,7 @@ impl Bank {
         self.orders_are_there().await;
     }
 
-    /// All is as the customers were told, and when all orders are canceled all cash and all shares can be used.
+    /// Checks that everything is as acknowledged, and that all cash and shares are free once all orders are canceled.
     pub async fn audit(&self) {
         self.money_is_there().await;
         self.ask_what_came_of_it().await;
@@ -658,7 +661,7 @@ impl Bank {
             for order in self.trader.all(id, "/orders?status=open").await {
                 let path = format!("/api/v1/portfolios/{id}/orders/{}", order["id"].as_str().unwrap());
                 let answer = self.trader.client.delete(&path).await;
-                // One may have gone with another.
+                // It may have been canceled together with another one.
                 assert!(answer.status == 200 || answer.json()["code"] == "order_not_open", "{}", answer.text);
             }
             for held in items(&self.trader.portfolio(id, "/positions").await) {
@@ -675,7 +678,7 @@ impl Bank {
     }
 }
 
-/// What has been paid into a portfolio, by what trading has made of it.
+/// The payments into a portfolio, computed from its value and the results of trading.
 fn paid_in(valuation: &Value, cost: &BigDecimal) -> BigDecimal {
     amount(&valuation["cash_balance"]) + cost - amount(&valuation["realized_pnl"])
 }
@@ -696,31 +699,31 @@ async fn the_books_hold(installation: Installation, (servers, workers): (usize, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_hold_on_sqlite_with_two_connections() {
+async fn the_books_balance_on_sqlite_with_two_connections() {
     the_books_hold(Installation::embedded(), (1, 0), "2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_hold_on_sqlite_with_twenty_connections() {
+async fn the_books_balance_on_sqlite_with_twenty_connections() {
     the_books_hold(Installation::embedded(), (1, 0), "20").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_hold_on_postgres_with_two_connections() {
+async fn the_books_balance_on_postgres_with_two_connections() {
     the_books_hold(Installation::on_postgres(), (1, 0), "2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_hold_on_postgres_with_twenty_connections() {
+async fn the_books_balance_on_postgres_with_twenty_connections() {
     the_books_hold(Installation::on_postgres(), (1, 0), "20").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_of_two_processes_hold_with_two_connections() {
+async fn the_books_of_two_processes_balance_with_two_connections() {
     the_books_hold(Installation::full(), (2, 1), "2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_of_two_processes_hold_with_twenty_connections() {
+async fn the_books_of_two_processes_balance_with_twenty_connections() {
     the_books_hold(Installation::full(), (2, 1), "20").await;
 }

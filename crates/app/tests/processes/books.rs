@@ -1,4 +1,4 @@
-//! The database, looked into and changed behind the program's back.
+//! Direct access to the database, to inspect and change it without the program.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ impl Books {
         }
     }
 
-    /// How many rows: `rows` is a table and what may follow it.
+    /// The number of rows. `rows` is a table, optionally followed by a condition.
     pub fn count(&mut self, rows: &str) -> i64 {
         let query = sql_query(format!("SELECT count(*) AS number FROM {rows}"));
         let found: Number = match self {
@@ -53,7 +53,7 @@ impl Books {
         found.number
     }
 
-    /// The one text that a query returns as `text`.
+    /// The text that a query returns in the column `text`.
     pub fn text(&mut self, query: &str) -> String {
         let query = sql_query(query);
         let found: Words = match self {
@@ -67,7 +67,7 @@ impl Books {
         self.count(&format!("portfolio_snapshots WHERE date = '{date}'"))
     }
 
-    /// How many runs of the snapshot of that session have this status.
+    /// The number of runs of this session's snapshot that have this status.
     pub fn snapshot_runs(&mut self, date: NaiveDate, status: &str) -> i64 {
         self.count(&format!(
             "job_runs WHERE kind = 'snapshot_portfolios' AND key = '{date}' AND status = '{status}'"

@@ -1,4 +1,4 @@
-//! The pages in a real headless Chromium, driven as a person would.
+//! The pages in a real headless Chromium, used as a person would use them.
 
 mod accessibility;
 mod charts;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Chromium with an empty profile, and the driver in front of it.
+/// Chromium with an empty profile, and its driver.
 pub struct Browser {
     pub page: Page,
     base: String,
@@ -43,7 +43,7 @@ impl WebDriverCompatibleCommand for Chromium {
     }
 }
 
-/// The browser's own log: refused scripts and styles, errors in ours.
+/// Reads the browser's log: blocked scripts and styles, and errors in our scripts.
 #[derive(Debug)]
 struct ReadLog;
 
@@ -71,7 +71,7 @@ impl Browser {
                 "--disable-dev-shm-usage", "--hide-scrollbars",
                 format!("--user-data-dir={}", profile.display()),
             ],
-            // The window's own size cannot be as narrow as a phone's.
+            // A real window cannot be as narrow as a phone.
             "mobileEmulation": {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600}},
         });
         capabilities.insert("goog:chromeOptions".into(), options);
@@ -83,7 +83,7 @@ impl Browser {
         })
         .await;
         if !javascript {
-            // The driver itself needs scripts, so ours are kept from loading instead.
+            // The driver needs scripts, so only the page's scripts are blocked.
             page.issue_cmd(Chromium("Network.enable", json!({}))).await.unwrap();
             page.issue_cmd(Chromium("Network.setBlockedURLs", json!({"urls": ["*.js*"]}))).await.unwrap();
         }
@@ -94,7 +94,7 @@ impl Browser {
         self.page.goto(&format!("{}{path}", self.base)).await.unwrap();
     }
 
-    /// Of a portfolio, as its page shows it: the amount and what it is of the deposits in percent.
+    /// The total gain on a portfolio's page: the amount, and its percentage of the deposits.
     async fn total_gain(&self) -> (f64, f64) {
         const READ: &str = r#"
             const shown = (name) => Number(document.querySelector(`[data-part=stats] [data-value=${name}]`)
@@ -117,18 +117,18 @@ impl Browser {
     async fn press(&self, locator: Locator<'_>) {
         let element = self.page.wait().at_most(PATIENCE).for_element(locator).await;
         let element = element.unwrap_or_else(|error| panic!("no {locator:?}: {error}"));
-        // Out from under the bar at the bottom, as a thumb would move it.
+        // Scrolls the element away from the bar at the bottom, as a user would.
         let place = vec![serde_json::to_value(&element).unwrap()];
         self.page.execute("arguments[0].scrollIntoView({block: 'center'});", place).await.unwrap();
         element.click().await.unwrap();
     }
 
-    /// The button with that text; XPath, because CSS knows no texts.
+    /// Presses the button with this text. Uses XPath, because CSS cannot select by text.
     async fn button(&self, text: &str) {
         self.press(Locator::XPath(&format!("//main//button[normalize-space()='{text}']"))).await;
     }
 
-    /// What the page says once it says `needle`.
+    /// Waits until the page contains `needle`, and returns its text.
     async fn says(&self, needle: &str) -> String {
         eventually(&format!("the page says {needle:?}"), PATIENCE, async || {
             let main = self.page.find(Locator::Css("main")).await.ok()?;
@@ -143,7 +143,7 @@ impl Browser {
         element.unwrap_or_else(|error| panic!("no {selector}: {error}")).text().await.unwrap()
     }
 
-    /// After a script has marked it.
+    /// Checks that the page was not reloaded since a script marked it.
     async fn is_the_same_page(&self) {
         let marked = self.page.execute("return window.unchanged === true;", Vec::new()).await.unwrap();
         assert_eq!(marked, true, "the page was loaded anew");
@@ -158,7 +158,7 @@ impl Browser {
         self.says("Open your first portfolio").await;
     }
 
-    /// Opens a portfolio and answers its page's path.
+    /// Creates a portfolio and returns the path of its page.
     async fn open_portfolio(&self, name: &str) -> String {
         self.go("/portfolios").await;
         self.fill("main form [name=name]", name).await;
@@ -168,7 +168,7 @@ impl Browser {
         self.path().await
     }
 
-    /// Through the ticket, its preview and the confirmation. Answers the receipt.
+    /// Buys with the ticket, its preview and the confirmation. Returns the receipt.
     async fn buy(&self, portfolio: &str, symbol: &str, quantity: &str) -> String {
         self.go(portfolio).await;
         self.fill("#ticket [name=symbol]", symbol).await;
@@ -179,14 +179,14 @@ impl Browser {
         self.says("Bought").await
     }
 
-    /// How many orders the portfolio's list has.
+    /// The number of orders in the portfolio's list.
     async fn orders(&self, portfolio: &str) -> usize {
         self.go(&format!("{portfolio}/orders")).await;
         self.says("Orders").await;
         self.page.find_all(Locator::Css("main table tbody tr")).await.unwrap().len()
     }
 
-    /// Problems that the browser had with our pages; a missing page is what the test asked for.
+    /// Problems that the browser had with our pages, except missing pages, which the test requests on purpose.
     pub async fn complaints(&self) -> Vec<String> {
         let log: Value = self.page.issue_cmd(ReadLog).await.unwrap();
         let lines = log.as_array().cloned().unwrap_or_default();
@@ -194,15 +194,15 @@ impl Browser {
         severe.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The result of a script in the page.
+    /// Runs a script in the page and returns its result.
     async fn run(&self, script: &str) -> Value {
         let ran = self.page.execute(script, Vec::new()).await;
         ran.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Emulates a kind of media (`print`, or empty for the screen) and a preferred color scheme.
+    /// Emulates a media type (`print`, or empty for the screen) and a preferred color scheme.
     async fn emulate(&self, media: &str, scheme: &str) {
-        // Without motion no color is measured halfway to another one.
+        // Without animations, so that no color is measured in the middle of a transition.
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -224,14 +224,14 @@ fn start_driver(folder: &Path, port: u16) -> Process {
 
 #[tokio::test]
 async fn a_person_registers_buys_and_sees_the_position() {
-    // A minute in a second: even a quiet stock's price moves while the test looks.
+    // A minute per second, so that even a quiet stock's price moves during the test.
     let stack = Stack::of(Installation::embedded().with("CLOCK_SPEED", "60"), 1, 0).await;
     let browser = Browser::open(&stack, DESKTOP, true).await;
     browser.register("mara").await;
     let portfolio = browser.open_portfolio("Long run").await;
     browser.says("100,000").await;
 
-    // Search (with the Enter key) finds Apple, whose price moves by itself.
+    // The search, sent with the Enter key, finds Apple, whose price updates by itself.
     browser.fill("header [name=search]", "app\u{e007}").await;
     browser.says("AAPL").await;
     browser.press(Locator::XPath("//main//a[normalize-space()='AAPL']")).await;
@@ -265,7 +265,7 @@ async fn a_person_registers_buys_and_sees_the_position() {
     browser.go("/watchlist").await;
     browser.says("Watchlist").await;
 
-    // Selling more than is held is refused on the page, and what was typed stays.
+    // The page refuses to sell more than is held, and keeps what was typed.
     browser.go(&portfolio).await;
     browser.press(Locator::Css("#ticket label:has([value=sell])")).await;
     browser.fill("#ticket [name=symbol]", "AAPL").await;
@@ -302,7 +302,7 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     let price = browser.text("[data-symbol=AAPL] [data-value=price]").await;
     let says_live = async || browser.text(".live").await == "live";
     eventually("the page is live", PATIENCE, async || says_live().await.then_some(())).await;
-    // A new page would not know of it.
+    // The mark would not survive a reload.
     browser.page.execute("window.unchanged = true;", Vec::new()).await.unwrap();
     eventually("the price on the watchlist moves", Duration::from_secs(60), async || {
         (browser.text("[data-symbol=AAPL] [data-value=price]").await != price).then_some(())
@@ -329,7 +329,7 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     assert!(page.contains("Buy KO"), "{page}");
     elsewhere.post(&orders, &order("JPM", json!({"quantity": "300"}))).await.expect(201);
     browser.says("JPMorgan").await;
-    // The percentage follows the amount beside it.
+    // The percentage changes together with the amount beside it.
     let before = browser.total_gain().await.0;
     eventually("the gain moves", Duration::from_secs(60), async || {
         let (gain, percent) = browser.total_gain().await;
@@ -338,7 +338,7 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     })
     .await;
     browser.is_the_same_page().await;
-    // What the new part of the page holds works, and its buttons carry the page's token.
+    // The replaced part of the page works, and its buttons have the page's token.
     browser.press(Locator::Css("[data-part=open] button[name=cancel]")).await;
     browser.says("is canceled").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
@@ -346,7 +346,7 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     stack.ends_well().await;
 }
 
-/// Notes each amount of cash that a page shows, from its first moment on.
+/// Records each amount of cash that a page shows from its start.
 const NOTE_CASH: &str = r#"
     window.cash = [];
     new MutationObserver(() => {
@@ -367,7 +367,7 @@ async fn the_portfolio_page_after_a_buy_shows_the_new_cash_at_once_and_never_the
         })
         .await;
     };
-    // The server follows the portfolio for this page.
+    // The server streams this portfolio to the page.
     is_live().await;
     let source = Chromium("Page.addScriptToEvaluateOnNewDocument", json!({"source": NOTE_CASH}));
     browser.page.issue_cmd(source).await.unwrap();
@@ -380,7 +380,7 @@ async fn the_portfolio_page_after_a_buy_shows_the_new_cash_at_once_and_never_the
         browser.buy(&portfolio, symbol, "10").await;
         browser.press(Locator::XPath("//main//a[normalize-space()='Back to Long run']")).await;
         is_live().await;
-        // Several valuations have come by the stream then.
+        // By then the stream has sent several valuations.
         let value = browser.text(".figure").await;
         eventually("the value moves", Duration::from_secs(60), async || {
             (browser.text(".figure").await != value).then_some(())
@@ -396,7 +396,7 @@ async fn the_portfolio_page_after_a_buy_shows_the_new_cash_at_once_and_never_the
 }
 
 #[tokio::test]
-async fn back_and_reload_after_a_receipt_send_nothing_again() {
+async fn back_and_reload_after_a_receipt_do_not_repeat_the_order() {
     let stack = Stack::embedded().await;
     for javascript in [true, false] {
         let browser = Browser::open(&stack, DESKTOP, javascript).await;
@@ -419,7 +419,7 @@ async fn back_and_reload_after_a_receipt_send_nothing_again() {
         assert_eq!(browser.path().await, receipt);
         assert_eq!(browser.orders(&portfolio).await, 1);
 
-        // A preview that is loaded again is still to be confirmed, and a double click on it buys once.
+        // A reloaded preview is still to be confirmed, and a double click on its button buys once.
         browser.go(&portfolio).await;
         browser.fill("#ticket [name=symbol]", "KO").await;
         browser.fill("#ticket [name=quantity]", "1").await;
@@ -435,7 +435,7 @@ async fn back_and_reload_after_a_receipt_send_nothing_again() {
         browser.says("Bought 1 KO").await;
         assert_eq!(browser.orders(&portfolio).await, 2);
 
-        // A refused form is a page of its own too.
+        // A refused form also redirects to a page.
         browser.go(&format!("{portfolio}/settings")).await;
         browser.fill("main [name=amount]", "much").await;
         browser.press(Locator::XPath("//main//form[contains(@action, '/cash')]//button")).await;
@@ -449,7 +449,7 @@ async fn back_and_reload_after_a_receipt_send_nothing_again() {
 }
 
 #[tokio::test]
-async fn a_page_says_when_it_is_not_live_any_more() {
+async fn a_page_says_when_its_connection_is_lost() {
     let installation = Installation::embedded();
     let mut stack = Stack::of(installation, 1, 0).await;
     let browser = Browser::open(&stack, PHONE, true).await;

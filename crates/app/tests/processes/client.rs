@@ -1,4 +1,4 @@
-//! A user's program: sends requests to all web processes in turn and reads the answers.
+//! An API client that sends its requests to all web processes in turn.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub const PASSWORD: &str = "a long enough secret";
 
-/// Cheap to clone; clones share cookies and token.
+/// A client. Clones share cookies and token.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -23,12 +23,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// With a cookie jar, as a browser has, and without a token.
+    /// A client with a cookie jar, like a browser, and without a token.
     pub fn new(bases: &[String]) -> Self {
         let http = reqwest::Client::builder()
             .cookie_store(true)
             .no_proxy()
-            // Nothing here is https: an empty list spares the search for the system's certificates.
+            // No test uses https here; without root certificates the client is created faster.
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
@@ -46,7 +46,7 @@ impl Client {
         Self { token: self.token.clone(), ..Self::new(&self.bases) }
     }
 
-    /// The same user, asking only one of the web processes.
+    /// The same user, with requests to one web process only.
     pub fn only(&self, process: usize) -> Self {
         let base = self.bases[process % self.bases.len()].clone();
         Self { bases: [base].into(), ..self.clone() }
@@ -56,7 +56,7 @@ impl Client {
         &self.bases[self.next.fetch_add(1, Ordering::Relaxed) % self.bases.len()]
     }
 
-    /// `with` adds what the request needs. `None` when the connection breaks before the answer is there.
+    /// Sends a request once. `with` completes it. `None` if the connection breaks before the response is complete.
     pub async fn ask_once(
         &self,
         method: Method,
@@ -80,8 +80,8 @@ impl Client {
         Events { response, text: String::new() }
     }
 
-    /// Sends a request on a connection of its own. Dropping that hangs up, whether the answer has come or not; there
-    /// is none when nobody listens.
+    /// Sends a request on a connection of its own. Dropping the connection closes it, even before the response. `None`
+    /// if the server does not accept connections.
     pub fn send(&self, method: &Method, path: &str, key: &str, body: &str) -> Option<TcpStream> {
         let address = self.next_base().trim_start_matches("http://");
         let token = self.token.as_deref().unwrap_or_default();
@@ -95,7 +95,7 @@ impl Client {
         Some(stream)
     }
 
-    /// Whoever is told to slow down does so and asks again.
+    /// Sends a request, and repeats it if the server asks the client to slow down.
     pub async fn ask(
         &self,
         method: Method,
@@ -134,13 +134,13 @@ impl Client {
         self.ask(Method::DELETE, path, |request| request).await
     }
 
-    /// Deletes one's own account.
+    /// Deletes the account of this client.
     pub async fn delete_account(&self, password: &str) -> Answer {
         let body = json!({"current_password": password});
         self.ask(Method::DELETE, "/api/v1/users/me", |request| request.json(&body)).await
     }
 
-    /// A new account with a token that may trade.
+    /// Registers a new account and creates a token that can trade.
     pub async fn register(&self) -> Trader {
         let username = format!("sam-{:016x}", rand::random::<u64>());
         let email = format!("{username}@example.org");
@@ -152,19 +152,19 @@ impl Client {
         Trader { client: self.with_token(&token), username, email, token }
     }
 
-    /// Puts the session cookie of a login into the jar.
+    /// Logs in; the session cookie is stored in the jar.
     pub async fn log_in(&self, username: &str, password: &str) -> Answer {
         self.post("/api/v1/auth/login", &json!({"username": username, "password": password})).await
     }
 }
 
-/// Until something happens that a test waits for.
+/// The maximum duration of a stream in a test.
 const LONGEST_STREAM: Duration = Duration::from_secs(120);
 
 /// An open stream.
 pub struct Events {
     response: reqwest::Response,
-    /// What has come and was not taken yet.
+    /// Text that has arrived and was not returned yet.
     text: String,
 }
 
@@ -191,10 +191,10 @@ impl Events {
         }
     }
 
-    /// The next event of one of those kinds; others are passed over.
+    /// The next event of one of these kinds. Other events are skipped.
     ///
     /// # Panics
-    /// When the stream ends before.
+    /// If the stream ends before it.
     pub async fn next_of(&mut self, kinds: &[&str]) -> Event {
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {kinds:?}"));
@@ -204,16 +204,16 @@ impl Events {
         }
     }
 
-    /// Passes over what is left.
+    /// Skips the remaining events until the stream ends.
     pub async fn ended(mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-/// Somebody with an account.
+/// A user with an account and a token.
 #[derive(Clone)]
 pub struct Trader {
-    /// Sends the token.
+    /// The client that uses the token.
     pub client: Client,
     pub username: String,
     pub email: String,
@@ -221,7 +221,7 @@ pub struct Trader {
 }
 
 impl Trader {
-    /// The id of a new portfolio.
+    /// Creates a portfolio and returns its id.
     pub async fn open_portfolio(&self, cash: &str) -> i64 {
         let body = json!({"name": "Growth", "cash_balance": cash});
         self.client.post("/api/v1/portfolios", &body).await.expect(201)["id"].as_i64().unwrap()
@@ -231,18 +231,18 @@ impl Trader {
         self.client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), body).await
     }
 
-    /// The order.
+    /// Buys shares and returns the order.
     pub async fn buy(&self, portfolio: i64, symbol: &str, quantity: &str) -> Value {
         let body = json!({"symbol": symbol, "side": "buy", "quantity": quantity, "type": "market"});
         self.order(portfolio, &body).await.expect(201)
     }
 
-    /// What there is below a portfolio: `"/valuation"`, or `""` for itself.
+    /// Reads a part of a portfolio: `"/valuation"`, or `""` for the portfolio itself.
     pub async fn portfolio(&self, id: i64, part: &str) -> Value {
         self.client.get(&format!("/api/v1/portfolios/{id}{part}")).await.expect(200)
     }
 
-    /// All items of a list below a portfolio, page by page. `list` ends in a query.
+    /// All items of a portfolio's list, from all pages. `list` must have a query.
     pub async fn all(&self, id: i64, list: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
@@ -265,20 +265,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body, null when there is none.
+    /// The body; null if there is none.
     ///
     /// # Panics
-    /// When it has another status.
+    /// If the status is different.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}: {}", self.request, self.text);
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The problem document.
+    /// Checks the problem document and returns it.
     ///
     /// # Panics
-    /// When it is another one, or lacks a part.
+    /// If the status or code is different, or a required member is missing.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         let body = self.expect(status);
@@ -291,7 +291,7 @@ impl Answer {
         body
     }
 
-    /// The fields that a 422 or 409 names.
+    /// The fields that the problem document names as invalid.
     #[track_caller]
     pub fn refused_fields(&self, status: u16, code: &str) -> Vec<String> {
         let problem = self.problem(status, code);
@@ -309,17 +309,17 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The line that sets a cookie, with its attributes.
+    /// The whole `Set-Cookie` header of a cookie.
     pub fn set_cookie(&self, name: &str) -> Option<&str> {
         let mut lines = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
         lines.find(|line| line.split_once('=').is_some_and(|(found, _)| found == name))
     }
 }
 
-/// An amount of an answer.
+/// Reads an amount in a response.
 ///
 /// # Panics
-/// When it is not a string in plain notation.
+/// If it is not a string in plain notation.
 #[track_caller]
 pub fn amount(value: &Value) -> BigDecimal {
     let text = value.as_str().unwrap_or_else(|| panic!("not a string: {value}"));

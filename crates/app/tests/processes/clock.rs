@@ -1,5 +1,4 @@
-//! The settings of the market's clock, changed between starts; settings that are misspelled; and a system's clock that is
-//! set back.
+//! Market clock settings that change between starts, misspelled settings, and a system clock that is set back.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use crate::client::{Client, Trader};
 use crate::installation::{Installation, Server};
 use crate::process::eventually;
 
-/// The market's time, told by a new portfolio.
+/// The market's time, which is the creation time of a new portfolio.
 async fn market_time(server: &Server) -> DateTime<Utc> {
     let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
     let id = sam.open_portfolio("1000.00").await;
@@ -39,7 +38,7 @@ async fn market_time_continues_when_the_clock_settings_change() {
         server.process.ends_well().await;
         before = now;
     }
-    // A new start moves it, which is logged with both instants.
+    // A later start moves the clock forward, and the log has both instants.
     let mut installation = installation.with("CLOCK_START", LATER);
     let mut server = installation.serve().await;
     let log = server.process.log();
@@ -48,7 +47,7 @@ async fn market_time_continues_when_the_clock_settings_change() {
     assert!(line.contains(&format!("to={LATER}")), "{line}");
     assert!(market_time(&server).await >= started(LATER));
     server.process.ends_well().await;
-    // Back is refused, and the message says what to do.
+    // An earlier start is refused, and the message says what to do.
     installation.set("CLOCK_START", START);
     let refused = installation.run(&["serve"]).await;
     for part in ["CLOCK_START", "2020-06-01T1", START, "Remove CLOCK_START"] {
@@ -57,7 +56,7 @@ async fn market_time_continues_when_the_clock_settings_change() {
 }
 
 #[tokio::test]
-async fn a_misspelled_setting_is_logged_and_named_beside_other_mistakes() {
+async fn a_misspelled_setting_is_logged_and_named_with_other_errors() {
     let usual =
         [("PATH", "/usr/bin"), ("HOME", "/root"), ("HOSTNAME", "web-1"), ("LOGNAME", "root"), ("PWD", "/")];
     let installation = Installation::embedded().with_all(&usual);
@@ -85,8 +84,8 @@ async fn a_misspelled_setting_is_logged_and_named_beside_other_mistakes() {
     }
 }
 
-/// A clock that the test sets for a running process, by Debian's libfaketime. What the kernel counts on is left alone, as
-/// somebody who sets the system's clock leaves it.
+/// A clock that the test sets for a running process with Debian's libfaketime. It does not affect the kernel's
+/// monotonic clock, just as setting the system's clock does not.
 struct FakeClock(PathBuf);
 
 impl FakeClock {
@@ -104,7 +103,7 @@ impl FakeClock {
         ]
     }
 
-    /// Moves the clock so far from the true time, at once for all processes that have it.
+    /// Sets the clock back by this much from the true time, at once for all processes that use it.
     fn set_back(&self, seconds: i64) {
         let new = self.0.with_extension("new");
         std::fs::write(&new, format!("-{seconds}")).unwrap();
@@ -116,7 +115,7 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 const BEHIND: &str = "the system's clock is behind";
 
-/// Buys, and lets a trailing stop be met: fills are booked at the time of their prices, and the journal is in order.
+/// Buys, and waits until a trailing stop fills. Fills have the time of their prices, and the journal is in order.
 async fn trading_goes_on(server: &Server, sam: &Trader, id: i64) {
     let sam = &Trader {
         client: Client::new(std::slice::from_ref(&server.url)).with_token(&sam.token),
@@ -139,14 +138,14 @@ async fn trading_goes_on(server: &Server, sam: &Trader, id: i64) {
     let fills: Vec<&Value> = journal.iter().filter(|entry| !entry["receipt"].is_null()).collect();
     assert!(fills.len() >= 2, "{journal:#?}");
     for fill in fills {
-        // At sixty market seconds a second, on a busy machine.
+        // Generous, because market time runs sixty times as fast, on a busy machine.
         let age = at(&fill["timestamp"]) - at(&fill["receipt"]["quoted_at"]);
         assert!(age.abs() < TimeDelta::minutes(30), "{age}: {fill:#}");
     }
 }
 
 #[tokio::test]
-async fn trading_goes_on_when_the_systems_clock_is_set_back() {
+async fn trading_continues_when_the_systems_clock_is_set_back() {
     let installation = Installation::embedded().with("CLOCK_SPEED", "60");
     let clock = FakeClock(installation.folder().join("clock"));
     clock.set_back(0);
@@ -158,7 +157,7 @@ async fn trading_goes_on_when_the_systems_clock_is_set_back() {
     let id = sam.open_portfolio("100000.00").await;
     trading_goes_on(&server, &sam, id).await;
     assert!(!server.process.log().contains(BEHIND), "{}", server.process.log());
-    // While it runs.
+    // The clock is set back while the process runs.
     for (seconds, events) in [(HOUR, 1), (40 * DAY, 1)] {
         clock.set_back(seconds);
         eventually("the clock is judged", Duration::from_secs(30), async || {
@@ -169,7 +168,7 @@ async fn trading_goes_on_when_the_systems_clock_is_set_back() {
         assert_eq!(server.process.log().matches(BEHIND).count(), events, "{}", server.process.log());
     }
     server.process.kill();
-    // And before a start.
+    // The clock is set back before the start.
     let mut server = installation.serve().await;
     assert_eq!(server.process.log().matches(BEHIND).count(), 1, "{}", server.process.log());
     trading_goes_on(&server, &sam, id).await;

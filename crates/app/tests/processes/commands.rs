@@ -1,4 +1,4 @@
-//! The commands beside the server.
+//! The commands other than `serve` and `worker`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn client_of(server: &Server) -> Client {
     Client::new(std::slice::from_ref(&server.url))
 }
 
-/// The same account at a server that was started again.
+/// The same account at a restarted server.
 fn again_at(server: &Server, sam: &Trader) -> Trader {
     Trader { client: client_of(server).with_token(&sam.token), ..sam.clone() }
 }
@@ -26,7 +26,7 @@ async fn create_user(installation: &Installation, name: &str, password: &str, ad
     installation.run_with_input(&arguments, password).await
 }
 
-/// With a token.
+/// Logs in and returns a client with a token.
 async fn log_in(server: &Server, name: &str) -> Client {
     let client = client_of(server);
     let body = json!({"name": "test", "username": name, "password": PASSWORD});
@@ -84,7 +84,7 @@ async fn migrate_needs_only_the_database_and_may_be_repeated() {
         let second = installation.run(&["migrate"]).await;
         assert!(second.succeeded().contains("up to date"), "{}", second.stdout);
     }
-    // Several at once, as when replicas are rolled out.
+    // Several at once, as in a rolling deployment.
     let postgres = Installation::on_postgres();
     let (a, b) = tokio::join!(postgres.run(&["migrate"]), postgres.run(&["migrate"]));
     let told = format!("{}{}", a.succeeded(), b.succeeded());
@@ -92,7 +92,7 @@ async fn migrate_needs_only_the_database_and_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn openapi_prints_what_the_server_says() {
+async fn openapi_prints_the_description_that_the_server_returns() {
     let installation = Installation::embedded();
     let printed = installation.run(&["openapi"]).await;
     let printed: Value = serde_json::from_str(printed.succeeded()).unwrap();
@@ -101,7 +101,7 @@ async fn openapi_prints_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn logs_can_be_read_by_machines() {
+async fn json_logs_are_machine_readable() {
     let installation = Installation::embedded().with("LOG_FORMAT", "json");
     let mut server = installation.serve().await;
     let answer = client_of(&server).get("/api/v1/portfolios?limit=7").await;
@@ -123,7 +123,7 @@ async fn logs_can_be_read_by_machines() {
 }
 
 #[tokio::test]
-async fn healthcheck_asks_the_server_of_its_settings() {
+async fn healthcheck_requests_the_configured_server() {
     let installation = Installation::embedded();
     let mut server = installation.serve().await;
     let installation = installation.with("PORT", &server.port.to_string());
@@ -135,10 +135,10 @@ async fn healthcheck_asks_the_server_of_its_settings() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_made_by_command_and_sees_everything() {
+async fn an_administrator_created_by_command_can_read_everything() {
     let installation = Installation::embedded();
     let server = installation.serve().await;
-    // Beside the running server.
+    // The command works while the server runs.
     let made = create_user(&installation, "root", &format!("{PASSWORD}\n"), true).await;
     assert!(made.succeeded().contains("root, an administrator"), "{}", made.stdout);
     create_user(&installation, "mara", PASSWORD, false).await.succeeded();
@@ -164,7 +164,7 @@ async fn an_administrator_is_made_by_command_and_sees_everything() {
     let stocks = root.get("/api/v1/admin/stocks?search=apple").await.expect(200);
     assert_eq!(items(&stocks)[0]["symbol"], "AAPL");
 
-    // A trading token has no administrator rights, also when it is an administrator's.
+    // A trading token has no administrator rights, even if it belongs to an administrator.
     let job = json!({"kind": "snapshot_portfolios"});
     let trading = log_in(&server, "root").await;
     trading.post("/api/v1/admin/jobs", &job).await.problem(403, "admin_token_required");
@@ -182,7 +182,7 @@ async fn an_administrator_is_made_by_command_and_sees_everything() {
     let snapshots = mara.get(&path).await.expect(200);
     assert_eq!((items(&snapshots).len(), &items(&snapshots)[0]["provisional"]), (1, &json!(true)));
 
-    // A closed account cannot do anything any more; the last administrator stays one.
+    // A closed account has no access any more, and the last administrator cannot be removed.
     let id = items(&users)[0]["id"].as_i64().unwrap();
     let path = format!("/api/v1/admin/users/{id}");
     keyboard.patch(&path, &json!({"is_active": false})).await.expect(200);
@@ -224,7 +224,7 @@ async fn snapshots_of(installation: Installation) {
     let ahead = installation.run(&["snapshot", "--date", "2026-03-03"]).await;
     assert!(ahead.failed().contains("--date"), "{ahead:?}");
 
-    // Two days later, by the market's clock. Commands follow the clock that the server has set.
+    // Two days later by the market's clock. Commands use the clock that the server has set.
     server.process.ends_well().await;
     let installation = installation.with("CLOCK_START", "2026-03-04T15:00:00Z");
     let server = installation.serve().await;
@@ -238,14 +238,14 @@ async fn snapshots_of(installation: Installation) {
     let row = &items(&closed)[0];
     assert_eq!((items(&closed).len(), &row["provisional"]), (1, &json!(false)));
     assert_eq!((&row["net_flow"], &row["date"]), (&json!("10000.00"), &json!("2026-03-02")));
-    // At the closing price, to the cent.
+    // The value at the closing price, to the cent.
     let bars = sam.client.get("/api/v1/stocks/AAPL/history?range=1W").await.expect(200);
     let close = items(&bars).iter().find(|bar| bar["date"] == "2026-03-02").expect("the session's bar");
     assert_eq!(amount(&row["positions_value"]), amount(&close["close"]) * 10);
 }
 
 #[tokio::test]
-async fn verify_finds_what_does_not_follow_from_the_journal() {
+async fn verify_finds_differences_from_the_journal() {
     let postgres = Installation::on_postgres();
     postgres.migrate().await;
     for installation in [Installation::embedded(), postgres] {
@@ -371,12 +371,12 @@ async fn a_rename_by_a_command_is_refused_in_the_simulated_market() {
     let refused = installation.run(&command).await;
     assert!(refused.failed().contains("the simulated market renames its stocks itself"), "{refused:?}");
     let soon = installation.run(&[&command[..], &["--on", "soon"]].concat()).await;
-    // A day that cannot be read is refused as the command line is read, with the status 2.
+    // An invalid day is an error of the command line, which has the status 2.
     assert!(soon.code == Some(2) && soon.stderr.contains("--on"), "{soon:?}");
 }
 
 #[tokio::test]
-async fn a_backup_is_made_beside_the_server_and_can_be_served() {
+async fn a_backup_of_a_running_server_can_be_served() {
     let installation = Installation::embedded();
     let server = installation.serve().await;
     let sam = client_of(&server).register().await;
@@ -386,7 +386,7 @@ async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     let copy = copy.to_str().unwrap();
     assert!(installation.run(&["backup", copy]).await.succeeded().contains(copy));
     let before = sam.portfolio(id, "/transactions").await;
-    // What comes later is not in it, and it is not overwritten.
+    // A backup does not contain later orders, and is not overwritten.
     sam.buy(id, "AAPL", "1").await;
     assert!(installation.run(&["backup", copy]).await.failed().contains("exists already"));
     let nowhere = installation.run(&["backup", "no/such/folder/copy.db"]).await;
@@ -401,9 +401,9 @@ async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     assert!(postgres.run(&["backup", "copy.db"]).await.failed().contains("pg_dump"));
 }
 
-/// Who stops the server may copy the file alone, or move it.
+/// After the server stops, the file alone may be copied or moved.
 #[tokio::test]
-async fn after_the_end_everything_is_in_the_one_file() {
+async fn after_the_server_stops_the_database_is_a_single_file() {
     let installation = Installation::embedded();
     let mut server = installation.serve().await;
     let sam = client_of(&server).register().await;
@@ -425,7 +425,7 @@ async fn market_time(sam: &Trader, id: i64) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test]
-async fn the_clock_goes_on_after_a_restart_and_is_the_same_everywhere() {
+async fn the_clock_continues_after_a_restart_and_is_the_same_in_all_processes() {
     let start: chrono::DateTime<chrono::Utc> = "2031-06-02T14:30:00Z".parse().unwrap();
     let installation =
         Installation::on_postgres().with("CLOCK_START", "2031-06-02T14:30:00Z").with("CLOCK_SPEED", "3600");
@@ -452,7 +452,7 @@ async fn the_clock_goes_on_after_a_restart_and_is_the_same_everywhere() {
     }
     assert!(last < start + chrono::TimeDelta::days(90), "{last}");
     drop(servers);
-    // The books have entries of that time: without the settings it continues, and it never goes back.
+    // Market time never goes back: without the settings it continues from the latest entry of the books.
     let installation = installation.without("CLOCK_START").without("CLOCK_SPEED");
     let server = installation.serve().await;
     let now = market_time(&again_at(&server, &sam), id).await;
@@ -463,8 +463,8 @@ async fn the_clock_goes_on_after_a_restart_and_is_the_same_everywhere() {
 }
 
 #[tokio::test]
-async fn daily_snapshots_appear_by_themselves() {
-    // A day in less than nine seconds, the first one's end in less than two.
+async fn daily_snapshots_are_taken_automatically() {
+    // A day takes less than nine seconds, and the first session ends in less than two.
     let installation =
         Installation::embedded().with("CLOCK_START", "2026-03-03T00:00:00Z").with("CLOCK_SPEED", "10000");
     let mut server = installation.serve().await;
@@ -483,16 +483,16 @@ async fn daily_snapshots_appear_by_themselves() {
     assert!(series.len() >= 3, "{series:?}");
     assert_eq!(series[0]["net_flow"], "10000.00");
     assert!(series[1..].iter().all(|point| point["net_flow"] == "0.00"), "{series:?}");
-    // Trading goes on at that speed.
+    // Trading works at that speed.
     let sold = json!({"symbol": "AAPL", "side": "sell", "quantity": "10", "type": "market"});
     sam.order(id, &sold).await.expect(201);
     server.process.ends_well().await;
     installation.verify().await;
 }
 
-/// Libraries have endings of their own, and threads still use them: whatever those do, the status is ours.
+/// The exit handlers of libraries must not change the exit status.
 #[tokio::test]
-async fn no_library_has_the_last_word() {
+async fn exit_handlers_of_libraries_do_not_change_the_status() {
     let installation = Installation::embedded();
     let (source, library) = (installation.folder().join("ending.c"), installation.folder().join("ending.so"));
     let ending = "#include <stdlib.h>\n__attribute__((destructor)) static void ending(void) { abort(); }\n";

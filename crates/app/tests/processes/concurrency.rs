@@ -1,4 +1,4 @@
-//! What happens at the same instant: money is spent once, an order is placed once.
+//! Concurrent requests: money is spent once, an order is placed once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Trader, amount, items};
 use crate::stack::Stack;
 
-/// How often two requests race.
+/// How often each pair of requests is sent.
 const ROUNDS: usize = 20;
 
-/// The same trader at two web processes, or twice at the only one.
+/// The same trader at two web processes, or twice at a single one.
 fn at_two(stack: &Stack, sam: &Trader) -> [Trader; 2] {
     let there = stack.visitor().with_token(&sam.token);
     [0, 1].map(|process| Trader { client: there.only(process), ..sam.clone() })
@@ -23,7 +23,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
 
-/// 600 and 600 out of 1000.
+/// Two buys of 600 with a cash balance of 1,000.
 async fn two_buys_beyond_the_cash(stack: &Stack) {
     let sam = stack.trader().await;
     let [one, other] = at_two(stack, &sam);
@@ -42,7 +42,7 @@ async fn two_buys_beyond_the_cash(stack: &Stack) {
     }
 }
 
-/// 24 buys of 190 out of 1000, of which five fit, however they come.
+/// 24 buys of 190 with a cash balance of 1,000: exactly five are filled.
 async fn many_buys_beyond_the_cash(stack: &Stack) {
     let sam = stack.trader().await;
     let traders = at_two(stack, &sam);
@@ -60,7 +60,7 @@ async fn many_buys_beyond_the_cash(stack: &Stack) {
     }
 }
 
-/// Everything that is held, twice.
+/// Two sells of the whole position.
 async fn two_sells_beyond_the_shares(stack: &Stack) {
     let sam = stack.trader().await;
     let [one, other] = at_two(stack, &sam);
@@ -75,7 +75,7 @@ async fn two_sells_beyond_the_shares(stack: &Stack) {
     }
 }
 
-/// A client that has lost patience sends its order again while the first is under way.
+/// A client sends its order again while the first request is in progress.
 async fn one_key_sent_twice(stack: &Stack) {
     let sam = stack.trader().await;
     let [one, other] = at_two(stack, &sam);
@@ -100,7 +100,7 @@ async fn one_key_sent_twice(stack: &Stack) {
     assert_eq!(items(&sam.portfolio(id, "/orders").await).len(), ROUNDS);
 }
 
-/// Two changes of one order, and a third that comes too late. Of an exit as of an order alone.
+/// Two concurrent replacements of one order, and a third that comes too late; for a single order and for an exit.
 async fn one_order_replaced_twice(stack: &Stack) {
     let sam = stack.trader().await;
     let [one, other] = at_two(stack, &sam);
@@ -127,7 +127,7 @@ async fn one_order_replaced_twice(stack: &Stack) {
     }
 }
 
-/// Two people want the same name.
+/// Two users register the same name.
 async fn one_name_registered_twice(stack: &Stack) {
     let clients = [0, 1].map(|process| stack.visitor().only(process));
     for round in 0..5 {

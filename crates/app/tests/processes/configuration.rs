@@ -1,4 +1,4 @@
-//! Settings that cannot work end the process at once, with a message that names the variable and what is expected.
+//! Invalid settings end the process at once, with a message that names the variable and the expected value.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use crate::installation::{
 };
 use crate::process::eventually;
 
-/// In every URL of a test here, and never in what is printed.
+/// Part of every URL in these tests; it must never be printed.
 const SECRET: &str = "hunter2";
-/// From the start of a command to its end, on a busy machine.
+/// The maximum time from the start of a command to its end, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Runs a command that has to fail, and checks how it says so.
+/// Runs a command that has to fail, and checks its output.
 async fn refused(installation: &Installation, command: &str) -> String {
     let start = Instant::now();
     let finished = installation.run(&[command]).await;
@@ -32,7 +32,7 @@ fn hides_the_secret(finished: &Finished) {
     assert!(!finished.stderr.contains(SECRET) && !finished.stdout.contains(SECRET), "{finished:?}");
 }
 
-/// The message of `serve` with these settings; it holds all of `expected`.
+/// Runs `serve` with these settings and checks that its message contains all of `expected`.
 async fn serve_refuses(settings: &[(&str, &str)], expected: &[&str]) {
     let installation = Installation::embedded().with_all(settings);
     let message = refused(&installation, "serve").await;
@@ -83,14 +83,14 @@ async fn malformed_values_are_refused() {
     serve_refuses(&clock_and_real_prices, &["CLOCK_SPEED", "simulated market only"]).await;
 }
 
-/// Nobody would find the server at the address that it prints.
+/// With port 0 the server would listen on a random port that no user could find.
 #[tokio::test]
-async fn port_zero_is_no_port() {
+async fn port_zero_is_refused() {
     serve_refuses(&[("PORT", "0")], &["PORT", "65535"]).await;
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_told_at_once() {
+async fn all_invalid_settings_are_reported_at_once() {
     let settings = [
         ("PORT", "eighty"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
@@ -104,13 +104,13 @@ async fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_told() {
+async fn an_unreachable_database_is_reported() {
     let nobody = format!("postgres://sam:hunter2@127.0.0.1:{}/stockyard", free_port());
     let server = service("TEST_DATABASE_URL");
     let missing =
         on_database(&server, "there_is_no_such_database").replacen("postgres@", "postgres:hunter2@", 1);
     for url in [nobody.clone(), missing] {
-        // The second is refused without any wait.
+        // The second one is refused without waiting.
         let seconds = if url == nobody { "1" } else { "300" };
         let installation =
             Installation::on_postgres().with("DATABASE_URL", &url).with("STARTUP_TIMEOUT_S", seconds);
@@ -143,7 +143,7 @@ async fn several_processes_do_not_share_a_sqlite_file() {
 }
 
 #[tokio::test]
-async fn postgres_needs_a_key_that_all_processes_know() {
+async fn postgres_needs_a_configured_key_that_all_processes_share() {
     let installation = Installation::on_postgres();
     installation.migrate().await;
     let installation = installation.without("SECRET_KEY");
@@ -153,14 +153,14 @@ async fn postgres_needs_a_key_that_all_processes_know() {
 }
 
 #[tokio::test]
-async fn a_missing_key_is_told_with_everything_else() {
+async fn a_missing_key_is_reported_with_all_other_errors() {
     let installation = Installation::on_postgres().without("SECRET_KEY").with("PORT", "eighty");
     let message = refused(&installation, "serve").await;
     assert!(message.contains("PORT is") && message.contains("SECRET_KEY is not set"), "{message}");
 }
 
 #[tokio::test]
-async fn tables_that_are_not_up_to_date_are_told() {
+async fn outdated_tables_are_reported() {
     let installation = Installation::full().with("STARTUP_TIMEOUT_S", "0");
     for command in ["serve", "worker", "verify", "snapshot"] {
         let message = refused(&installation, command).await;
@@ -169,14 +169,14 @@ async fn tables_that_are_not_up_to_date_are_told() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_told() {
+async fn a_port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     serve_refuses(&[("PORT", &port)], &["PORT", &port, "choose another"]).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_cannot_be_reached_is_told() {
+async fn an_unreachable_redis_is_reported() {
     let installation = Installation::full().with("STARTUP_TIMEOUT_S", "0");
     installation.migrate().await;
     let nobody = format!("redis://sam:hunter2@127.0.0.1:{}/2", free_port());
@@ -193,7 +193,7 @@ async fn a_redis_that_cannot_be_reached_is_told() {
     assert!(message.contains("REDIS_URL is not set") && message.contains("stockyard serve"), "{message}");
 }
 
-/// The build that needs no libraries has no TLS for PostgreSQL.
+/// The build without libraries has no TLS for PostgreSQL.
 #[tokio::test]
 async fn tls_to_postgres_is_refused_with_advice_by_a_build_without_it() {
     let url = new_postgres_database();
@@ -204,7 +204,7 @@ async fn tls_to_postgres_is_refused_with_advice_by_a_build_without_it() {
     }
 }
 
-/// Whoever serves over https says so in PUBLIC_URL, and browsers are told to stay there.
+/// With an https address in `PUBLIC_URL`, browsers are told to use only https.
 #[tokio::test]
 async fn an_https_address_makes_cookies_secure() {
     let installation = Installation::embedded().with("PUBLIC_URL", "https://stockyard.example.org");
@@ -221,9 +221,9 @@ async fn an_https_address_makes_cookies_secure() {
     assert!(login.header("strict-transport-security").unwrap().contains("max-age="));
 }
 
-/// Only an installation under test goes without.
+/// The tests turn the limits off, so this one checks the default.
 #[tokio::test]
-async fn limits_are_on_unless_switched_off() {
+async fn rate_limits_are_on_by_default() {
     let installation = Installation::embedded().without("RATE_LIMITS");
     let server = installation.serve().await;
     let client = Client::new(std::slice::from_ref(&server.url));
@@ -243,9 +243,9 @@ async fn limits_are_on_unless_switched_off() {
     assert!((1..=5).contains(&seconds), "{seconds}");
 }
 
-/// The server starts all the same: what is stored can be seen, and the source may come back.
+/// The server starts anyway: stored data can be read, and the source may recover.
 #[tokio::test]
-async fn a_price_source_that_does_not_answer_is_told_and_its_key_is_not() {
+async fn an_unreachable_price_source_is_reported_without_its_key() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let installation =
         Installation::embedded().with("ALPHAVANTAGE_API_KEY", SECRET).with("ALPHAVANTAGE_BASE_URL", &nobody);

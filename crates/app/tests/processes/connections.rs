@@ -1,4 +1,4 @@
-//! A server with few file descriptors, and clients that keep what they have.
+//! A server with few file descriptors, and clients that keep their connections open.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::installation::{Installation, Server};
 use crate::process::eventually;
 
-/// Until something has happened that takes much less time.
+/// How long to wait for something that normally takes much less time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn connect(server: &Server) -> TcpStream {
@@ -20,7 +20,7 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// Whether a new connection is answered, as a probe would ask.
+/// Whether the server answers a new connection, like a health check.
 fn is_alive(server: &Server) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", server.port)) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -31,7 +31,7 @@ fn is_alive(server: &Server) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
-/// Users open accounts and trade, and probes are answered all the while.
+/// Checks that users can register and trade, and that health checks are answered meanwhile.
 async fn is_usable(server: &Server, users: usize) {
     for _ in 0..users {
         let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
@@ -45,7 +45,7 @@ async fn is_usable(server: &Server, users: usize) {
 }
 
 #[tokio::test]
-async fn half_bodies_do_not_stop_a_server_with_few_descriptors() {
+async fn incomplete_bodies_do_not_stop_a_server_with_few_descriptors() {
     let installation = Installation::embedded().with_open_files(256);
     let server = installation.serve().await;
     let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nname=half";
@@ -57,7 +57,7 @@ async fn half_bodies_do_not_stop_a_server_with_few_descriptors() {
     {
         for _ in 0..300 {
             let mut stream = connect(&server);
-            // It may be closed already to make room for another one.
+            // The server may have closed it already to make room.
             let _ = stream.write_all(format!("{line} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes());
             open.push(stream);
         }
@@ -87,10 +87,10 @@ async fn clients_that_never_read_cost_little_memory_and_are_disconnected() {
         stream.try_write(requests.as_bytes()).unwrap();
         open.push(stream);
     }
-    // Before anybody registers: checking a password takes 47 MiB for a moment.
+    // Measured before the first registration, because checking a password takes 47 MiB for a moment.
     assert!(is_alive(&server));
     let grown = server.process.resident_kib().saturating_sub(before);
-    // Far less than the responses that they asked for, 100 MB each.
+    // Far less than the requested responses, which are 100 MB per client.
     assert!(grown < 150 * 1024, "150 clients cost {grown} KiB");
     is_usable(&server, 1).await;
     eventually("the clients are disconnected", PATIENCE, async || {
@@ -112,12 +112,12 @@ async fn a_server_that_ran_out_of_descriptors_accepts_again() {
         server.process.log().contains("Too many open files").then_some(())
     })
     .await;
-    // Without the limit, those that wait in the system's queue are accepted.
+    // With a higher limit, the connections in the system's queue are accepted.
     server.process.set_open_files_limit(limit);
     eventually("the server answers", PATIENCE, async || is_alive(&server).then_some(())).await;
     drop(open);
 
-    // With the limit, when connections have been closed.
+    // With the low limit, connections are accepted after others were closed.
     server.process.set_open_files_limit((server.process.open_files() as u64 + 4, limit.1));
     let open: Vec<TcpStream> = (0..50).map(|_| connect(&server)).collect();
     drop(open);
@@ -128,7 +128,7 @@ async fn a_server_that_ran_out_of_descriptors_accepts_again() {
 
 #[tokio::test]
 async fn the_limit_on_descriptors_is_raised_at_start() {
-    // The soft limit alone; the hard one stays.
+    // Only the soft limit is low; the hard limit is not changed.
     let installation = Installation::embedded().with_soft_open_files(100);
     let server = installation.serve().await;
     let (soft, hard) = server.process.open_files_limit();

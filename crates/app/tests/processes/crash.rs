@@ -1,4 +1,4 @@
-//! Processes that end: killed in the middle of their work, and told to end.
+//! Processes that are killed in the middle of their work, or told to stop.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,10 +13,10 @@ use crate::installation::Installation;
 use crate::process::eventually;
 use crate::stack::Stack;
 
-/// How long a start may take after a crash.
+/// The maximum duration of a start after a crash.
 const START_AFTER_CRASH: Duration = Duration::from_secs(2);
 
-/// Customers trade all the time, and prices move; the server dies at any moment.
+/// Kills the server at a random moment while customers trade and prices move.
 async fn orders_survive(installation: Installation) {
     let rounds = if soaking() { 50 } else { 4 };
     let installation =
@@ -45,11 +45,11 @@ async fn orders_survive(installation: Installation) {
         bank.orders_are_there().await;
     }
     eprintln!("{} orders in {rounds} rounds, the slowest start took {slowest:?}", bank.acknowledged());
-    // Only the long form has the machine for itself, and can say something about time.
+    // The time is checked only in the long form, which has the machine for itself.
     assert!(!soaking() || slowest < START_AFTER_CRASH, "a start after a crash took {slowest:?}");
     server.process.kill();
     installation.verify().await;
-    // The next one finds everything in order.
+    // After a restart the books are consistent.
     let installation = installation.with_all(&Prices::Stand.settings());
     let mut server = installation.serve_on(server.port).await;
     bank.reconnected().audit().await;
@@ -69,7 +69,8 @@ async fn an_answered_order_survives_kill_9_on_postgres() {
     orders_survive(installation).await;
 }
 
-/// The signing key and the logins are kept: embedded in the data folder, else in the settings and the database.
+/// The signing key and the sessions survive: in the data folder of an embedded server, or in the settings and the
+/// database.
 #[tokio::test]
 async fn a_login_survives_a_restart() {
     for installation in [Installation::embedded(), Installation::full()] {
@@ -88,7 +89,7 @@ async fn a_login_survives_a_restart() {
     }
 }
 
-/// A browser's connection: one request was answered, and more may follow.
+/// Opens a connection like a browser's, which stays open after one request.
 fn keep_alive(port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -109,7 +110,7 @@ async fn sigterm_ends_an_embedded_server_within_ten_seconds() {
     let took = server.process.ends_well().await;
     eprintln!("ended after {took:?}");
     drop((idle, half));
-    // The port and the database are free for the next one.
+    // The next server can use the port and the database.
     let mut next = installation.serve_on(server.port).await;
     next.process.ends_well().await;
 }
@@ -118,7 +119,7 @@ async fn sigterm_ends_an_embedded_server_within_ten_seconds() {
 async fn sigterm_ends_web_and_worker_processes_within_ten_seconds() {
     let mut stack = Stack::full().await;
     let idle: Vec<TcpStream> = stack.servers.iter().map(|server| keep_alive(server.port)).collect();
-    // All at once, as a supervisor does, and the worker while it has jobs.
+    // All at once, as a supervisor does, while the worker has jobs.
     for process in stack.servers.iter().map(|server| &server.process).chain(&stack.workers) {
         process.terminate();
     }
@@ -130,7 +131,7 @@ async fn sigterm_ends_web_and_worker_processes_within_ten_seconds() {
     drop(idle);
 }
 
-/// So many that their snapshots take a while, in partitions of five thousand.
+/// Enough portfolios for snapshots that take a while, in partitions of five thousand.
 const PORTFOLIOS: i64 = 20_000;
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn snapshots_of_a_killed_worker_are_finished_by_another() {
     drop(first);
 
     let second = installation.worker().await;
-    // A worker counts as dead after half a minute of silence.
+    // A worker counts as dead after half a minute without a heartbeat.
     eventually("another worker has finished", Duration::from_secs(90), async || {
         (books.snapshot_runs(date, "done") == PORTFOLIOS / 5000).then_some(())
     })

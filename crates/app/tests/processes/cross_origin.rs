@@ -1,4 +1,4 @@
-//! A web page of another origin in a real browser: it trades with a token, and follows the event stream by `fetch`.
+//! A page of another origin in a real browser: it trades with a token, and reads the event stream with `fetch`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -11,14 +11,14 @@ use crate::client::PASSWORD;
 use crate::installation::{Installation, free_port};
 use crate::stack::Stack;
 
-/// Serves an empty page at an origin of its own, for as long as the test runs.
+/// Serves an empty page at another origin until the test ends.
 fn serve_empty_page() -> String {
     let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let page = "<!doctype html><title>Elsewhere</title>";
-            // What the request says does not matter.
+            // The content of the request is ignored.
             let mut head = BufReader::new(&connection).lines();
             while head.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
@@ -34,7 +34,7 @@ const TRADE: &str = r#"
     const send = (method, path, body, headers = {}) => fetch(api + path, {
         method, headers: { "Content-Type": "application/json", ...headers }, body: body && JSON.stringify(body),
     });
-    // Reads events until one fits, and returns it with its id.
+    // Reads events until `fits` returns true, and returns that event with its id.
     async function event(path, headers, fits) {
         const ended = new AbortController();
         const response = await fetch(api + path, { headers, signal: ended.signal });
@@ -68,7 +68,7 @@ const TRADE: &str = r#"
         const order = (symbol) => send("POST", `/portfolios/${id}/orders`, { symbol, side: "buy", type: "market", quantity: "1" }, auth);
         let following;
         const told = event(stream, auth, (found) => {
-            // The stream follows once it has sent a price.
+            // The order is placed once the stream has sent its first price.
             if (found.kind === "quote") following ??= order("AAPL");
             return found.kind === "order";
         });
@@ -114,7 +114,7 @@ async fn a_page_of_a_listed_origin_trades_with_a_token_and_follows_the_stream() 
     });
     assert_eq!(traded, expected);
 
-    // A page that is not listed gets nothing.
+    // A page of an origin that is not listed has no access.
     let stranger = serve_empty_page();
     browser.page.goto(&stranger).await.unwrap();
     let traded = run(&browser, TRADE, &stack.urls[0]).await;

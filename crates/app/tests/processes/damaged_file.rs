@@ -1,9 +1,9 @@
-//! Damaged SQLite files under `verify`.
+//! `verify` on damaged SQLite files.
 
 use crate::client::Client;
 use crate::installation::Installation;
 
-/// Overwrites pages one after the other: whatever they hold, `verify` reports it and what to do, and ends with 1.
+/// Overwrites pages of the file one by one. For each, `verify` has to report the damage with advice and exit with 1.
 #[tokio::test]
 async fn verify_reports_damaged_pages_and_what_to_do() {
     let installation = Installation::embedded();
@@ -15,13 +15,13 @@ async fn verify_reports_damaged_pages_and_what_to_do() {
     }
     server.process.ends_well().await;
     installation.verify().await;
-    // Pages that nothing is in would not matter.
+    // Vacuumed, because damage to unused pages would not matter.
     installation.books().execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
     let file = installation.folder().join("data/stockyard.db");
     let sound = std::fs::read(&file).unwrap();
     let pages = sound.len() / 4096;
     let mut reported = 0;
-    // Each page costs a process: some of all kinds, the first one included.
+    // Each page needs a process, so only some pages are tested, including the first.
     for page in (0..pages).step_by((pages / 12).max(1)) {
         let mut damaged = sound.clone();
         damaged[page * 4096..(page + 1) * 4096].fill(0xa5);

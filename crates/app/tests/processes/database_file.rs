@@ -1,4 +1,4 @@
-//! The SQLite file: made only where a new installation begins, used by one server, readable by its owner alone.
+//! The SQLite file: created only for a new installation, used by one server, readable only by its owner.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::client::{Client, PASSWORD};
 use crate::installation::{Installation, Server, free_port};
 use crate::process::eventually;
 
-/// Every command that uses a database and does not make one.
+/// Every command that uses a database and never creates one.
 const USERS_OF_A_DATABASE: [&[&str]; 6] = [
     &["migrate"],
     &["snapshot"],
@@ -26,7 +26,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    // The output of processes is kept there as well.
+    // The folder also has the output of processes.
     names.retain(|name| !name.ends_with(".log"));
     names.sort();
     names
@@ -37,14 +37,14 @@ fn mode(file: &Path) -> u32 {
         & 0o777
 }
 
-/// With a provider, so that `providers check` counts its calls in the database.
+/// Configures a provider, so that `providers check` uses the database to count its calls.
 fn with_provider(installation: Installation) -> Installation {
     installation
         .with("ALPHAVANTAGE_API_KEY", "none")
         .with("ALPHAVANTAGE_BASE_URL", &format!("http://127.0.0.1:{}", free_port()))
 }
 
-/// `serve` on a free port, which has to refuse.
+/// Runs `serve` on a free port; it has to refuse.
 async fn serve_refuses(installation: &Installation, arguments: &[&str]) -> String {
     let finished = installation.run(&[&["serve"], arguments].concat()).await;
     finished.failed().to_owned()
@@ -55,13 +55,13 @@ async fn stopped(mut server: Server) {
 }
 
 #[tokio::test]
-async fn a_server_makes_a_database_in_a_missing_or_empty_data_folder_and_says_so() {
+async fn a_server_creates_a_database_in_a_missing_or_empty_data_folder_and_announces_it() {
     for prepare in [
         |_: &Path| {},
         |data: &Path| std::fs::create_dir(data).unwrap(),
         // The root of a volume.
         |data: &Path| std::fs::create_dir_all(data.join("lost+found")).unwrap(),
-        // What a first start leaves that was interrupted.
+        // Files of an interrupted first start.
         |data: &Path| {
             std::fs::create_dir(data).unwrap();
             std::fs::write(data.join("stockyard.db.lock"), "1\n").unwrap();
@@ -80,7 +80,7 @@ async fn a_server_makes_a_database_in_a_missing_or_empty_data_folder_and_says_so
         stopped(server).await;
         assert!(!data.join("stockyard.db.new").exists());
 
-        // Once.
+        // Announced only once.
         let server = installation.serve().await;
         let log = server.process.log();
         assert!(!log.contains("new, empty database"), "{log}");
@@ -88,7 +88,7 @@ async fn a_server_makes_a_database_in_a_missing_or_empty_data_folder_and_says_so
 }
 
 #[tokio::test]
-async fn no_other_command_makes_a_database() {
+async fn no_other_command_creates_a_database() {
     let installation = with_provider(Installation::embedded());
     let expected = installation.folder().canonicalize().unwrap().join("data/stockyard.db");
     let named = with_provider(Installation::embedded());
@@ -109,7 +109,7 @@ async fn no_other_command_makes_a_database() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_named_is_made_only_when_asked_for() {
+async fn a_configured_database_is_created_only_with_the_option() {
     let installation = Installation::embedded();
     let folder = installation.folder().canonicalize().unwrap();
     let installation = installation.with("DATABASE_URL", "sqlite://books.db");
@@ -126,7 +126,7 @@ async fn a_database_that_is_named_is_made_only_when_asked_for() {
     let server = installation.serve().await;
     stopped(server).await;
 
-    // No tree is made for a mistyped path, whatever is asked for.
+    // No folders are created for a mistyped path, even if the database should be created.
     for command in ["serve", "migrate"] {
         let lost = Installation::embedded();
         let message = lost.folder().join("srv/stokyard/stockyard.db");
@@ -139,7 +139,7 @@ async fn a_database_that_is_named_is_made_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_lost_database_does_not_become_an_empty_one() {
+async fn a_missing_database_is_not_replaced_by_an_empty_one() {
     let installation = Installation::embedded();
     stopped(installation.serve().await).await;
     let data = installation.folder().join("data");
@@ -168,7 +168,7 @@ async fn a_lost_database_does_not_become_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_folder_of_something_else_is_not_made_a_data_folder() {
+async fn a_folder_with_other_files_is_not_used_as_data_folder() {
     let installation = Installation::embedded();
     let data = installation.folder().join("data");
     std::fs::create_dir(&data).unwrap();
@@ -179,7 +179,7 @@ async fn a_folder_of_something_else_is_not_made_a_data_folder() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_database_is_told_as_what_it_is() {
+async fn a_path_that_is_not_a_database_is_described_in_the_error() {
     let installation = Installation::embedded();
     let folder = installation.folder().canonicalize().unwrap();
     std::fs::write(folder.join("notes.txt"), "This is no database. ".repeat(1000)).unwrap();
@@ -210,7 +210,7 @@ async fn a_path_that_is_no_database_is_told_as_what_it_is() {
     assert!(std::fs::read_to_string(folder.join("notes.txt")).unwrap().starts_with("This is no database."));
     let on_device = Installation::embedded().with("DATABASE_URL", "sqlite:///dev/null");
     assert!(serve_refuses(&on_device, &["--create"]).await.contains("not a regular file"));
-    // Without tables, as when a first start of an earlier version was interrupted.
+    // A file without tables, as after an interrupted first start of an earlier version.
     let none = Installation::embedded().with("DATABASE_URL", &at(&folder.join("no-tables.db")));
     assert!(none.run(&["verify"]).await.failed().contains("`stockyard migrate`"));
     for arguments in [&["migrate"][..], &["serve"]] {
@@ -224,9 +224,9 @@ fn diesel_connection(file: &Path) -> crate::books::Books {
     crate::books::Books::sqlite(file)
 }
 
-/// As a user without rights: the tests may run as root, whom no mode stops.
+/// Runs as a user without rights, because root, as which the tests may run, can read every file.
 #[tokio::test]
-async fn missing_rights_are_told() {
+async fn missing_permissions_are_reported() {
     let installation = Installation::embedded();
     stopped(installation.serve().await).await;
     let folder = installation.folder().canonicalize().unwrap();
@@ -238,7 +238,7 @@ async fn missing_rights_are_told() {
     };
     let set = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     set(&folder, 0o755);
-    // Others come as far as the file; for its owner the tests below take away the owner's rights as well.
+    // In these cases other users have no access; the cases below also take the owner's rights away.
     for (of_folder, of_file, expected) in [
         (0o555, 0o000, "stockyard.db cannot be read"),
         (0o555, 0o444, "stockyard.db cannot be written"),
@@ -289,12 +289,12 @@ async fn a_database_of_a_newer_version_is_refused_by_every_command() {
     }
 }
 
-/// Beside a server of the older version they would take its tables away from under it.
+/// Beside a server of an older version, other commands would change the tables that it uses.
 #[tokio::test]
 async fn only_serve_and_migrate_change_the_tables() {
     let installation = Installation::embedded();
     let server = installation.serve().await;
-    // As if this program brought one more migration.
+    // As if this version of the program had one more migration.
     let newest = "(SELECT max(version) FROM __diesel_schema_migrations)";
     installation.books().execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = {newest}"));
     for arguments in [&["verify"][..], &["snapshot"]] {
@@ -303,7 +303,7 @@ async fn only_serve_and_migrate_change_the_tables() {
     }
     let migrated = installation.run(&["migrate"]).await;
     assert!(migrated.failed().contains("in use by another Stockyard"), "{migrated:?}");
-    // A backup is what one makes before.
+    // A backup before an upgrade must work.
     installation.run(&["backup", "before.db"]).await.succeeded();
     drop(server);
 }
@@ -331,7 +331,7 @@ async fn two_servers_do_not_share_a_sqlite_file() {
             assert!(message.contains(part), "{url}: {part:?} is not in {message}");
         }
     }
-    // Everything else goes on beside it.
+    // Other commands work while a server runs.
     installation.run_with_input(USERS_OF_A_DATABASE[3], PASSWORD).await.succeeded();
     for arguments in [&["verify"][..], &["snapshot"], &["backup", "copy.db"], &["migrate"]] {
         installation.run(arguments).await.succeeded();
@@ -339,7 +339,7 @@ async fn two_servers_do_not_share_a_sqlite_file() {
     let restored = installation.run(&["restore", "--replace", "copy.db"]).await;
     assert!(restored.failed().contains("in use by another Stockyard"), "{restored:?}");
 
-    // However the first one ends, the next one starts.
+    // A new server starts, no matter how the previous one ended.
     for signal in ["KILL", "ABRT", "TERM"] {
         server.process.send(signal);
         eventually("the server has ended", Duration::from_secs(20), async || server.process.has_ended())
@@ -354,7 +354,7 @@ async fn files_are_private_whatever_the_umask() {
         let installation = Installation::embedded();
         let port = free_port();
         let installation = installation.with("PORT", &port.to_string());
-        // A folder without rights for its owner would be none: it is made before.
+        // With umask 777 a new folder would have no rights for its owner, so it is created before.
         let data = installation.folder().join("data");
         std::fs::create_dir(&data).unwrap();
         let mut process = installation.start_after(umask, &["serve"]);

@@ -1,4 +1,4 @@
-//! `stockyard demo`: made by the command, checked by `verify`, and read by visitors without an account.
+//! `stockyard demo`: created by the command, checked by `verify`, and read by visitors without an account.
 
 use crate::client::Client;
 use crate::installation::Installation;
@@ -10,7 +10,7 @@ fn pages(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_demonstration_is_made_once_balances_and_is_read_without_an_account() {
+async fn the_demonstration_is_created_once_balances_and_is_read_without_an_account() {
     let installation = Installation::embedded();
     let made = installation.run(&["demo", "--months", "3"]).await;
     let shown = pages(made.succeeded());
@@ -44,7 +44,7 @@ async fn the_demonstration_is_made_once_balances_and_is_read_without_an_account(
 }
 
 #[tokio::test]
-async fn the_demonstration_is_refused_beside_other_portfolios_and_on_another_market() {
+async fn the_demonstration_is_refused_with_other_portfolios_and_on_another_market() {
     let installation = Installation::embedded();
     let mut server = installation.serve().await;
     Client::new(std::slice::from_ref(&server.url)).register().await.open_portfolio("100.00").await;

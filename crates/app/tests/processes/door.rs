@@ -1,4 +1,4 @@
-//! The address of a server that is started later: what is behind it can change while a process knocks.
+//! An address whose server can be exchanged while other processes try to connect.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use crate::installation::free_port;
 
-/// What a connection meets.
+/// What answers a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behind {
     /// Nothing listens: connections are refused.
     Nothing,
-    /// Connections are accepted, and nothing is ever said.
+    /// Connections are accepted, but nothing is ever sent.
     Silence,
-    /// A PostgreSQL that accepts no sessions yet.
+    /// A PostgreSQL server that does not accept sessions yet.
     StartingPostgres,
-    /// A Redis that reads its data from disk.
+    /// A Redis that is loading its data.
     LoadingRedis,
     /// The real server.
     Server,
 }
 
-/// Between two looks at whether the door is to close.
+/// How often the thread checks whether it should end.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub struct Door {
@@ -36,12 +36,12 @@ pub struct Door {
 }
 
 impl Door {
-    /// With nothing behind it.
+    /// A door to `server` with nothing behind it.
     pub fn to(server: &str) -> Self {
         Self { port: free_port(), server: server.to_owned(), open: None, streams: Arc::default() }
     }
 
-    /// Ends all connections and changes what the next ones meet.
+    /// Closes all connections and changes what answers the next ones.
     pub fn set(&mut self, behind: Behind) {
         if let Some((closing, thread)) = self.open.take() {
             closing.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Drop for Door {
     }
 }
 
-/// Errors mean that one side has gone away.
+/// Errors mean that one side has closed the connection.
 fn answer(behind: Behind, mut stream: TcpStream, server: &str) {
     match behind {
         Behind::Nothing | Behind::Silence => {}
@@ -106,8 +106,8 @@ fn answer(behind: Behind, mut stream: TcpStream, server: &str) {
     }
 }
 
-/// As a PostgreSQL does while it recovers: error 57P03 in answer to the start of a session. Encryption, for which clients
-/// ask first with a code instead of a version, is declined.
+/// Answers like PostgreSQL during recovery: error 57P03 at the start of a session. A client first asks for encryption,
+/// with a code in place of the version, which is declined.
 fn refuse_sessions(stream: &mut TcpStream) -> std::io::Result<()> {
     const ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
     loop {

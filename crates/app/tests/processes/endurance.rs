@@ -1,5 +1,5 @@
-//! Customers trade while the database and the workers fail in all ways, again and again. Nothing that was acknowledged is
-//! lost, and nothing is done twice.
+//! Customers trade while the database and the workers fail repeatedly in all ways. Nothing acknowledged is lost, and
+//! nothing is done twice.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::stack::Stack;
 
-/// Until the bank is served again. Much longer than it takes.
+/// How long to wait until the bank works again. Much longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Requests in a row that go well after an outage, for it to be over.
+/// How many requests in a row have to succeed for an outage to be over.
 const SERVED: usize = 5;
-/// The last failure after an outage, where the machine is there for the test alone.
+/// The maximum time from the end of an outage to the last failed request, if no other program uses the machine.
 const HEALED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +24,13 @@ enum Fault {
     Restart,
     /// `pg_ctl restart -m immediate`, as after a crash
     Crash,
-    /// `pg_terminate_backend` of all
+    /// `pg_terminate_backend` of all sessions
     Terminated,
     /// The network breaks all connections.
     Cut,
-    /// The server answers nothing for a while.
+    /// The server does not answer for a while.
     Frozen,
-    /// Connections that exist carry nothing any more.
+    /// Existing connections stay open but transfer nothing.
     HalfOpen,
     /// `kill -9` of a worker
     WorkerKilled,
@@ -53,7 +53,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// Returns when the fault is over.
+    /// Causes a fault, and returns when it is over.
     async fn suffers(&mut self, fault: Fault, lasting: Duration) {
         match fault {
             Fault::Restart => self.restart("INT", lasting).await,
@@ -87,7 +87,7 @@ impl Deployment {
     }
 }
 
-/// When the last request failed after the end of an outage.
+/// The time from the end of an outage to the last failed request.
 async fn recovery(bank: &Bank) -> Duration {
     let over = Instant::now();
     let (mut last_failure, mut served) = (Duration::ZERO, 0);
@@ -119,7 +119,7 @@ async fn nothing_acknowledged_is_lost_while_database_and_workers_fail() {
     let mut bank = Bank::open(stack.trader().await, 3).await.enduring_outages();
     let mut deployment = Deployment { postgres, proxy, stack };
     let mut by_kind: BTreeMap<Fault, (usize, Duration)> = BTreeMap::new();
-    // The short form has other faults each time.
+    // The short form begins with a random fault.
     let first = if soaking() { 0 } else { rand::random_range(0..FAULTS.len()) };
     for fault in FAULTS.iter().cycle().skip(first).take(rounds) {
         bank = bank.reconnected();
@@ -134,7 +134,7 @@ async fn nothing_acknowledged_is_lost_while_database_and_workers_fail() {
         let (count, slowest) = by_kind.entry(*fault).or_default();
         *count += 1;
         *slowest = took.max(*slowest);
-        // What silent connections still hold does not arrive during the inspection.
+        // Data in silent connections must not arrive during the inspection.
         deployment.proxy.cut();
         deployment.proxy.speak();
         recovery(&bank).await;

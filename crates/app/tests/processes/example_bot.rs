@@ -1,4 +1,4 @@
-//! The trading bot of `examples/`, as its documentation says to run it.
+//! The trading bot in `examples/`, run as its documentation says.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::stack::Stack;
 const BOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/moving_average.py");
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How many requests a server's log has of one kind.
+/// How many requests of one kind a server's log has.
 fn answered(log: &str, method: &str, route: &str) -> usize {
     let route = format!("route=\"{route}\"");
     let method = format!("method={method} ");
@@ -22,8 +22,8 @@ fn answered(log: &str, method: &str, route: &str) -> usize {
 }
 
 #[tokio::test]
-async fn the_bot_trades_survives_a_restart_and_asks_for_nothing_that_it_was_told() {
-    // Ten minutes of the market in a second: averages cross within seconds.
+async fn the_bot_trades_survives_a_restart_and_does_not_poll_what_the_stream_sends() {
+    // Ten minutes of market time per second, so that averages cross within seconds.
     let installation = Installation::embedded().with("CLOCK_SPEED", "600").with("SIMULATION_SEED", "2026");
     let mut stack = Stack::of(installation, 1, 0).await;
     let sam = stack.trader().await;

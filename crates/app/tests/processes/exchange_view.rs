@@ -1,4 +1,4 @@
-//! `TRADING=realistic` on the simulated market: its exchange view, on a Saturday.
+//! `TRADING=realistic` on the simulated market: the hours of the exchange, tested on a Saturday.
 
 use chrono::NaiveDate;
 use domain::Calendar;
@@ -27,7 +27,7 @@ async fn on_a_saturday_the_simulated_market_is_closed_in_realistic_mode() {
         let date: NaiveDate = bar["date"].as_str().unwrap().parse().unwrap();
         assert!(Calendar::Xnys.session(date).is_some(), "a bar of {date}");
     }
-    // "Today" is Friday, compared with Thursday's close.
+    // The day's change compares Friday's close with Thursday's.
     let [thursday, friday] = [2, 1].map(|back| bars[bars.len() - back]["close"].clone());
     assert_eq!((&quote["price"], &quote["previous_close"]), (&friday, &thursday), "{quote}");
     let profile = sam.client.get("/api/v1/stocks/AAPL").await.expect(200);
@@ -51,7 +51,7 @@ async fn on_a_saturday_the_simulated_market_is_closed_in_realistic_mode() {
     let body = json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"});
     let placed = sam.client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), &body).await.expect(201);
     assert_eq!(placed["status"], "accepted", "{placed}");
-    // The other prices of practice trading need a word while the order is open.
+    // Practice trading has other prices, so the change needs an option while the order is open.
     drop(server);
     let installation = installation.with("TRADING", "practice");
     let refused = installation.run(&["serve"]).await;
@@ -61,7 +61,7 @@ async fn on_a_saturday_the_simulated_market_is_closed_in_realistic_mode() {
 }
 
 #[tokio::test]
-async fn without_a_seed_each_installation_has_prices_of_its_own_and_no_log_shows_why() {
+async fn without_a_seed_each_installation_has_its_own_prices_and_no_log_shows_the_seed() {
     let price = async |installation: &Installation| {
         let mut server = installation.serve().await;
         let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
@@ -77,7 +77,7 @@ async fn without_a_seed_each_installation_has_prices_of_its_own_and_no_log_shows
 }
 
 #[tokio::test]
-async fn accepting_another_seed_or_another_view_cancels_open_orders_and_says_so() {
+async fn accepting_another_seed_or_exchange_view_cancels_open_orders_and_reports_it() {
     const SEEDS: [&str; 2] = ["9123456789012345678", "9012345678901234567"];
     let installation = Installation::embedded()
         .with("TRADING", "realistic")
@@ -117,7 +117,7 @@ async fn accepting_another_seed_or_another_view_cancels_open_orders_and_says_so(
         assert!(log.contains("1 open orders were canceled"), "{log}");
         assert!(SEEDS.iter().all(|seed| !log.contains(seed) && !logged.contains(seed)), "{log}");
         drop(server);
-        // It has been said once.
+        // The option is needed only once.
         let server = installation.serve().await;
         let client = Client::new(std::slice::from_ref(&server.url)).with_token(&sam.token);
         let waiting = json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "limit", "limit_price": "1.00",

@@ -1,4 +1,4 @@
-//! A worker that is killed is missed everywhere that an operator looks.
+//! A killed worker is reported by everything that operators watch.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn until_metrics_have(client: &Client, sample: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_worker_is_missed_by_deep_health_metrics_and_health_checks() {
+async fn a_killed_worker_is_reported_by_deep_health_metrics_and_health_checks() {
     let mut installation = Installation::full().with("WORKER_TIMEOUT_S", "3");
     installation.migrate().await;
     let mut server = installation.serve().await;
@@ -47,7 +47,7 @@ async fn a_killed_worker_is_missed_by_deep_health_metrics_and_health_checks() {
     let deep = installation.run(&["healthcheck", "--deep"]).await;
     assert!(deep.stdout.contains("workers: no worker has sent a heartbeat"), "{deep:?}");
     assert_eq!(deep.code, Some(1));
-    // The plain one is for load balancers.
+    // The plain check is for load balancers, and does not depend on workers.
     assert_eq!(installation.run(&["healthcheck"]).await.succeeded(), "ready\n");
 
     let mut worker = installation.worker().await;

@@ -1,5 +1,4 @@
-//! An installation of Stockyard: a folder, settings and a database of its own, on which commands are run and
-//! processes started.
+//! An installation of Stockyard: a folder, settings and a database, with methods that run commands and start processes.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -17,15 +16,15 @@ use tempfile::TempDir;
 use crate::books::Books;
 use crate::process::{Process, eventually};
 
-/// Until a process serves, or a command has ended. Much longer than it takes.
+/// How long to wait until a process is ready or a command has ended. Much longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Listed in `CORS_ALLOWED_ORIGINS`.
+/// An origin in `CORS_ALLOWED_ORIGINS`.
 pub const ALLOWED_ORIGIN: &str = "https://app.example.com";
 
-/// What the test command says of the servers that it has started.
+/// The address of a service that the test command has started.
 ///
 /// # Panics
-/// When it says nothing: a missing service is a failure, never a skip.
+/// If it is not set: without the service the test fails instead of being skipped.
 pub fn service(variable: &str) -> String {
     setting(variable).unwrap_or_else(|| {
         panic!("{variable} is not set: run this through `make test` or scripts/with-services")
@@ -42,13 +41,13 @@ pub struct Installation {
     folder: Arc<TempDir>,
     environment: BTreeMap<String, String>,
     binary: PathBuf,
-    /// An option of the shell's `ulimit` that processes are started under.
+    /// Options of the shell's `ulimit` with which processes are started.
     ulimit: Option<String>,
     started: AtomicU32,
 }
 
 impl Installation {
-    /// SQLite below the folder, the worker inside the server. Nothing is configured but what tests need.
+    /// SQLite in the folder, with the worker inside the server. Only settings that tests need are changed.
     pub fn embedded() -> Self {
         let installation = Self {
             folder: Arc::new(tempfile::tempdir().unwrap()),
@@ -62,7 +61,7 @@ impl Installation {
             .with("CORS_ALLOWED_ORIGINS", ALLOWED_ORIGIN)
             // The same prices in each run.
             .with("SIMULATION_SEED", "2026")
-            // A busy machine is no outage.
+            // A slow machine must not look like an outage.
             .with("DATABASE_TIMEOUT_MS", "20000")
     }
 
@@ -71,17 +70,17 @@ impl Installation {
         Self::at(&new_postgres_database())
     }
 
-    /// A database on another server than that beside the tests.
+    /// A database on any server, which need not be the one of the tests.
     pub fn at(database_url: &str) -> Self {
         Self::embedded().with("DATABASE_URL", database_url).with("SECRET_KEY", &"k".repeat(64))
     }
 
-    /// With the Redis beside the tests.
+    /// With the Redis of the tests.
     pub fn with_redis(self) -> Self {
         self.with("REDIS_URL", &empty_redis_database(&service("TEST_REDIS_URL")))
     }
 
-    /// PostgreSQL and Redis: web and worker processes of their own.
+    /// With PostgreSQL and Redis, for separate web and worker processes.
     pub fn full() -> Self {
         Self::on_postgres().with_redis()
     }
@@ -104,7 +103,7 @@ impl Installation {
         self.environment.insert(variable.to_owned(), value.to_owned());
     }
 
-    /// The same folder and settings, to be changed for another process beside.
+    /// A copy with the same folder and settings, to change settings for another process.
     pub fn sharing_the_folder(&self) -> Self {
         Self {
             folder: self.folder.clone(),
@@ -115,7 +114,7 @@ impl Installation {
         }
     }
 
-    /// Another build of the program.
+    /// Uses another build of the program.
     pub fn with_binary(mut self, binary: &str) -> Self {
         self.binary = binary.into();
         self
@@ -126,12 +125,12 @@ impl Installation {
         self.environment.get(variable).unwrap_or_else(|| panic!("{variable} is not set")).clone()
     }
 
-    /// Processes may open that many files and connections, and cannot allow themselves more.
+    /// Limits the files and connections that processes may open; they cannot raise the limit.
     pub fn with_open_files(self, most: u32) -> Self {
         Self { ulimit: Some(format!("-n {most}")), ..self }
     }
 
-    /// Processes start with that limit, and may raise it.
+    /// Starts processes with this soft limit, which they may raise.
     pub fn with_soft_open_files(self, most: u32) -> Self {
         Self { ulimit: Some(format!("-Sn {most}")), ..self }
     }
@@ -153,7 +152,7 @@ impl Installation {
         self.environment.get("DATABASE_URL").is_some_and(|url| url.starts_with("postgres"))
     }
 
-    /// The database, to be looked into behind the program's back.
+    /// Direct access to the database.
     pub fn books(&self) -> Books {
         match self.environment.get("DATABASE_URL") {
             None => Books::sqlite(&self.folder().join("data/stockyard.db")),
@@ -174,7 +173,7 @@ impl Installation {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command until it ends.
     pub async fn run(&self, arguments: &[&str]) -> Finished {
         self.run_with_input(arguments, "").await
     }
@@ -183,7 +182,7 @@ impl Installation {
         self.run_command(self.command(arguments), arguments, input).await
     }
 
-    /// Runs a command to its end, in a shell that has run other commands before: `umask 000`, say.
+    /// Runs a command in a shell after other commands, such as `umask 000`.
     pub async fn run_after(&self, shell: &str, arguments: &[&str]) -> Finished {
         self.run_command(self.command_after(shell, arguments), arguments, "").await
     }
@@ -217,7 +216,7 @@ impl Installation {
         Finished { command, code: status.code(), stdout: text(&mut stdout), stderr: text(&mut stderr) }
     }
 
-    /// Runs a command whose standard output is another than a file.
+    /// Runs a command with another standard output than a file.
     pub async fn run_into(&self, arguments: &[&str], stdout: Stdio) -> Finished {
         let command = format!("stockyard {}", arguments.join(" "));
         let finished = tokio::task::spawn_blocking({
@@ -230,15 +229,15 @@ impl Installation {
         Finished { command, code: finished.status.code(), stdout: String::new(), stderr }
     }
 
-    /// Brings PostgreSQL's tables up to date.
+    /// Runs PostgreSQL's migrations.
     pub async fn migrate(&self) {
         self.run(&["migrate"]).await.succeeded();
     }
 
-    /// Recomputes everything from the journal.
+    /// Verifies the books.
     ///
     /// # Panics
-    /// When a difference is found.
+    /// If a difference is found.
     pub async fn verify(&self) {
         let verified = self.run(&["verify"]).await;
         assert!(verified.succeeded().contains("the books balance"), "{verified:?}");
@@ -254,7 +253,7 @@ impl Installation {
         self.serve_with(port, &[]).await
     }
 
-    /// With more arguments.
+    /// Starts a server with additional arguments.
     pub async fn serve_with(&self, port: u16, arguments: &[&str]) -> Server {
         let mut command = self.command(&[&["serve"], arguments].concat());
         command.env("PORT", port.to_string());
@@ -262,7 +261,7 @@ impl Installation {
         Self::ready(process, port).await
     }
 
-    /// With other standard streams than a log.
+    /// Starts a server with other standard streams than a log file.
     pub async fn serve_into(&self, stdout: Stdio, stderr: Stdio) -> Server {
         let port = free_port();
         let mut command = self.command(&["serve"]);
@@ -283,18 +282,18 @@ impl Installation {
         Server { process, url, port }
     }
 
-    /// Starts a process and waits for nothing.
+    /// Starts a process without waiting until it is ready.
     pub fn start(&self, arguments: &[&str]) -> Process {
         Process::start(&self.next_name(arguments[0]), self.folder(), self.command(arguments))
     }
 
-    /// Like [`Self::start`], in a shell that has run other commands before.
+    /// Like [`Self::start`], in a shell after other commands.
     pub fn start_after(&self, shell: &str, arguments: &[&str]) -> Process {
         let command = self.command_after(shell, arguments);
         Process::start(&self.next_name(arguments[0]), self.folder(), command)
     }
 
-    /// Starts a worker process, and returns when it works.
+    /// Starts a worker process, and returns when it is ready.
     pub async fn worker(&self) -> Process {
         let mut process = Process::start(&self.next_name("worker"), self.folder(), self.command(&["worker"]));
         eventually("the worker has started", PATIENCE, async || {
@@ -307,7 +306,8 @@ impl Installation {
         process
     }
 
-    /// Starts a worker process with other standard streams than a log; whether it works shows in what it does.
+    /// Starts a worker process with other standard streams than a log file. Without the log it cannot wait until the
+    /// worker is ready.
     pub fn worker_into(&self, stdout: Stdio, stderr: Stdio) -> Process {
         let mut command = self.command(&["worker"]);
         command.stdout(stdout).stderr(stderr);
@@ -328,25 +328,25 @@ impl Drop for KilledOnDrop {
     }
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Finished {
     command: String,
-    /// `None` when a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Finished {
-    /// What it wrote to standard output.
+    /// Checks that it succeeded, and returns its standard output.
     #[track_caller]
     pub fn succeeded(&self) -> &str {
         assert_eq!(self.code, Some(0), "{}\n{}{}", self.command, self.stdout, self.stderr);
         &self.stdout
     }
 
-    /// What it wrote to standard error.
+    /// Checks that it failed, and returns its standard error.
     #[track_caller]
     pub fn failed(&self) -> &str {
         assert_eq!(self.code, Some(1), "{}\n{}{}", self.command, self.stdout, self.stderr);
@@ -360,7 +360,7 @@ pub struct Server {
     pub port: u16,
 }
 
-/// One request by hand, so that the test needs no client for it.
+/// Sends a single request without a client library.
 pub fn is_ready(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -371,8 +371,8 @@ pub fn is_ready(port: u16) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
-/// A port of loopback that nobody listens on, from a range out of which the system takes none for outgoing
-/// connections. Each test process looks elsewhere first.
+/// A free port on the loopback address, outside the range that the system uses for outgoing connections. Each test
+/// process begins its search at another port.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 900).unwrap_or(0) * 10;
@@ -384,7 +384,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A new database on the throw-away server, and its URL.
+/// Creates a database on the tests' PostgreSQL server and returns its URL.
 pub fn new_postgres_database() -> String {
     let server = service("TEST_DATABASE_URL");
     let name = format!("processes_{:016x}", rand::random::<u64>());
@@ -394,7 +394,7 @@ pub fn new_postgres_database() -> String {
     on_database(&server, &name)
 }
 
-/// The same server's URL with another database's name.
+/// The URL of another database on the same server.
 pub fn on_database(server: &str, name: &str) -> String {
     let (address, parameters) = server.split_once('?').unwrap_or((server, ""));
     let (base, _) = address.rsplit_once('/').expect("a database URL ends in a database's name");
@@ -404,14 +404,14 @@ pub fn on_database(server: &str, name: &str) -> String {
     }
 }
 
-/// The name of the database at the end of a URL.
+/// The name of the database in a URL.
 pub fn database_name(url: &str) -> &str {
     let address = url.split('?').next().unwrap_or(url);
     address.rsplit('/').next().unwrap_or(address)
 }
 
-/// Stockyard's queue has one name; installations that share a Redis are kept apart by its numbered databases.
-/// Tests that run at the same time have different slots, see `.config/nextest.toml`.
+/// Clears and returns a numbered Redis database. Stockyard's queue has a fixed name, so installations that share a
+/// Redis need different databases. Concurrent tests have different slots, see `.config/nextest.toml`.
 pub fn empty_redis_database(server: &str) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let slot: u16 = setting("NEXTEST_TEST_GROUP_SLOT").and_then(|slot| slot.parse().ok()).unwrap_or(0);
@@ -421,7 +421,7 @@ pub fn empty_redis_database(server: &str) -> String {
     format!("{server}/{number}")
 }
 
-/// Sends a command to the Redis beside the tests, in a numbered database of it.
+/// Sends a command to a numbered database of the tests' Redis.
 fn ask_redis(number: u16, command: &str) -> String {
     let plain = service("TEST_REDIS_URL");
     let address = plain.strip_prefix("redis://").expect("TEST_REDIS_URL begins with redis://");
@@ -432,7 +432,7 @@ fn ask_redis(number: u16, command: &str) -> String {
     answer
 }
 
-/// Sends a command to an installation's Redis.
+/// Sends a command to the Redis of an installation.
 pub fn redis_of(installation: &Installation, command: &str) {
     let url = installation.environment.get("REDIS_URL").expect("an installation with Redis");
     let number = url.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! A log that cannot be written stops nothing, and what a log line says.
+//! Log lines, and that a log which cannot be written does not stop anything.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
@@ -12,14 +12,14 @@ use crate::installation::{Installation, Server};
 use crate::process::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// More access lines than the queue holds.
+/// More access lines than the queue can hold.
 const MANY_REQUESTS: usize = 9000;
 
 fn client_of(server: &Server) -> Client {
     Client::new(std::slice::from_ref(&server.url))
 }
 
-/// A standard stream that takes nothing.
+/// A standard stream that cannot be written.
 #[derive(Debug, Clone, Copy)]
 enum Broken {
     FullDisk,
@@ -30,7 +30,7 @@ enum Broken {
 impl Broken {
     const ALL: [Self; 3] = [Self::FullDisk, Self::ClosedPipe, Self::UnreadPipe];
 
-    /// The stream, and the other end of the pipe, which stays open while it is kept.
+    /// The stream, and for a pipe its reading end, which must stay open during the test.
     fn stream(self) -> (Stdio, Option<PipeReader>) {
         match self {
             Self::FullDisk => (File::options().write(true).open("/dev/full").unwrap().into(), None),
@@ -44,7 +44,7 @@ impl Broken {
     }
 }
 
-/// Keeps the pipe full until its reader is gone, so that lines find no room.
+/// Keeps the pipe full until its reader is closed, so that no line fits.
 fn keep_full(mut writer: PipeWriter) {
     std::thread::spawn(move || while writer.write_all(b"full\n").is_ok() {});
 }
@@ -81,7 +81,7 @@ async fn a_full_queue_of_log_lines_stops_no_request() {
     let sam = client.register().await;
     let id = sam.open_portfolio("10000.00").await;
     sam.buy(id, "AAPL", "1").await;
-    // What was lost is counted.
+    // Lost lines are counted.
     let metrics = client.get("/metrics").await;
     let dropped =
         metrics.text.lines().find_map(|line| line.strip_prefix("stockyard_log_lines_dropped_total "));
@@ -92,7 +92,7 @@ async fn a_full_queue_of_log_lines_stops_no_request() {
 }
 
 #[tokio::test]
-async fn a_worker_goes_on_without_its_log() {
+async fn a_worker_continues_without_its_log() {
     for format in ["text", "json"] {
         for broken in Broken::ALL {
             let installation = Installation::full().with("LOG_FORMAT", format);
@@ -122,7 +122,7 @@ async fn a_command_reports_that_its_output_cannot_be_written() {
     assert!(finished.failed().contains("standard output cannot be written"), "{finished:?}");
 }
 
-/// A client with the session of an administrator.
+/// A client with an administrator's session.
 async fn administrator(installation: &Installation, server: &Server) -> Client {
     let made = ["user", "create", "--username", "root", "--email", "root@example.org", "--admin"];
     installation.run_with_input(&made, PASSWORD).await.succeeded();
@@ -131,7 +131,7 @@ async fn administrator(installation: &Installation, server: &Server) -> Client {
     root
 }
 
-/// The JSON lines of a server that has ended.
+/// Ends a server and returns its log as JSON.
 async fn lines(mut server: Server) -> Vec<Value> {
     server.process.ends_well().await;
     let log = server.process.log();
@@ -142,7 +142,7 @@ async fn lines(mut server: Server) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn access_lines_say_who_asked_for_what_and_how_long_it_took() {
+async fn access_lines_have_user_request_and_duration() {
     let installation =
         Installation::embedded().with_all(&[("LOG_FORMAT", "json"), ("TRUSTED_PROXIES", "127.0.0.1")]);
     let server = installation.serve().await;
@@ -185,7 +185,7 @@ async fn actions_of_administrators_are_events_with_names() {
     let root = administrator(&installation, &server).await;
     let root_id = root.get("/api/v1/users/me").await.expect(200)["id"].clone();
     let account = format!("/api/v1/admin/users/{sam_id}");
-    // The same action many times is as many events.
+    // Every repeated action is logged.
     for _ in 0..20 {
         root.patch(&account, &json!({"is_active": false})).await.expect(200);
     }
@@ -205,7 +205,7 @@ async fn actions_of_administrators_are_events_with_names() {
 }
 
 #[tokio::test]
-async fn an_error_is_logged_with_its_causes_and_repeats_are_held_back() {
+async fn an_error_is_logged_with_its_causes_and_repeats_are_suppressed() {
     for format in ["text", "json"] {
         let installation = Installation::on_postgres().with("LOG_FORMAT", format);
         installation.migrate().await;
@@ -221,7 +221,7 @@ async fn an_error_is_logged_with_its_causes_and_repeats_are_held_back() {
         let log = server.process.log();
         let lines =
             |parts: &[&str]| log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
-        // What the database said is the cause of the cause.
+        // The error of the database is the innermost cause.
         let quote = if format == "json" { r#"\""# } else { "\"" };
         let told = lines(&["request_id", "error.sources", &format!("relation {quote}portfolios{quote}")]);
         assert!((1..15).contains(&told), "{format}: {told} lines: {log}");

@@ -1,4 +1,4 @@
-//! Logging in to the real program with its default limits: a class behind one address, and what the log says.
+//! Logins at the real program with its default limits: a school class behind one address, and the log.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::process::eventually;
 use crate::stack::Stack;
 
 const CLASS: usize = 40;
-/// What a browser opens at once.
+/// How many connections a browser opens at once.
 const CONNECTIONS: usize = 7;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How the members of a class reach the server.
+/// How the browsers of the class reach the server.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Directly,
-    /// Through a trusted proxy that sees one address.
+    /// Through a trusted proxy that sees only one address.
     FromOneAddress,
     FromTheirOwnAddresses,
 }
@@ -43,7 +43,7 @@ impl Pupil {
         Self { browser: stack.visitor(), name: format!("pupil-{way:?}-{number}"), address }
     }
 
-    /// Asks once: a refusal is an answer, and nothing is asked again.
+    /// Sends a request once, even if it is refused.
     async fn ask(&self, method: Method, path: &str, body: Option<serde_json::Value>) -> u16 {
         let with = |request: RequestBuilder| {
             let request =
@@ -69,7 +69,7 @@ impl Pupil {
     }
 }
 
-/// All at once; each is answered with that status.
+/// Sends all requests at once, and checks the status of each response.
 async fn all<F: Future<Output = u16> + Send + 'static>(what: &str, expected: u16, requests: Vec<F>) {
     let count = requests.len();
     let statuses = requests.into_iter().collect::<JoinSet<_>>().join_all().await;
@@ -81,7 +81,7 @@ async fn a_class_signs_up_and_logs_in(installation: Installation, servers: usize
     let installation = installation
         .without("RATE_LIMITS")
         .with("TRUSTED_PROXIES", "127.0.0.1")
-        // This is about limits; a machine that runs other tests checks passwords slowly.
+        // The test is about limits, but a busy machine checks passwords slowly.
         .with("PASSWORD_QUEUE_TIMEOUT_S", "120");
     let stack = Stack::of(installation, servers, 0).await;
     for way in [Way::Directly, Way::FromOneAddress, Way::FromTheirOwnAddresses] {
@@ -107,7 +107,7 @@ async fn a_class_signs_up_and_logs_in_at_once_with_two_web_processes() {
     a_class_signs_up_and_logs_in(Installation::full(), 2).await;
 }
 
-/// The filter's expressions, with fail2ban's tag for an address replaced by what it stands for.
+/// The regular expressions of the filter, with fail2ban's placeholder for an address replaced.
 fn fail2ban_expressions() -> Vec<Regex> {
     let filter = include_str!("../../../../deploy/fail2ban/stockyard.conf");
     let (_, rest) = filter.split_once("failregex = ").unwrap();
@@ -132,7 +132,7 @@ async fn fail2ban_finds_failed_logins_in_both_log_formats_and_nothing_else() {
         let server = installation.serve().await;
         let client = Client::new(std::slice::from_ref(&server.url));
         client.register().await;
-        // A client that wants somebody else banned.
+        // A client tries to get another address banned.
         let path = "/nowhere/login%20failed%20event=%22login_failed%22%20client_address=%22192.0.2.66%22";
         client.get(path).await;
         let body = json!({"username": "client_address=\"192.0.2.66\"", "password": "secret-secret"});

@@ -1,4 +1,4 @@
-//! The SQLite file under a running server: deleted, moved, replaced.
+//! A running server whose SQLite file is deleted, moved or replaced.
 
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn rename(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_in_after_the_database_file_is_gone() {
+async fn nothing_is_accepted_after_the_database_file_is_gone() {
     for what in ["file", "file and log", "folder"] {
         let installation = Installation::embedded();
         let server = installation.serve().await;
@@ -65,7 +65,7 @@ async fn nothing_is_taken_in_after_the_database_file_is_gone() {
         }
         is_refused(&server, &sam, id).await;
         assert!(!data.join("stockyard.db").exists(), "{what}: a new file was made");
-        // It is used again when it is back.
+        // The file is used again after it was moved back.
         if moved.is_empty() {
             rename(&aside, &data);
         } else {
@@ -79,7 +79,7 @@ async fn nothing_is_taken_in_after_the_database_file_is_gone() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_in_after_the_database_file_was_replaced() {
+async fn nothing_is_accepted_after_the_database_file_was_replaced() {
     let installation = Installation::embedded();
     let mut server = installation.serve().await;
     let (sam, id) = trader(&server).await;

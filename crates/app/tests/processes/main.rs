@@ -1,4 +1,4 @@
-//! The real program as its users run it: whole processes on real databases, started, asked, killed and started again.
+//! Tests of the real program: processes on real databases are started, used, killed and started again.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod api;

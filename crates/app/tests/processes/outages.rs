@@ -1,5 +1,5 @@
-//! The database goes away, freezes, is full, locked or read-only, while the processes run. Nobody gets a 500 or waits for
-//! long, and all is well as soon as the database is.
+//! The database is unreachable, frozen, full, locked or read-only while the processes run. No request gets a 500 or
+//! waits long, and everything works again as soon as the database does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use crate::process::eventually;
 use crate::proxy::Proxy;
 use crate::stack::Stack;
 
-/// The longest that anybody waits for an answer, whatever the database does. With the timeout below it is less by far;
-/// the rest is for a busy machine.
+/// The maximum time of any response during an outage. With the timeout below it is much shorter; the rest is for a busy
+/// machine.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10);
-/// `DATABASE_TIMEOUT_MS` here.
+/// The value of `DATABASE_TIMEOUT_MS` in these tests.
 const TIMEOUT_MS: &str = "1000";
-/// Until everything works after an outage. Much longer than it takes.
+/// How long to wait until everything works after an outage. Much longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What may come back during an outage.
+/// The problem codes that are allowed during an outage.
 const OUTAGES: [&str; 8] = [
     "database_unavailable",
     "database_busy",
@@ -35,13 +35,13 @@ const OUTAGES: [&str; 8] = [
     "streams_full",
 ];
 
-/// A stack with a user who asks for all kinds of things.
+/// A stack, and a user who sends all kinds of requests.
 struct Scene {
     stack: Stack,
     sam: Trader,
     browser: Client,
     portfolio: i64,
-    /// Looks into the database past any proxy.
+    /// Direct access to the database, without the proxy.
     books: Books,
 }
 
@@ -51,7 +51,7 @@ impl Scene {
             .with("DATABASE_TIMEOUT_MS", TIMEOUT_MS)
             .with("DATABASE_POOL", pool)
             .with("CLOCK_START", "2026-03-02T15:00:00Z")
-            // A minute in a second, so that a working order is looked at and noted as looked at.
+            // A minute per second, so that working orders are matched and this is recorded.
             .with("CLOCK_SPEED", "60");
         let workers = usize::from(installation.has_redis());
         let stack = Stack::of(installation, 1, workers).await;
@@ -66,7 +66,7 @@ impl Scene {
         Self { stack, sam, browser, portfolio, books: Books::at(direct) }
     }
 
-    /// One of everything, at the same time, and how each was answered.
+    /// Sends one request of each kind at the same time, and returns the responses.
     async fn round(&self) -> Vec<Answer> {
         let portfolio = format!("/api/v1/portfolios/{}", self.portfolio);
         let mut asking = JoinSet::new();
@@ -105,7 +105,7 @@ impl Scene {
         asking.join_all().await
     }
 
-    /// Fills the pool with connections.
+    /// Opens all connections of the pool.
     async fn warm(&self) {
         let mut asking = JoinSet::new();
         for _ in 0..40 {
@@ -115,14 +115,14 @@ impl Scene {
         asking.join_all().await;
     }
 
-    /// While the database is away. Every answer is one of those that a client knows what to do with.
+    /// Checks that each response during an outage is one that clients can handle.
     async fn is_answered_properly(&self, fault: &str) {
         for answer in self.round().await {
             is_proper(&answer, fault);
         }
     }
 
-    /// Everything works again, and goes on doing so; also the worker, which lets orders meet prices.
+    /// Waits until everything works again and continues to work, including the worker that matches orders.
     async fn heals(&mut self, fault: &str) {
         let start = Instant::now();
         eventually(&format!("after {fault} everything works"), PATIENCE, async || {
@@ -148,8 +148,8 @@ impl Scene {
         .await;
     }
 
-    /// An order without a key, which the database does not confirm. Returns the name that it was given. Nothing has to be
-    /// read for it first, so that it is the order desk's own connection that does not answer.
+    /// Places an order without a key that the database does not confirm, and returns the client order id that the
+    /// response names. No read is needed before, so it is the order desk's own connection that does not answer.
     async fn unconfirmed_order(&self, fault: &str) -> String {
         let body = json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"});
         let start = Instant::now();
@@ -160,7 +160,7 @@ impl Scene {
         answer.json()["client_order_id"].as_str().expect("an order's 503 names it").to_owned()
     }
 
-    /// What became of an order is found by its name, and sending it again under that name makes no second one.
+    /// Checks that the order can be found by its client order id, and that sending it again places it only once.
     async fn finds(&self, name: &str, fault: &str) {
         let list = format!("/orders?client_order_id={name}");
         let found = items(&self.sam.portfolio(self.portfolio, &list).await).len();
@@ -203,7 +203,7 @@ fn terminate(books: &mut Books) {
     );
 }
 
-/// Faults of connections, and those that one database can have on a server that serves others.
+/// Faults of connections, and faults of one database on a shared server.
 async fn faults_of_a_database(with_redis: bool) {
     let proxy = Proxy::to(server_address());
     let direct = new_postgres_database();
@@ -233,7 +233,7 @@ async fn faults_of_a_database(with_redis: bool) {
     let name_of_order = scene.unconfirmed_order("half-open connections").await;
     scene.heals("half-open connections").await;
     scene.finds(&name_of_order, "half-open connections").await;
-    // What was under way arrives late, and changes nothing that was told.
+    // Delayed data arrives late, and does not change what was acknowledged.
     proxy.speak();
     scene.heals("late answers").await;
     scene.finds(&name_of_order, "late answers").await;
@@ -277,12 +277,12 @@ async fn faults_of_a_database(with_redis: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_heals_after_faults_of_its_database() {
+async fn a_server_recovers_after_faults_of_its_database() {
     faults_of_a_database(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_and_a_worker_heal_after_faults_of_their_database() {
+async fn a_server_and_a_worker_recover_after_faults_of_their_database() {
     faults_of_a_database(true).await;
 }
 
@@ -317,18 +317,18 @@ async fn faults_of_a_server(with_redis: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_heals_after_faults_of_postgresql() {
+async fn a_server_recovers_after_faults_of_postgresql() {
     faults_of_a_server(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_and_a_worker_heal_after_faults_of_postgresql() {
+async fn a_server_and_a_worker_recover_after_faults_of_postgresql() {
     faults_of_a_server(true).await;
 }
 
-/// More requests than the pool has connections do not queue behind a lock.
+/// If a lock holds up more requests than the pool has connections, the others are refused instead of queued.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_behind_a_lock_are_shed() {
+async fn requests_that_wait_for_a_lock_are_refused_in_time() {
     let installation = Installation::on_postgres();
     let direct = installation.database_url();
     let mut scene = Scene::open(installation, &direct, "2").await;
@@ -356,9 +356,9 @@ async fn requests_behind_a_lock_are_shed() {
     scene.stack.ends_well().await;
 }
 
-/// Another program writes to the SQLite file.
+/// Another program has locked the SQLite file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_sqlite_file_is_no_fault_of_the_request() {
+async fn a_locked_sqlite_file_is_a_temporary_error() {
     let mut installation = Installation::embedded();
     installation.set("DATABASE_TIMEOUT_MS", TIMEOUT_MS);
     let stack = Stack::of(installation, 1, 0).await;
@@ -374,7 +374,7 @@ async fn a_locked_sqlite_file_is_no_fault_of_the_request() {
         answer.problem(503, "database_busy");
         is_proper(&answer, "a locked file");
     }
-    // Readers do not wait for the writer.
+    // Reads do not wait for the writer.
     sam.portfolio(id, "/valuation").await;
     books.execute("ROLLBACK");
     eventually("orders are taken again", PATIENCE, async || {

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the test's own, which it can stop, freeze and start again.
+//! A PostgreSQL server for one test, which can be stopped, frozen and started again.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ pub struct Postgres {
 impl Postgres {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL refuses to run as root; its own user has to reach its files.
+        // PostgreSQL refuses to run as root; its user needs access to the files.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let data = folder.path().join("data");
         let mut initdb = as_database_user(&["initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-D"]);
@@ -41,7 +41,7 @@ impl Postgres {
         self.url_at(self.port)
     }
 
-    /// By way of a proxy on another port.
+    /// The URL through a proxy on another port.
     pub fn url_at(&self, port: u16) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/postgres")
     }
@@ -74,15 +74,14 @@ impl Postgres {
         eventually("PostgreSQL answers", PATIENCE, async || PgConnection::establish(&self.url()).ok()).await;
     }
 
-    /// Ends the server as `pg_ctl stop` does: with QUIT at once, as if it crashed; with INT after it has ended its
-    /// sessions.
+    /// Stops the server like `pg_ctl stop`: QUIT stops it at once, as in a crash; INT lets it end its sessions first.
     pub async fn stop(&mut self, signal: &str) {
         let mut server = self.server.take().expect("a server that runs");
         server.signal(signal).unwrap();
         eventually("PostgreSQL ends", PATIENCE, async || server.has_ended()).await;
     }
 
-    /// SIGSTOP to all processes of the server: connections stay, and nothing answers.
+    /// Sends SIGSTOP to all processes of the server: connections stay open, but nothing answers.
     pub fn freeze(&self) {
         self.signal_all("STOP");
     }
@@ -93,7 +92,7 @@ impl Postgres {
 
     fn signal_all(&self, signal: &str) {
         let Some(server) = &self.server else { return };
-        // The postmaster first, so that it starts no others meanwhile.
+        // The postmaster comes first, so that it does not start others in the meantime.
         server.signal(signal).unwrap();
         let children = children_of(server.id());
         if !children.is_empty() {
@@ -115,7 +114,7 @@ impl Drop for Postgres {
 fn children_of(parent: u32) -> Vec<String> {
     let is_child = |pid: &str| {
         let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).ok()?;
-        // After the name, which is in parentheses: state, parent.
+        // The fields after the name, which is in parentheses, are the state and the parent.
         let parent_of = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()?;
         (parent_of == parent).then_some(())
     };
@@ -124,7 +123,7 @@ fn children_of(parent: u32) -> Vec<String> {
     processes.filter(|pid| is_child(pid).is_some()).collect()
 }
 
-/// As `scripts/with-services` does.
+/// Runs a command as the database user, like `scripts/with-services`.
 fn as_database_user(command: &[&str]) -> Command {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();

@@ -1,19 +1,19 @@
-//! One running process, which ends with the test.
+//! A running process, which ends with the test.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The pause between two looks at something that is awaited.
+/// The pause between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(50);
-/// How much of a log is shown when a test fails.
+/// How many lines of a log are shown when a test fails.
 const LAST_LINES: usize = 40;
 
-/// Looks again and again until there is something.
+/// Calls `look` repeatedly until it returns a value.
 ///
 /// # Panics
-/// When there still is nothing `within` that time.
+/// If it still returns none after `within`.
 #[track_caller]
 pub fn eventually<T>(
     what: &str,
@@ -33,7 +33,7 @@ pub fn eventually<T>(
     }
 }
 
-/// Its output goes into a file; dropping it ends it.
+/// A process whose output is written to a file. Dropping it ends the process.
 pub struct Process {
     name: String,
     child: Child,
@@ -41,7 +41,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// `folder` receives the log.
+    /// Starts a process with its log in `folder`.
     pub fn start(name: &str, folder: &Path, mut command: Command) -> Self {
         let file =
             File::options().create(true).append(true).open(folder.join(format!("{name}.log"))).unwrap();
@@ -49,7 +49,7 @@ impl Process {
         Self::spawn(name, folder, command)
     }
 
-    /// With the standard streams that the command has.
+    /// Starts a process with the standard streams of the command.
     pub fn spawn(name: &str, folder: &Path, mut command: Command) -> Self {
         let log = folder.join(format!("{name}.log"));
         let child = command
@@ -71,19 +71,19 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// `kill -9`: it gets no chance to do anything any more.
+    /// Sends SIGKILL, so that the process cannot do anything more.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, as a supervisor sends it.
+    /// Sends SIGTERM, as a supervisor does.
     pub fn terminate(&self) {
         let told = self.signal("TERM").unwrap();
         assert!(told.success(), "{} (process {}) is not there any more", self.name, self.child.id());
     }
 
-    /// Any signal, by its name.
+    /// Sends any signal, by its name.
     pub fn send(&self, name: &str) {
         assert!(self.signal(name).unwrap().success(), "{} takes no signal", self.name);
     }
@@ -93,12 +93,12 @@ impl Process {
         Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status()
     }
 
-    /// Memory in use (resident set), from the kernel.
+    /// The memory in use (resident set), as reported by the kernel.
     pub fn resident_kib(&self) -> u64 {
         self.memory_kib("VmRSS:")
     }
 
-    /// Memory in use that belongs to no file, such as heap and stacks, from the kernel.
+    /// The memory in use that does not belong to files, such as heap and stacks, as reported by the kernel.
     pub fn anonymous_kib(&self) -> u64 {
         self.memory_kib("RssAnon:")
     }
@@ -109,12 +109,12 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// How many files and connections it has open.
+    /// The number of open files and connections.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// How many it may have open: soft and hard limit.
+    /// The soft and the hard limit on open files.
     pub fn open_files_limit(&self) -> (u64, u64) {
         let mut limit = (0, 0);
         let pid = self.child.id().try_into().unwrap();
@@ -127,7 +127,7 @@ impl Process {
         rlimit::prlimit(pid, rlimit::Resource::NOFILE, Some(limit), None).unwrap();
     }
 
-    /// SIGTERM, then its end with status 0, for which ten seconds are allowed. Answers how long it took.
+    /// Sends SIGTERM and checks that the process ends within ten seconds with status 0. Returns how long it took.
     pub async fn ends_well(&mut self) -> Duration {
         let start = Instant::now();
         self.terminate();
@@ -139,7 +139,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Not at once by force: chromedriver, for one, has to take its browser with it.
+    /// Sends SIGTERM first, because chromedriver, for example, has to end its browser too.
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(3);
         if matches!(self.child.try_wait(), Ok(None)) {
@@ -148,7 +148,7 @@ impl Drop for Process {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(LOOK);
         }
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! The program with a provider of real prices, which a stand-in plays.
+//! The program with a mock server in place of a provider of real prices.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::process::eventually;
 const KEY: &str = "SECRETKEY0000";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers with a table of listings, and with the last two sessions of every symbol.
+/// A provider that returns a table of listings, and the last two sessions of every symbol.
 async fn provider() -> MockServer {
     let server = MockServer::start().await;
     let rows: String =
@@ -65,7 +65,7 @@ async fn quotes(servers: &[&Server], token: &str, symbols: std::ops::Range<usize
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_on_one_postgres_never_send_a_days_twenty_sixth_call_nor_does_one_started_again() {
+async fn two_servers_on_one_postgres_share_the_daily_limit_of_25_calls_even_after_a_restart() {
     let provider = provider().await;
     let installation = with_key(Installation::on_postgres(), &provider);
     installation.migrate().await;
@@ -81,7 +81,7 @@ async fn two_servers_on_one_postgres_never_send_a_days_twenty_sixth_call_nor_doe
     let found = sam.client.get("/api/v1/stocks?search=number").await.expect(200);
     assert_eq!(found["items"].as_array().unwrap().len(), 20);
 
-    // All but one of the day's calls are used, and the one is kept for people who wait.
+    // All but one of the day's calls are used, and the last one is reserved for requests of users.
     let day = exchange_date(Clock::system().now());
     let budget = |pot: &str, used: u32| {
         format!(
@@ -99,7 +99,7 @@ async fn two_servers_on_one_postgres_never_send_a_days_twenty_sixth_call_nor_doe
     assert!(answers.iter().all(|(status, body)| *status == 200 || body["code"] == "no_price"), "{answers:?}");
     assert_eq!(calls(&provider).await, 2);
 
-    // Started anew, it has the price and no calls.
+    // After a restart the server still has the price and has no calls left.
     let symbol = priced[0]["symbol"].as_str().unwrap().to_owned();
     drop((first, second));
     let again = installation.serve().await;
@@ -114,7 +114,7 @@ async fn two_servers_on_one_postgres_never_send_a_days_twenty_sixth_call_nor_doe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_mixed_with_the_old_one() {
+async fn changing_the_price_source_with_positions_needs_an_option_and_prices_are_never_mixed() {
     let provider = provider().await;
     let mut installation = Installation::embedded();
     let server = installation.serve().await;
@@ -133,7 +133,7 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     installation.verify().await;
     assert_eq!(calls(&provider).await, 0);
 
-    // The provider does not answer: the simulated price does not take the place of its own.
+    // The provider does not answer, but the simulated price does not replace the real one.
     provider.reset().await;
     Mock::given(any()).respond_with(ResponseTemplate::new(500)).mount(&provider).await;
     let port = free_port();
@@ -144,8 +144,8 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     let body = json!({"symbol": "AAPL", "side": "sell", "quantity": "1", "type": "market"});
     let sold = client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), &body).await;
     assert_eq!(sold.status, 503, "{}", sold.text);
-    // The position still shows the last simulated price, marked as stale. The server stores prices from time to time:
-    // the stored one is the price of the fill or a later one.
+    // The position still shows the last simulated price, marked as stale. The server stores prices from time to time,
+    // so it is the price of the fill or a later one.
     let held = client.get(&format!("/api/v1/portfolios/{portfolio}/positions")).await.expect(200);
     let position = &held["items"][0];
     assert_eq!(position["source"], "simulated/sim-v2", "{position}");
@@ -153,7 +153,7 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     let instant = |text: &Value| text.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     assert!(instant(&position["as_of"]) >= instant(&bought["receipt"]["quoted_at"]), "{position} {bought}");
     drop(server);
-    // It has been said once.
+    // The option is needed only once.
     let server = installation.serve().await;
     drop(server);
     installation = installation.without("ALPHAVANTAGE_API_KEY");
@@ -161,12 +161,12 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_shown() {
+async fn a_provider_is_checked_only_after_confirmation_and_a_bad_key_is_never_shown() {
     let provider = MockServer::start().await;
     let refusal = json!({"Error Message": format!("the parameter apikey is invalid or missing. You sent {KEY}. Please claim one.")});
     Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(refusal)).mount(&provider).await;
     let installation = with_key(Installation::embedded(), &provider);
-    // What is used of the budget stands in the database.
+    // The database counts the calls.
     installation.run(&["migrate", "--create"]).await.succeeded();
     let asked = installation.run(&["providers", "check"]).await;
     assert!(asked.failed().contains("--yes"));
@@ -194,7 +194,7 @@ async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_s
     assert!(wrong.failed().contains("--symbol"));
 }
 
-/// A key whose plan has long series and delayed prices, and neither prices of the moment nor many at once.
+/// A provider for a key whose plan has long series and delayed prices, but neither real-time prices nor bulk quotes.
 async fn paid_provider() -> MockServer {
     let server = MockServer::start().await;
     let last = Calendar::Xnys.last_closed(Clock::system().now()).date;
@@ -235,9 +235,9 @@ async fn paid_provider() -> MockServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_check_of_a_provider_says_what_the_key_allows_and_which_settings_go_with_it() {
+async fn the_provider_check_reports_the_features_of_the_key_and_the_matching_settings() {
     let provider = paid_provider().await;
-    // So many calls a minute that none waits.
+    // Enough calls per minute, so that none has to wait.
     let fast = |installation: Installation| installation.with("ALPHAVANTAGE_CALLS_PER_MINUTE", "6000");
     let installation = fast(with_key(Installation::embedded(), &provider));
     installation.run(&["migrate", "--create"]).await.succeeded();
@@ -252,7 +252,7 @@ async fn the_check_of_a_provider_says_what_the_key_allows_and_which_settings_go_
     ] {
         assert!(checked.succeeded().contains(part), "{part}: {}", checked.stdout);
     }
-    // What is set up and not covered is a failure.
+    // A feature that is configured but not included is a failure.
     let wrong =
         fast(with_key(Installation::embedded(), &provider)).with("ALPHAVANTAGE_ENTITLEMENT", "realtime");
     wrong.run(&["migrate", "--create"]).await.succeeded();

@@ -1,4 +1,4 @@
-//! A way to a server on which connections can be cut, or go silent as they do after a failover.
+//! A proxy whose connections can be cut, or become silent as after a failover.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How often a silent connection looks whether it may speak again.
+/// How often a silent connection checks whether it should transfer data again.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Forwards what comes to its port. Its threads end with the test's process.
+/// Forwards connections to its port. Its threads end with the test's process.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
@@ -18,9 +18,9 @@ pub struct Proxy {
 struct Shared {
     server: SocketAddr,
     opened: AtomicUsize,
-    /// Connections with a lower number are silent: what they carry goes nowhere, and nobody is told.
+    /// Connections with a lower number are silent: they stay open but transfer nothing.
     silent_below: AtomicUsize,
-    /// New connections are closed at once.
+    /// Whether new connections are closed at once.
     closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -48,12 +48,12 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// Existing connections carry nothing any more; new ones do.
+    /// Makes existing connections silent. New ones still work.
     pub fn silence(&self) {
         self.shared.silent_below.store(self.shared.opened.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Silent connections carry again what they were given.
+    /// Makes silent connections transfer their data again.
     pub fn speak(&self) {
         self.shared.silent_below.store(0, Ordering::Relaxed);
     }
@@ -65,7 +65,7 @@ impl Proxy {
         }
     }
 
-    /// Whether new connections are let through.
+    /// Sets whether new connections are accepted.
     pub fn let_in(&self, open: bool) {
         self.shared.closed.store(!open, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The commands that README.md shows are run as they stand there.
+//! Runs the commands in README.md exactly as they are shown.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::process::{Process, eventually};
 use crate::stack::Stack;
 
 const MARK: &str = "<!-- tested -->";
-/// Between the outputs of two blocks.
+/// Separates the outputs of two blocks.
 const RULE: &str = "----- next block -----";
 
-/// The `sh` blocks that follow the mark.
+/// The `sh` blocks that have the mark.
 fn tested_blocks(page: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
@@ -26,14 +26,14 @@ fn tested_blocks(page: &str) -> Vec<String> {
     blocks
 }
 
-/// The one `sh` block of a page that follows `<!-- tested: NAME -->`.
+/// The `sh` block of a page after `<!-- tested: NAME -->`.
 pub fn tested_block(page: &str, name: &str) -> String {
     let mark = format!("<!-- tested: {name} -->\n```sh\n");
     let (_, block) = page.split_once(&mark).unwrap_or_else(|| panic!("there is no block {mark}"));
     block.split_once("\n```").expect("a block ends").0.to_owned()
 }
 
-/// Runs the blocks in one shell, which stops at the first failure, and answers what each wrote.
+/// Runs the blocks in one shell, which stops at the first failure, and returns the output of each.
 async fn run(blocks: &[String], url: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
@@ -41,7 +41,7 @@ async fn run(blocks: &[String], url: &str) -> Vec<String> {
     std::fs::write(&script, text).unwrap();
     let mut command = Command::new("bash");
     command.arg(&script).current_dir(folder.path()).env("STOCKYARD", url);
-    // Straight to loopback, whatever proxy the environment names.
+    // Directly to the loopback address, even if the environment names a proxy.
     command.env("no_proxy", "127.0.0.1");
     let mut shell = Process::start("bash", folder.path(), command);
     let status = eventually("the commands end", Duration::from_secs(60), async || shell.has_ended()).await;
@@ -66,7 +66,7 @@ async fn the_commands_of_the_readme_work() {
 }
 
 #[test]
-fn only_marked_blocks_are_taken() {
+fn only_marked_blocks_are_run() {
     let page = "# A\n\n```sh\nno\n```\n\n<!-- tested -->\n```sh\none\n  two\n```\n\n```sh\nno\n```\n<!-- tested -->\n\n```sh\nthree\n```\n";
     assert_eq!(tested_blocks(page), ["one\n  two", "three"]);
 }

@@ -1,4 +1,4 @@
-//! A disk that is too small: filled by something else, and by the log of the database itself.
+//! A disk that is too small: filled by other files, or by the log of the database itself.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,11 +13,11 @@ use crate::client::{Client, Trader};
 use crate::installation::{Installation, Server};
 use crate::process::eventually;
 
-/// Debug builds on a busy machine.
+/// Long, because the tests run debug builds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A small file system of its own, which goes away with the test. Needs the right to mount, which tests in a container
-/// and on CI have; elsewhere the size of files is limited instead.
+/// A small file system, which is removed with the test. It needs the right to mount, which tests in a container and in
+/// CI have; otherwise the tests limit the size of files instead.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -36,20 +36,20 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Something else that takes space on the disk, or keeps files from growing.
+/// The cause of the lack of space: other files on the disk, or a limit on the size of files.
 enum Squeeze {
     Disk {
         _disk: SmallDisk,
         ballast: PathBuf,
     },
-    /// The limit on the size of files of the server's process: what the log has now.
+    /// The server may not write files larger than its log is now.
     FileSize {
         log: PathBuf,
     },
 }
 
 impl Squeeze {
-    /// Leaves no space.
+    /// Uses up all space.
     fn fill(&self, server: &Server) {
         match self {
             Self::Disk { ballast, .. } => {
@@ -73,7 +73,7 @@ impl Squeeze {
     }
 }
 
-/// The program, which a file that may not grow gives an error and no signal: as a full disk does.
+/// A script that ignores SIGXFSZ, so that writing beyond the limit is an error as on a full disk, and no signal.
 fn without_signal(installation: Installation) -> Installation {
     let script = installation.folder().join("stockyard.sh");
     let program = env!("CARGO_BIN_EXE_stockyard");
@@ -99,7 +99,7 @@ async fn trader(server: &Server) -> (Trader, i64) {
     (sam, id)
 }
 
-/// Orders until one is refused; answers how many were taken in.
+/// Places orders until one is refused, and returns how many were accepted.
 async fn until_refused(sam: &Trader, id: i64) -> usize {
     for taken in 0..20_000 {
         let answer = sam.order(id, &order()).await;
@@ -124,11 +124,11 @@ async fn recovers(installation: Installation, squeeze: Squeeze) {
     sam.buy(id, "AAPL", "1").await;
     squeeze.fill(&server);
     let mut taken = 1 + until_refused(&sam, id).await;
-    // Freed space is used without a restart.
+    // Free space is used without a restart.
     squeeze.free(Some(&server));
     accepted_again(&sam, id).await;
     taken += 1;
-    // And after one that comes in the middle of it.
+    // The same after a restart during the lack of space.
     squeeze.fill(&server);
     taken += until_refused(&sam, id).await;
     server.process.kill();
@@ -144,7 +144,7 @@ async fn recovers(installation: Installation, squeeze: Squeeze) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_used_again_after_space_was_freed() {
+async fn orders_are_accepted_again_after_a_full_disk_is_freed() {
     let installation = Installation::embedded();
     let data = installation.folder().join("data");
     let squeeze = match SmallDisk::mount(&data) {
@@ -154,9 +154,9 @@ async fn a_full_disk_is_used_again_after_space_was_freed() {
     recovers(without_signal(installation), squeeze).await;
 }
 
-/// The way that needs no rights.
+/// The limit on the size of files, which needs no rights.
 #[tokio::test]
-async fn files_that_may_not_grow_are_used_again_when_they_may() {
+async fn orders_are_accepted_again_after_a_limit_on_file_sizes_is_lifted() {
     let installation = Installation::embedded();
     let log = installation.folder().join("data/stockyard.db-wal");
     recovers(without_signal(installation), Squeeze::FileSize { log }).await;

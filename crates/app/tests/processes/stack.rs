@@ -1,29 +1,29 @@
-//! What answers requests: one or several web processes over one installation, or a deployment elsewhere.
+//! The processes that answer requests: one or several of an installation, or a deployment elsewhere.
 
 use crate::client::{Client, PASSWORD, Trader};
 use crate::installation::{ALLOWED_ORIGIN, Installation, Server, setting};
 use crate::process::Process;
 
-/// What every API token begins with.
+/// The prefix of every API token.
 const TOKEN_PREFIX: &str = "sy_";
 
 pub struct Stack {
     pub urls: Vec<String>,
-    /// An origin whose scripts may use the API, where one is known to be configured.
+    /// An origin whose scripts may use the API, if one is configured.
     pub allowed_origin: Option<String>,
-    /// Of the processes started here. They go before the folder that they write to.
+    /// The processes that were started here. They are dropped before the folder that they write to.
     pub servers: Vec<Server>,
     pub workers: Vec<Process>,
     installation: Option<Installation>,
 }
 
 impl Stack {
-    /// One process with everything in it.
+    /// One process with everything inside.
     pub async fn embedded() -> Self {
         Self::of(Installation::embedded(), 1, 0).await
     }
 
-    /// PostgreSQL and Redis, two web processes and a worker.
+    /// PostgreSQL and Redis, with two web processes and a worker.
     pub async fn full() -> Self {
         Self::of(Installation::full(), 2, 1).await
     }
@@ -41,7 +41,7 @@ impl Stack {
         };
         for _ in 0..servers {
             let server = installation.serve().await;
-            // One address for browsers, whichever process answers.
+            // Browsers use one address for all processes.
             if stack.urls.is_empty() && servers > 1 {
                 installation.set("PUBLIC_URL", &server.url);
             }
@@ -55,7 +55,7 @@ impl Stack {
         stack
     }
 
-    /// A deployment that somebody else has started, with the variables of this test's environment.
+    /// A deployment that is already running, configured by this test's environment.
     pub fn at(url: &str) -> Self {
         let origins = setting("CORS_ALLOWED_ORIGINS");
         let allowed_origin = origins.and_then(|list| Some(list.split(',').next()?.trim().to_owned()));
@@ -68,17 +68,17 @@ impl Stack {
         self.installation.as_ref().expect("a stack that was started here")
     }
 
-    /// Somebody without an account, with a cookie jar.
+    /// A client without an account, with a cookie jar.
     pub fn visitor(&self) -> Client {
         Client::new(&self.urls)
     }
 
-    /// Somebody with a new account and a token.
+    /// Registers a user and creates a token.
     pub async fn trader(&self) -> Trader {
         self.visitor().register().await
     }
 
-    /// Ends all processes and starts as many again at the same addresses, with other settings.
+    /// Ends all processes, and starts the same number at the same addresses with other settings.
     pub async fn restart(&mut self, settings: &[(&str, &str)]) {
         self.end().await;
         let installation = self.installation.as_mut().expect("a stack that was started here");
@@ -93,20 +93,20 @@ impl Stack {
         }
     }
 
-    /// Starts a web process that has ended again, at the same address.
+    /// Restarts a web process that has ended, at the same address.
     pub async fn restarted(&mut self, process: usize) {
         let port = self.servers[process].port;
         self.servers[process] = self.installation().serve_on(port).await;
     }
 
-    /// Ends all processes as a supervisor does, and checks that they end well, that their logs tell of no error of
-    /// theirs and no secret, and that the books balance.
+    /// Ends all processes like a supervisor. Checks that they end well, that their logs have no errors and no secrets,
+    /// and that the books balance.
     pub async fn ends_well(mut self) {
         self.end().await;
         self.installation().verify().await;
     }
 
-    /// Ends all processes as a supervisor does, and looks at their logs.
+    /// Ends all processes like a supervisor, and checks their logs.
     pub async fn end(&mut self) {
         for process in self.servers.iter_mut().map(|server| &mut server.process).chain(&mut self.workers) {
             process.ends_well().await;

@@ -21,7 +21,7 @@ fn address_in(url: &str) -> String {
     address.split('/').next().unwrap().to_owned()
 }
 
-/// The installation with its database behind a door, whose port replaces that of the server.
+/// Puts a door in front of a server of the installation, by changing the port in its URL.
 fn behind_a_door(installation: Installation, variable: &str) -> (Installation, Door) {
     let url = installation.setting(variable);
     let server = address_in(&url);
@@ -38,7 +38,7 @@ async fn says(process: &mut Process, words: &str) {
     .await;
 }
 
-/// The wait is told once, with its reason, and its end as well.
+/// Checks that the beginning of the wait, with its reason, and its end are logged once.
 fn told_once(process: &Process, what: &str) {
     let log = process.log();
     let count = |words: &str| log.matches(words).count();
@@ -72,7 +72,7 @@ async fn a_server_waits_for_its_database() {
         door.set(behind);
         let mut process = installation.start(&["serve"]);
         says(&mut process, WAITS_FOR_DATABASE).await;
-        // Neither a health check nor a proxy takes it for ready.
+        // Neither health checks nor proxies consider it ready.
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{behind:?}: it listens already");
         assert!(installation.run(&["healthcheck"]).await.failed().contains("no server answers"));
         door.set(Behind::Server);
@@ -85,7 +85,7 @@ async fn migrations_and_workers_wait_for_the_database_and_servers_for_migrations
     let port = free_port();
     let installation = Installation::full().with("PORT", &port.to_string());
     let (installation, mut door) = behind_a_door(installation, "DATABASE_URL");
-    // In any order, as a machine starts that has lost its power.
+    // In any order, as after a power failure.
     let mut server = installation.start(&["serve"]);
     let mut worker = installation.start(&["worker"]);
     says(&mut server, WAITS_FOR_DATABASE).await;
@@ -108,7 +108,7 @@ async fn migrations_and_workers_wait_for_the_database_and_servers_for_migrations
 }
 
 #[tokio::test]
-async fn a_worker_waits_for_redis_and_a_server_goes_without() {
+async fn a_worker_waits_for_redis_and_a_server_starts_without_it() {
     for behind in [Behind::Nothing, Behind::Silence, Behind::LoadingRedis] {
         let installation = Installation::full();
         installation.migrate().await;
@@ -138,9 +138,10 @@ async fn sigterm_ends_a_wait_at_once() {
             let start = Instant::now();
             process.terminate();
             let status = eventually("it ends", PATIENCE, async || process.has_ended()).await;
-            // A thread that waits for a silent server, and the ten seconds that a stop may take, are not waited for.
+            // Neither a thread that waits for a silent server, nor the ten seconds that a stop may take, delays the
+            // end.
             assert!(start.elapsed() < Duration::from_secs(4), "{command} took {:?}", start.elapsed());
-            // What comes after a migration must not take place.
+            // The status keeps a script from continuing after `migrate`.
             let expected = if command == "migrate" { 1 } else { 0 };
             assert_eq!(status.code(), Some(expected), "{command}: {}", process.log());
         }
@@ -155,7 +156,7 @@ async fn sigterm_ends_a_wait_at_once() {
 }
 
 #[tokio::test]
-async fn a_wait_has_an_end() {
+async fn a_wait_ends_after_the_startup_timeout() {
     let (installation, mut door) = behind_a_door(Installation::full(), "DATABASE_URL");
     for (behind, timeout) in [(Behind::Nothing, "2"), (Behind::StartingPostgres, "0")] {
         door.set(behind);
@@ -171,16 +172,16 @@ async fn a_wait_has_an_end() {
 }
 
 #[tokio::test]
-async fn what_no_wait_can_heal_is_refused_at_once() {
+async fn permanent_errors_end_the_start_at_once() {
     let server = service("TEST_DATABASE_URL");
     let no_database = server.replace("/postgres", "/there_is_no_such_database");
     let no_role = server.replace("postgres@", "there_is_no_such_role@");
     let migrated = Installation::full();
     migrated.migrate().await;
-    // The commands of a Redis without passwords refuse one.
+    // A Redis without passwords refuses a password.
     let redis = migrated.setting("REDIS_URL").replace("redis://", "redis://sam:wrong@");
     let mut installations = vec![(migrated.with("REDIS_URL", &redis), vec!["worker"], "REDIS_URL")];
-    // `scripts/with-services` makes this role.
+    // `scripts/with-services` creates this role.
     let [wrong_password, no_password] =
         ["needs_password:wrong@", "needs_password@"].map(|role| server.replace("postgres@", role));
     for url in [
@@ -208,12 +209,12 @@ async fn what_no_wait_can_heal_is_refused_at_once() {
 async fn an_idle_server_uses_little_memory() {
     let installation = Installation::embedded();
     let server = installation.serve().await;
-    // The first jobs end within moments: they prepare the stocks of the simulated market.
+    // The first jobs, which prepare the stocks of the simulated market, end soon.
     eventually("the first jobs have ended", PATIENCE, async || {
         server.process.log().contains("job.kind=\"corporate_actions\"").then_some(())
     })
     .await;
     let anonymous = server.process.anonymous_kib();
-    // About 21 MiB where the allocator uses no huge pages, 55 MiB where it does.
+    // About 21 MiB if the allocator does not use huge pages, and 55 MiB if it does.
     assert!(anonymous < 40 * 1024, "{anonymous} KiB");
 }

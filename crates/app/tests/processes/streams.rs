@@ -1,4 +1,4 @@
-//! Event streams of whole processes: over several of them, and when they end.
+//! Event streams of real processes: over several of them, and when they end.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn at(sam: &Trader, process: usize) -> Trader {
     Trader { client: sam.client.only(process), ..sam.clone() }
 }
 
-/// Passes over what comes before the processes know of each other.
+/// Skips events until the processes are connected to each other.
 async fn connected(sam: &Trader, portfolio: i64, stream: &mut Events) {
     loop {
         let placed = at(sam, 0).order(portfolio, &limit_order("AAPL")).await.expect(201);
@@ -30,7 +30,7 @@ async fn connected(sam: &Trader, portfolio: i64, stream: &mut Events) {
 }
 
 #[tokio::test]
-async fn what_happens_in_other_processes_is_told() {
+async fn streams_have_the_events_of_other_processes() {
     let mut stack = Stack::full().await;
     let sam = stack.trader().await;
     let id = sam.open_portfolio("100000.00").await;
@@ -49,13 +49,13 @@ async fn what_happens_in_other_processes_is_told() {
     assert_eq!((&told["status"], &told["fills"]), (&json!("filled"), &bought["fills"]));
     while stream.next_of(&["valuation"]).await.data["positions"][0]["symbol"] != "MSFT" {}
 
-    // Whoever connects to Redis anew has missed something.
+    // After reconnecting to Redis, a process may have missed events.
     redis_of(stack.installation(), "CLIENT KILL TYPE pubsub");
     stream.next_of(&["reset"]).await;
     redis_of(stack.installation(), "FLUSHDB");
     connected(&sam, id, &mut stream).await;
 
-    // Logging out of one process ends the streams of all.
+    // A logout at one process ends the streams at all processes.
     let browser = stack.visitor();
     browser.log_in(&sam.username, PASSWORD).await.expect(200);
     let logged_in = browser.only(1).listen("/api/v1/stream?symbols=AAPL").await;
@@ -67,7 +67,7 @@ async fn what_happens_in_other_processes_is_told() {
 }
 
 #[tokio::test]
-async fn a_working_order_that_the_worker_fills_is_told() {
+async fn a_fill_by_the_worker_is_streamed() {
     let installation =
         Installation::full().with("CLOCK_START", "2026-03-02T15:00:00Z").with("CLOCK_SPEED", "60");
     let stack = Stack::of(installation, 2, 1).await;
@@ -76,7 +76,7 @@ async fn a_working_order_that_the_worker_fills_is_told() {
     let mut stream = at(&sam, 1).client.listen(&format!("/api/v1/stream?portfolio={id}")).await;
     connected(&sam, id, &mut stream).await;
     let quote = sam.client.get("/api/v1/stocks/AAPL/quote").await.expect(200);
-    // A stop at the market is reached with the next moves, whichever way they go.
+    // One of two stops close to the market is triggered soon, whichever way the price moves.
     for stop in [1, -1] {
         let price = crate::client::amount(&quote["price"]) + bigdecimal::BigDecimal::new(stop.into(), 2);
         let side = if stop > 0 { "buy" } else { "sell" };

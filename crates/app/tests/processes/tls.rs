@@ -1,4 +1,4 @@
-//! Encrypted connections to PostgreSQL and Redis, with the build that has them: `--features system-libpq`.
+//! Encrypted connections to PostgreSQL and Redis, with the build that supports them: `--features system-libpq`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::installation::{
 };
 use crate::process::eventually;
 
-/// The binary with TLS on a new database and an empty Redis, both reached only over TLS.
+/// The build with TLS, with a new database and an empty Redis that accept only TLS.
 fn encrypted() -> Installation {
     let binary = service("STOCKYARD_TLS_BIN");
     assert!(
@@ -26,7 +26,7 @@ fn encrypted() -> Installation {
         .with("SSL_CERT_FILE", &service("TEST_CA_CERT"))
 }
 
-/// Migrates, serves and works; a job that went by way of Redis is done.
+/// Runs `migrate`, `serve` and `worker`, and checks that a job distributed by Redis is done.
 async fn everything_runs(installation: Installation) {
     installation.migrate().await;
     let mut server = installation.serve().await;
@@ -49,9 +49,9 @@ async fn connections_are_encrypted_and_certificates_checked() {
     everything_runs(encrypted()).await;
 }
 
-/// Hosts like Heroku give Redis a certificate that nobody can check, and PostgreSQL one that nobody asks about.
+/// Hosting services like Heroku use certificates for Redis and PostgreSQL that clients cannot verify.
 #[tokio::test]
-async fn certificates_need_not_be_checked() {
+async fn certificate_checks_can_be_turned_off() {
     let installation = encrypted().without("SSL_CERT_FILE");
     let name = new_postgres_database();
     let tls = service("TEST_DATABASE_TLS_URL");
@@ -69,7 +69,7 @@ async fn unknown_certificates_are_refused() {
     let message = refused.failed();
     assert!(message.contains("REDIS_URL") && message.contains("certificate"), "{message}");
 
-    // PostgreSQL's certificate against the system's authorities, which do not know the test's.
+    // PostgreSQL's certificate is checked against the system's authorities, which do not include the test's.
     let url = service("TEST_DATABASE_TLS_URL");
     let (address, _) = url.split_once('?').expect("TEST_DATABASE_TLS_URL has parameters");
     let strict = format!("{address}?sslmode=verify-full&sslrootcert=system");
@@ -78,7 +78,7 @@ async fn unknown_certificates_are_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_demands_encryption_lets_nobody_else_in() {
+async fn servers_that_require_tls_refuse_unencrypted_connections() {
     let installation = encrypted();
     let url = service("TEST_DATABASE_TLS_URL");
     let (address, _) = url.split_once('?').expect("TEST_DATABASE_TLS_URL has parameters");

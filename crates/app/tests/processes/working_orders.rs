@@ -1,4 +1,4 @@
-//! Orders that wait for their price or their end, while prices and time go on.
+//! Working orders that fill or expire while prices and time move.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::installation::Installation;
 use crate::process::eventually;
 use crate::stack::Stack;
 
-/// Until prices have moved by some cents, and a worker has seen it that may have to wait for another's lease.
+/// Long enough for prices to move by some cents, and for a worker that has to wait for another worker's lease.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Prices that change several times a second.
+/// Makes prices change several times a second.
 fn lively(installation: Installation) -> Installation {
     installation.with("CLOCK_START", "2026-03-02T15:00:00Z").with("CLOCK_SPEED", "60")
 }
 
-/// A buy a little below the market and a sell a little above it: whichever way prices go, they reach one soon.
+/// Places a buy a little below the market and a sell a little above it; the price soon reaches one of them.
 async fn orders_around_the_market(sam: &Trader, id: i64) -> [Value; 2] {
     let quote = sam.client.get("/api/v1/stocks/AAPL/quote").await.expect(200);
     let distance = BigDecimal::new(5.into(), 2);
@@ -41,7 +41,7 @@ async fn order(sam: &Trader, portfolio: i64, order: &Value) -> Value {
     sam.portfolio(portfolio, &format!("/orders/{}", order["id"].as_str().unwrap())).await
 }
 
-/// Waits until one of the orders is filled, at its limit or better.
+/// Waits until one of the orders is filled at its limit or better.
 async fn one_is_filled(sam: &Trader, portfolio: i64, orders: &[Value; 2]) {
     let filled = eventually("one of the orders is filled", PATIENCE, async || {
         for placed in orders {
@@ -69,7 +69,7 @@ async fn orders_are_filled_by_the_worker(stack: Stack) {
 }
 
 #[tokio::test]
-async fn a_working_order_is_filled_within_the_only_process() {
+async fn a_working_order_is_filled_within_a_single_process() {
     orders_are_filled_by_the_worker(Stack::of(lively(Installation::embedded()), 1, 0).await).await;
 }
 
@@ -84,7 +84,7 @@ async fn a_working_order_of_a_killed_worker_is_filled_by_another() {
     let sam = stack.trader().await;
     let id = sam.open_portfolio("100000.00").await;
     sam.buy(id, "AAPL", "10").await;
-    // From now on the worker holds the lease.
+    // From this moment the worker holds the lease.
     let orders = orders_around_the_market(&sam, id).await;
     one_is_filled(&sam, id, &orders).await;
     stack.workers[0].kill();
@@ -94,9 +94,9 @@ async fn a_working_order_of_a_killed_worker_is_filled_by_another() {
     stack.ends_well().await;
 }
 
-/// Others would wait for it to run out before they match an order.
+/// Otherwise other processes would wait for the lease to expire before they match an order.
 #[tokio::test]
-async fn the_lease_of_matching_is_given_back_at_the_end_of_a_process() {
+async fn the_matching_lease_is_released_when_a_process_ends() {
     for (installation, servers, workers) in [(Installation::embedded(), 1, 0), (Installation::full(), 1, 1)] {
         let mut stack = Stack::of(lively(installation), servers, workers).await;
         let sam = stack.trader().await;
@@ -116,13 +116,13 @@ async fn the_lease_of_matching_is_given_back_at_the_end_of_a_process() {
         let held = lease();
         stack.end().await;
         let given_back = lease();
-        // While a process holds it, it only ever ends later.
+        // A process that holds the lease only ever extends it.
         assert!(ends(&given_back) < ends(&held), "{held}, then {given_back}");
         stack.installation().verify().await;
     }
 }
 
-/// Placed while time stands still, seconds before the close.
+/// Checks day orders that are placed seconds before the close, while time stands still.
 async fn orders_of_the_day_expire(installation: Installation, servers: usize, workers: usize) {
     let installation =
         installation.with("CLOCK_START", "2026-03-03T04:59:50Z").with("CLOCK_SPEED", "0.000001");
@@ -150,11 +150,11 @@ async fn orders_of_the_day_expire(installation: Installation, servers: usize, wo
 }
 
 #[tokio::test]
-async fn a_working_order_of_the_day_expires_within_the_only_process() {
+async fn a_day_order_expires_within_a_single_process() {
     orders_of_the_day_expire(Installation::embedded(), 1, 0).await;
 }
 
 #[tokio::test]
-async fn a_working_order_of_the_day_is_expired_by_the_worker() {
+async fn a_day_order_is_expired_by_the_worker() {
     orders_of_the_day_expire(Installation::full(), 2, 1).await;
 }

@@ -48,7 +48,7 @@ async fn sessions_missed_while_no_worker_ran_are_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_a_run_ends_neither_the_worker_nor_the_run_for_good() {
+async fn a_panic_in_a_run_neither_ends_the_worker_nor_prevents_a_retry() {
     let firm = Firm::open().await;
     firm.gate.set_trap();
     firm.close_sessions(1);
@@ -66,7 +66,7 @@ async fn a_panic_in_a_run_ends_neither_the_worker_nor_the_run_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_under_way_ends_before_the_worker_does_and_no_other_begins() {
+async fn a_stopping_worker_finishes_its_run_and_starts_no_other() {
     let firm = Firm::open().await;
     firm.gate.close();
     firm.close_sessions(2);
@@ -92,7 +92,7 @@ async fn a_run_under_way_ends_before_the_worker_does_and_no_other_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_does_not_end_holds_the_worker_for_less_than_ten_seconds() {
+async fn a_hanging_run_delays_the_stop_by_less_than_ten_seconds() {
     let firm = Firm::open().await;
     firm.gate.close();
     firm.close_sessions(1);

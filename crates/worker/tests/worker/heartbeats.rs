@@ -35,7 +35,7 @@ async fn a_worker_sends_heartbeats_and_removes_its_row_when_it_shuts_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_is_silent() {
+async fn a_killed_worker_becomes_silent() {
     let firm = Firm::open().await;
     let worker = firm.start(embedded());
     eventually("it is seen", async || workers(&firm).await.len() == 1).await;
@@ -49,7 +49,7 @@ async fn a_worker_that_dies_is_silent() {
 }
 
 #[tokio::test]
-async fn the_probe_of_redis_tells_whether_it_is_there() {
+async fn the_redis_probe_detects_an_outage() {
     let mut redis = RedisServer::start().await;
     let probe = RedisProbe::new(&redis.url().into()).unwrap();
     probe.probe().await.unwrap();

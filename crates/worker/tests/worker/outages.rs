@@ -10,7 +10,7 @@ use crate::firm::{Firm, eventually, on_redis, variable};
 use crate::redis_server::RedisServer;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redis_forgets_before_it_is_taken_is_handed_out_again() {
+async fn runs_that_redis_loses_are_distributed_again() {
     let firm = Firm::open().await;
     let redis = RedisServer::start().await;
     let mut connection = redis.connect().await;
@@ -42,7 +42,7 @@ async fn what_redis_forgets_before_it_is_taken_is_handed_out_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_goes_on_when_redis_is_back() {
+async fn work_continues_when_redis_is_back() {
     let firm = Firm::open().await;
     let mut redis = RedisServer::start().await;
     let mut worker = firm.start(on_redis(&redis.url()));
@@ -87,7 +87,7 @@ async fn refusal(url: &str) -> (WorkerError, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_none_is_refused_by_the_name_of_its_variable() {
+async fn an_invalid_redis_url_is_refused_with_the_name_of_its_setting() {
     for url in ["", "localhost", "http://localhost:6379", "redis://", "redis://localhost/books"] {
         assert!(matches!(worker::check_redis_url(url), Err(WorkerError::InvalidRedisUrl(_))), "{url:?}");
     }
@@ -97,7 +97,7 @@ async fn an_address_that_is_none_is_refused_by_the_name_of_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_does_not_answer_at_the_start_is_an_error_that_names_it() {
+async fn an_unreachable_redis_at_the_start_is_an_error_with_its_address() {
     let (error, text) = refusal("redis://:secret-password@127.0.0.1:1").await;
     assert!(matches!(error, WorkerError::Redis { .. }), "{text}");
     assert!(text.contains("REDIS_URL") && text.contains("127.0.0.1:1"), "{text}");
@@ -105,7 +105,7 @@ async fn a_redis_that_does_not_answer_at_the_start_is_an_error_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn an_untrusted_certificate_is_refused() {
     let (error, text) = refusal(&variable("TEST_REDIS_TLS_URL")).await;
     assert!(matches!(error, WorkerError::Redis { .. }), "{text}");
     assert!(text.to_lowercase().contains("certificate"), "{text}");

@@ -51,7 +51,7 @@ async fn a_run_whose_worker_died_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_piles_up_in_redis() {
+async fn finished_runs_are_deleted_from_redis() {
     let firm = Firm::open().await;
     firm.close_sessions(3);
     let config = on_redis(&redis_url());
@@ -70,7 +70,7 @@ async fn nothing_piles_up_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_are_handed_out_over_tls() {
+async fn runs_are_distributed_over_tls() {
     let firm = Firm::open().await;
     firm.close_sessions(1);
     let worker = firm.start(on_redis(&format!("{}#insecure", variable("TEST_REDIS_TLS_URL"))));

@@ -90,7 +90,7 @@ impl Deployment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_placed_in_one_process_is_told_in_the_other() {
+async fn an_order_placed_in_one_process_reaches_the_streams_of_the_other() {
     let mut deployment = Deployment::open(&redis_url()).await;
     deployment.buy().await;
     deployment.is_told("order").await;
@@ -98,7 +98,7 @@ async fn an_order_placed_in_one_process_is_told_in_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flushed_redis_changes_nothing() {
+async fn streams_work_after_redis_is_flushed() {
     let redis = RedisServer::start().await;
     let mut deployment = Deployment::open(&redis.url()).await;
     redis::cmd("FLUSHALL").query_async::<()>(&mut redis.connect().await).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_flushed_redis_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_placed_while_redis_is_away_and_streams_begin_anew_when_it_is_back() {
+async fn orders_work_without_redis_and_streams_reset_when_it_is_back() {
     let mut redis = RedisServer::start().await;
     let mut deployment = Deployment::open(&redis.url()).await;
     redis.kill();

@@ -1,4 +1,4 @@
-//! Accounts: registration, the browser's login, tokens, password, the end.
+//! Accounts: registration, browser logins, tokens, password, deletion.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::stack::Stack;
 
 const ME: &str = "/api/v1/users/me";
 
-/// Another process may believe a token for two seconds more.
+/// Waits until the client is refused: another process may accept its token for two more seconds.
 async fn no_longer_let_in(client: &Client) {
     let refused = async || Some(client.get(ME).await).filter(|answer| answer.status == 401);
     eventually("a refusal", Duration::from_secs(10), refused).await.problem(401, "unauthorized");
 }
 
-pub async fn registration_refuses_what_cannot_be(stack: &Stack) {
+pub async fn registration_refuses_invalid_fields(stack: &Stack) {
     let visitor = stack.visitor();
     let sam = visitor.register().await;
     let register = async |username: &str, email: &str, password: &str| {
@@ -54,7 +54,7 @@ pub async fn a_browser_logs_in_and_out(stack: &Stack) {
     for attribute in ["session=", "HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
-    // Whichever process is asked.
+    // The requests go to all processes in turn.
     for _ in 0..4 {
         browser.get(ME).await.expect(200);
     }
@@ -62,12 +62,12 @@ pub async fn a_browser_logs_in_and_out(stack: &Stack) {
     assert_eq!((&changed["first_name"], &changed["last_name"]), (&json!("Sam"), &json!("Grün")));
     assert_eq!(browser.get(ME).await.expect(200), changed);
 
-    // With a token, cookies count for nothing.
+    // A request with a token does not use its cookies.
     browser.with_token("sy_nonsense").get(ME).await.problem(401, "unauthorized");
     let unsaid = browser.ask(Method::GET, ME, |request| request.basic_auth("sam", Some("x"))).await;
     unsaid.problem(401, "unauthorized");
 
-    // The cookie as it was, kept by somebody else.
+    // Someone else has kept a copy of the cookie.
     let (pair, _) = cookie.split_once(';').unwrap();
     let with_copy =
         async || stack.visitor().ask(Method::GET, ME, |request| request.header("Cookie", pair)).await;
@@ -81,7 +81,7 @@ pub async fn a_browser_logs_in_and_out(stack: &Stack) {
     assert_eq!(by_address.expect(200)["username"], json!(sam.username));
 }
 
-/// A browser says where a request comes from, in one of two headers; a page elsewhere cannot change that.
+/// A browser sends the origin of a request in one of two headers, which a page on another site cannot change.
 pub async fn other_sites_cannot_use_a_browsers_login(stack: &Stack) {
     let sam = stack.trader().await;
     let browser = stack.visitor().only(0);
@@ -117,7 +117,7 @@ pub async fn other_sites_cannot_use_a_browsers_login(stack: &Stack) {
     delete(("Origin", elsewhere)).await.problem(403, "cross_origin");
     let reading = browser.ask(Method::GET, ME, |request| request.header("Origin", elsewhere)).await;
     reading.expect(200);
-    // No browser adds a token by itself.
+    // A browser never adds a token by itself, so a request with a token is not forged.
     let with_token = sam
         .client
         .ask(Method::POST, "/api/v1/watchlists", |request| {
@@ -142,7 +142,7 @@ pub async fn tokens_are_shown_once_and_revoked(stack: &Stack) {
 
     let notebook = browser.with_token(token);
     notebook.get(ME).await.expect(200);
-    // A token cannot make, or end, ways in.
+    // A token can neither create nor end logins or tokens.
     let path = format!("/api/v1/auth/tokens/{id}");
     notebook.post("/api/v1/auth/tokens", &json!({"name": "more"})).await.problem(403, "session_required");
     notebook.delete(&path).await.problem(403, "session_required");
@@ -233,7 +233,7 @@ pub async fn a_deleted_account_is_gone(stack: &Stack) {
         no_longer_let_in(client).await;
     }
     browser.log_in(&sam.username, PASSWORD).await.problem(401, "bad_credentials");
-    // The name is free again, and comes with nothing of what was.
+    // The name is free again, and the new account has none of the old data.
     let body = json!({"username": sam.username, "email": sam.email, "password": PASSWORD});
     browser.post("/api/v1/auth/register", &body).await.expect(201);
     browser.log_in(&sam.username, PASSWORD).await.expect(200);

@@ -1,4 +1,4 @@
-//! Lists: the journal, its filters, pages and export; price histories.
+//! Lists: the journal with its filters, pages and export, and price histories.
 
 use bigdecimal::BigDecimal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, amount, items};
 use crate::stack::Stack;
 
-/// Walks through all pages and answers what they hold.
+/// Returns the items of all pages.
 async fn all_pages(client: &Client, path: &str, limit: usize) -> Vec<Value> {
     let mut found = Vec::new();
     let mut next = format!("{path}?limit={limit}");

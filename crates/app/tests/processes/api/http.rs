@@ -1,4 +1,4 @@
-//! The protocol: errors, headers, origins, the description.
+//! The protocol: errors, headers, origins, and the API's description.
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -62,7 +62,7 @@ pub async fn unknown_fields_are_refused(stack: &Stack) {
     refused(sam.client.get(&format!("{PORTFOLIOS}/{id}/transactions?surprise=1")).await);
 }
 
-/// Strings in plain notation, or numbers; the digits that were sent, whatever their type.
+/// Decimals are strings in plain notation; numbers are accepted too, and keep their digits.
 pub async fn amounts_are_plain_decimals(stack: &Stack) {
     let sam = stack.trader().await;
     let open = async |body: &str| {
@@ -98,7 +98,7 @@ pub async fn amounts_are_plain_decimals(stack: &Stack) {
     }
 }
 
-pub async fn only_listed_origins_may_ask(stack: &Stack) {
+pub async fn only_listed_origins_have_access(stack: &Stack) {
     let sam = stack.trader().await;
     let wanted = "authorization,content-type,idempotency-key";
     let preflight = async |origin: &str, headers: &str| {
@@ -140,7 +140,7 @@ pub async fn only_listed_origins_may_ask(stack: &Stack) {
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
         assert!(["location", "retry-after", "idempotent-replayed"].iter().all(|name| exposed.contains(name)));
-        // An error can be read by the script too.
+        // The script can also read errors.
         let refused = sam
             .client
             .ask(Method::GET, "/api/v1/portfolios/0", |request| request.header("Origin", origin))
@@ -200,7 +200,7 @@ pub async fn the_api_describes_itself(stack: &Stack) {
     for name in ["token", "session"] {
         assert!(document["components"]["securitySchemes"][name].is_object(), "{name}");
     }
-    // Whatever is referred to is there.
+    // Every reference has a target.
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
@@ -210,7 +210,7 @@ pub async fn the_api_describes_itself(stack: &Stack) {
     let page = visitor.get("/docs/").await;
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    // The content security policy lets no script run that stands in the page itself.
+    // The content security policy forbids inline scripts.
     for script in page.text.split("<script").skip(1) {
         assert!(script.split('>').next().unwrap().contains("src="), "{script}");
     }
@@ -221,7 +221,7 @@ pub async fn the_api_describes_itself(stack: &Stack) {
     }
 }
 
-/// Every address of the API as it is promised to its users.
+/// Every path of the API that is promised to users.
 const CONTRACT: &[(&str, &str)] = &[
     ("/auth/register", "post"),
     ("/auth/login", "post"),

@@ -1,4 +1,4 @@
-//! Who may see what. The routes are taken from the API's own description, so that a new one is looked at too.
+//! Access to other users' objects. The routes come from the API's description, so that new ones are included.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::stack::Stack;
 struct Route {
     method: Method,
     path: String,
-    /// Whether the description says that a proof of identity is needed.
+    /// Whether the description requires credentials.
     guarded: bool,
 }
 
@@ -18,7 +18,7 @@ async fn routes(stack: &Stack) -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            // Credentials are not needed, or are sent in the body instead.
+            // Credentials are not needed, or are in the body instead.
             let security = operation["security"].as_array();
             let open = security.is_some_and(|needs| needs.is_empty() || needs.contains(&json!({})));
             let method = method.to_uppercase().parse().unwrap();
@@ -29,7 +29,7 @@ async fn routes(stack: &Stack) -> Vec<Route> {
     routes
 }
 
-/// A valid body, so that nothing but the address can be refused.
+/// A valid body, so that only the address can be refused.
 fn body_for(path: &str) -> Value {
     match path {
         "/api/v1/portfolios/{id}/cash" => json!({"type": "deposit", "amount": "1.00"}),
@@ -80,7 +80,7 @@ async fn ask(client: &Client, route: &Route, path: &str) -> Answer {
         .await
 }
 
-pub async fn somebody_elses_objects_do_not_exist(stack: &Stack) {
+pub async fn objects_of_other_users_are_not_found(stack: &Stack) {
     let (sam, eve) = (stack.trader().await, stack.trader().await);
     let id = sam.open_portfolio("5000.00").await;
     let order = sam.buy(id, "AAPL", "1").await;
@@ -108,7 +108,7 @@ pub async fn somebody_elses_objects_do_not_exist(stack: &Stack) {
         tried += 1;
     }
     assert!(tried >= 20, "{tried} routes");
-    // Nor can an order be reached by way of one's own portfolio, nor another's token be revoked.
+    // Another user's order cannot be reached through one's own portfolio, and another user's token cannot be revoked.
     let own = eve.open_portfolio("1.00").await;
     let path = format!("/api/v1/portfolios/{own}/orders/{}", order["id"].as_str().unwrap());
     eve.client.get(&path).await.problem(404, "not_found");
@@ -123,7 +123,7 @@ pub async fn somebody_elses_objects_do_not_exist(stack: &Stack) {
     assert_eq!((&kept["name"], kept["items"].as_array().unwrap().len()), (&json!("Mine"), 1));
 }
 
-pub async fn nobody_gets_in_without_proof(stack: &Stack) {
+pub async fn requests_without_credentials_are_refused(stack: &Stack) {
     let visitor = stack.visitor();
     for route in routes(stack).await.iter().filter(|route| route.guarded) {
         let path = route
@@ -132,14 +132,14 @@ pub async fn nobody_gets_in_without_proof(stack: &Stack) {
             .replace("{order_id}", "01932f5e-7e4b-7c3a-8f3e-111111111111")
             .replace("{symbol}", "AAPL")
             .replace("{figure}", "total_value");
-        // The ids of tokens are no numbers.
+        // The ids of tokens are not numbers.
         let path = path.replace("/tokens/1", "/tokens/01932f5e-7e4b-7c3a-8f3e-111111111111");
         let query = if path == "/api/v1/stocks" { "?search=a" } else { "" };
         ask(&visitor, route, &format!("{path}{query}")).await.problem(401, "unauthorized");
     }
 }
 
-pub async fn administration_does_not_exist_for_others(stack: &Stack) {
+pub async fn admin_addresses_are_not_found_for_other_users(stack: &Stack) {
     let sam = stack.trader().await;
     let mut tried = 0;
     for route in routes(stack).await {

@@ -1,4 +1,4 @@
-//! Trading: the main job and its refusals.
+//! Trading: the main workflow, and orders that are refused.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn decimal(text: &str) -> BigDecimal {
     text.parse().unwrap()
 }
 
-/// From registration to the first sell, with every number recomputed here.
-pub async fn the_whole_main_job(stack: &Stack) {
+/// From registration to the first sell. The test recomputes every number.
+pub async fn the_main_workflow_of_a_trader(stack: &Stack) {
     let sam = stack.trader().await;
     let opened = sam.client.post("/api/v1/portfolios", &json!({"name": "Growth"})).await;
     let portfolio = opened.expect(201);
@@ -35,7 +35,7 @@ pub async fn the_whole_main_job(stack: &Stack) {
     assert!(amount(&quote["price"]) <= amount(&quote["ask"]), "{quote}");
     assert_eq!(quote["stale"], false);
 
-    // What an order would do, and that asking for it does nothing.
+    // A preview shows the result of an order and stores nothing.
     let body = json!({"symbol": "AAPL", "side": "buy", "quantity": "10", "type": "market"});
     let path = format!("/api/v1/portfolios/{id}/orders/preview");
     let preview = sam.client.post(&path, &body).await.expect(200);
@@ -104,7 +104,7 @@ fn valuation_adds_up(valuation: &Value, cash: &BigDecimal, apple_cost: &BigDecim
     assert_eq!(amount(&valuation["positions_value"]), positions_value);
     assert_eq!(amount(&valuation["total_value"]), cash + &positions_value);
     assert_eq!(valuation["realized_pnl"], sold["realized_pnl"]);
-    // What was gained altogether is what there is now less what was paid in.
+    // The total gain is the current value less the deposits.
     let gained = amount(&valuation["realized_pnl"]) + amount(&valuation["unrealized_pnl"]);
     assert_eq!(amount(&valuation["total_value"]) - decimal("100000"), gained);
 }
@@ -135,7 +135,7 @@ fn performance_adds_up(performance: &Value) {
     assert!(performance["max_drawdown"].as_f64().unwrap() <= 0.0, "{performance}");
 }
 
-/// The market has calm stretches in which a single price can stand still for a minute; several do not.
+/// In calm periods of the market a single price can stand still for a minute, but not several prices.
 pub async fn prices_move(stack: &Stack) {
     let sam = stack.trader().await;
     let made = sam.client.post("/api/v1/watchlists", &json!({"name": "Lively"})).await.expect(201);
@@ -194,7 +194,7 @@ pub async fn refused_orders_change_nothing(stack: &Stack) {
     assert_eq!(sam.portfolio(id, "/positions/AAPL").await["quantity"], "0.5");
 }
 
-pub async fn a_repeated_order_is_answered_not_repeated(stack: &Stack) {
+pub async fn a_repeated_order_is_placed_once(stack: &Stack) {
     let sam = stack.trader().await;
     let id = sam.open_portfolio("10000.00").await;
     let path = format!("/api/v1/portfolios/{id}/orders");
@@ -209,7 +209,7 @@ pub async fn a_repeated_order_is_answered_not_repeated(stack: &Stack) {
     let order = first.expect(201);
     assert_eq!(order["client_order_id"], "one");
 
-    // As often as there are processes, and the same order written otherwise.
+    // Once per process, with the same order in another notation.
     let same =
         json!({"type": "market", "quantity": 1.0, "side": "buy", "symbol": "aapl", "time_in_force": "day"});
     for body in [&body, &body, &body, &same] {
@@ -228,7 +228,7 @@ pub async fn a_repeated_order_is_answered_not_repeated(stack: &Stack) {
     let other = json!({"symbol": "AAPL", "side": "buy", "quantity": "2", "type": "market"});
     with_key("one", &other).await.problem(422, "client_order_id_reused");
 
-    // What was refused is not remembered, and another portfolio knows nothing of this one's keys.
+    // A refused order is not remembered, and another portfolio has its own keys.
     let too_much = json!({"symbol": "AAPL", "side": "buy", "quantity": "1000", "type": "market"});
     with_key("three", &too_much).await.problem(422, "insufficient_buying_power");
     let third = with_key("three", &body).await;
@@ -238,7 +238,7 @@ pub async fn a_repeated_order_is_answered_not_repeated(stack: &Stack) {
     assert_eq!(items(&sam.portfolio(id, "/orders").await).len(), 2);
 }
 
-pub async fn cash_goes_in_and_out(stack: &Stack) {
+pub async fn cash_is_deposited_and_withdrawn(stack: &Stack) {
     let sam = stack.trader().await;
     let id = sam.open_portfolio("100.00").await;
     let path = format!("/api/v1/portfolios/{id}/cash");

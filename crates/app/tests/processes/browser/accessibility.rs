@@ -1,8 +1,8 @@
-//! All pages at once: they fit the screen, the browser has no complaint, and axe-core finds nothing.
+//! All pages: they fit the screen, the browser reports no problem, and axe-core finds no violation.
 
 use super::*;
 
-/// `scripts/assets --with-tests` installs it.
+/// The script of axe-core, which `scripts/assets --with-tests` installs.
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../node_modules/axe-core/axe.min.js");
 
 const RUN_AXE: &str = r#"
@@ -15,7 +15,7 @@ const RUN_AXE: &str = r#"
     );"#;
 
 impl Browser {
-    /// Fails when axe finds a violation: of all rules in the light theme, of the contrast of colors in the dark one.
+    /// Fails if axe finds a violation: of all rules in the light theme, and of color contrast in the dark theme.
     async fn assert_accessible(&self, axe: &str, page: &str) {
         for (scheme, rules) in [("light", Value::Null), ("dark", json!(["color-contrast"]))] {
             self.emulate("", scheme).await;
@@ -32,7 +32,7 @@ impl Browser {
     }
 }
 
-/// Every page of a user with data, light and dark, on a phone and on a desk.
+/// Every page of a user with data, in the light and the dark theme, on a phone and on a desktop.
 #[tokio::test]
 async fn pages_fit_phones_and_desks_and_are_accessible() {
     let axe = std::fs::read_to_string(AXE)
@@ -67,7 +67,7 @@ async fn pages_fit_phones_and_desks_and_are_accessible() {
         browser.says("nothing is sent yet").await;
         browser.assert_accessible(&axe, "the preview").await;
         made.run(&["snapshot"]).await.succeeded();
-        // The page of an address that does not exist was asked for on purpose.
+        // A missing page was requested on purpose.
         browser.complaints().await;
         let own = ["", "/orders", "/transactions", "/performance", "/composition", "/settings"]
             .map(|part| format!("{portfolio}{part}"));

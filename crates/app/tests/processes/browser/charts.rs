@@ -1,13 +1,13 @@
-//! Interactive charts, for which `scripts/assets` must have installed the chart library before the build.
+//! Interactive charts. `scripts/assets` must have installed the chart library before the build.
 
 use super::*;
 
-/// A day in nine seconds, so that a portfolio soon has values of several days.
+/// A day takes nine seconds, so that a portfolio soon has values of several days.
 const FAST: &str = "10000";
 const READOUT: &str = ".live-chart .readout";
 
 impl Browser {
-    /// The text above an interactive chart once it satisfies `fits`.
+    /// Waits until the text above an interactive chart satisfies `fits`, and returns it.
     async fn readout(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         eventually(&format!("the readout shows {what}"), PATIENCE, async || {
             let text = self.page.find(Locator::Css(READOUT)).await.ok()?.text().await.ok()?;
@@ -16,7 +16,7 @@ impl Browser {
         .await
     }
 
-    /// Whether the page shows the chart that the server has drawn, and the one of the script.
+    /// Whether the page shows the server's chart, and whether it shows the script's.
     async fn shown_charts(&self) -> (bool, bool) {
         const READ: &str = r#"
             const seen = (element) => element !== null && getComputedStyle(element).display !== "none";
@@ -44,7 +44,7 @@ impl Browser {
         self.mouse("mouseMoved", fraction).await;
     }
 
-    /// Points at the left end until the text above satisfies `fits`: a zoom is drawn a moment after it was asked for.
+    /// Points at the left end until the text above satisfies `fits`, because a zoom is drawn a moment later.
     async fn hovers_at_the_left(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         eventually(&format!("the left end shows {what}"), PATIENCE, async || {
             self.hover(0.03).await;
@@ -87,7 +87,7 @@ async fn the_chart_of_a_price_has_a_crosshair_candles_a_zoom_and_own_trades() {
             ["open", "high", "low", "close"].iter().all(|part| text.contains(part))
         })
         .await;
-    // The choice is kept for the next chart.
+    // The next chart keeps the choice.
     browser.go("/stocks/MSFT").await;
     browser.readout("all prices of the day", |text| text.contains("open")).await;
     browser.go("/stocks/AAPL?range=1y").await;
@@ -100,7 +100,7 @@ async fn the_chart_of_a_price_has_a_crosshair_candles_a_zoom_and_own_trades() {
     browser.button("Reset").await;
     browser.hovers_at_the_left("the first days again", |text| text == first).await;
 
-    // With the keyboard, day by day.
+    // With the keyboard, from day to day.
     browser.run("document.querySelector('.live-chart .canvas').focus();").await;
     let canvas = browser.page.find(Locator::Css(".live-chart .canvas")).await.unwrap();
     canvas.send_keys("\u{e012}").await.unwrap();
@@ -139,7 +139,7 @@ async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
     browser.readout("benchmark and drawdown", |text| text.contains("SPY") && text.contains("drawdown")).await;
     assert_eq!(browser.shown_charts().await, (false, true));
 
-    // A deposit is marked on its day, which is the last one of the chart or soon before it.
+    // A deposit is marked on its day, which is the last day of the chart or one shortly before it.
     browser.go(&format!("{portfolio}/settings")).await;
     browser.fill("main [name=amount]", "1234.50").await;
     browser.press(Locator::XPath("//main//form[contains(@action, '/cash')]//button")).await;
@@ -159,7 +159,7 @@ async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
         found
     })
     .await;
-    // With a dark theme the colors of the canvas change too.
+    // In the dark theme the colors of the canvas change too.
     browser.emulate("", "dark").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
@@ -176,7 +176,7 @@ async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
         browser.go(&page).await;
         assert_eq!(browser.shown_charts().await, (true, false), "{page} without scripts");
     }
-    // The benchmark is in the drawing as well.
+    // The server's chart has the benchmark too.
     let drawn = "return ['path.ghost', 'line.flow'].map((each) => document.querySelectorAll(`.chart ${each}`).length);";
     assert_eq!(browser.run(drawn).await, json!([1, 1]));
     browser.close().await;

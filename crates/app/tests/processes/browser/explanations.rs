@@ -1,4 +1,4 @@
-//! Explanations of figures: loaded into the page when they are opened, and pages of their own without JavaScript.
+//! Explanations of figures: loaded into the page when they are opened, and separate pages without JavaScript.
 
 use super::*;
 
@@ -23,7 +23,7 @@ impl Browser {
         self.press(Locator::XPath(&format!("{details}/summary"))).await;
     }
 
-    /// How many explanations were loaded into the details, and how many links to its page are left in them.
+    /// The number of explanations in the details, and of links to the explanation's page.
     async fn loaded(&self, details: &str) -> (usize, usize) {
         let count = async |part: &str| {
             let path = format!("{details}{part}");
@@ -57,7 +57,7 @@ async fn an_explanation_is_loaded_into_the_open_figure_once() {
     browser.run(COUNT_FAILED).await;
     assert_eq!(browser.loaded(TWR).await, (0, 1), "nothing is loaded before it is opened");
 
-    // While the numbers cannot be loaded, the definition and the link stay.
+    // While the explanation cannot be loaded, the definition and the link stay.
     browser.block(json!(["*/explain/*"])).await;
     browser.press_summary(TWR).await;
     browser.says(WORDS).await;
@@ -66,7 +66,7 @@ async fn an_explanation_is_loaded_into_the_open_figure_once() {
     })
     .await;
     assert_eq!(browser.loaded(TWR).await, (0, 1));
-    // The browser may have complained of the request that was blocked on purpose.
+    // The browser may have reported the blocked request.
     browser.complaints().await;
     browser.press_summary(TWR).await;
     browser.block(json!([])).await;
@@ -78,7 +78,7 @@ async fn an_explanation_is_loaded_into_the_open_figure_once() {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     assert_eq!(shown.matches(WORDS).count(), 1, "the definition is shown once: {shown}");
-    // Closed and opened again, it is not loaded again.
+    // It is loaded only once, even if it is closed and opened again.
     for _ in 0..2 {
         browser.press_summary(TWR).await;
     }
