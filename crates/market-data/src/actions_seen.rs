@@ -1,4 +1,4 @@
-//! Splits and dividends that come with answers about prices.
+//! Splits and dividends that are contained in answers about prices.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,15 +8,15 @@ use domain::{CorporateAction, Symbol, Timestamp};
 
 /// How long an answer counts as current.
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(10);
-/// The most symbols in memory. Beyond that all are dropped; the next answers report their actions again.
+/// The most symbols in memory. When there are more, all are dropped; the next answers report their actions again.
 const MOST_SYMBOLS: usize = 10_000;
 
-/// The splits and dividends that answers about the prices of one symbol contained.
+/// The splits and dividends in the answers about the prices of one symbol.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionsSeen {
-    /// In order of `ex_on`.
+    /// The actions, ordered by `ex_on`.
     pub actions: Vec<CorporateAction>,
-    /// For each current answer: the day from which on it is complete, and when it came.
+    /// For each current answer: the day from which it is complete, and the time when it came.
     answers: Vec<(NaiveDate, Timestamp)>,
 }
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_replaces_what_is_known_of_its_days_and_covers_them_for_ten_minutes() {
+    fn an_answer_replaces_the_actions_of_its_days_and_covers_them_for_ten_minutes() {
         let (mut seen, at) = (ActionsSeen::default(), Timestamp::from(chrono::DateTime::UNIX_EPOCH));
         let minutes = |n| at + TimeDelta::minutes(n);
         seen.take_in(day("2000-01-01"), vec![split("2020-08-31"), split("2026-11-20")], at);

@@ -1,7 +1,8 @@
 //! Prices of US stocks and funds from Alpha Vantage, with the operator's own key.
 //!
-//! A free key has the close of each session, 25 calls per day and one call per second. This file decides what to
-//! request. Its modules send calls, recognize refusals and parse answers; no other file knows the provider's formats.
+//! A free key gets the close of each session, 25 calls per day and one call per second. This file decides which
+//! requests are made. Its modules send calls, recognize refusals and parse answers; no other file knows the provider's
+//! formats.
 
 mod actions;
 mod bulk;
@@ -38,7 +39,7 @@ use wire::Object;
 pub const SOURCE: &str = "alpha_vantage";
 /// The length of a compact series, in calendar days.
 const COMPACT: TimeDelta = TimeDelta::days(130);
-/// How long a feature that was refused to the key is not tried again.
+/// How long a feature is not tried again after the provider refused it to the key.
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(24);
 /// How long the splits of a symbol with a price jump are cached.
 const SPLITS_KEPT: TimeDelta = TimeDelta::hours(1);
@@ -55,14 +56,14 @@ pub struct AlphaVantageConfig {
 
 impl AlphaVantageConfig {
     pub const BASE_URL: &'static str = "https://www.alphavantage.co/";
-    /// For free keys, which are limited strictly to one call per second.
+    /// The minimum gap for free keys, which are limited strictly to one call per second.
     pub const MIN_GAP: Duration = Duration::from_millis(1500);
 }
 
 /// The prices of the current session that a paid key's agreement includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entitlement {
-    /// 15 minutes behind.
+    /// Prices that are 15 minutes behind the market.
     Delayed,
     Realtime,
 }
@@ -119,8 +120,8 @@ impl AlphaVantage {
         })
     }
 
-    /// Uses the features of the key's plan: prices of the current session, bulk quotes, full series. If a call shows that
-    /// the key does not include a feature, the source continues as with a free key and tries the feature again a day
+    /// Uses the features of the key's plan: prices of the current session, bulk quotes, full series. If a call shows
+    /// that the key does not include a feature, the source works as with a free key and tries the feature again a day
     /// later.
     #[must_use]
     pub fn with_plan(mut self, plan: AlphaVantagePlan) -> Self {
@@ -178,7 +179,7 @@ impl AlphaVantage {
         answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 
-    /// Calls with the entitlement, and without it if the key turns out to have none. Returns the entitlement that was
+    /// Makes a call with the entitlement, and repeats it without if the key has none. Returns the entitlement that was
     /// used.
     async fn entitled_call(
         &self,
@@ -236,7 +237,8 @@ impl AlphaVantage {
         quote
     }
 
-    /// Cached for an hour, because a jump is checked repeatedly until it is explained.
+    /// The splits of a symbol with a price jump. Cached for an hour, because a jump is checked repeatedly until it is
+    /// explained.
     async fn splits_of_a_jump(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Split>, QuoteError> {
         let now = self.transport.now();
         let known = || self.splits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,7 +251,7 @@ impl AlphaVantage {
         Ok(splits)
     }
 
-    /// Quotes of many symbols in few calls. `None` if the key does not include bulk quotes.
+    /// Requests quotes of many symbols in few calls. `None` if the key does not include bulk quotes.
     async fn bulk_quotes(
         &self,
         symbols: &[Symbol],
@@ -318,7 +320,7 @@ impl QuoteSource for AlphaVantage {
         PriceSource::from(SOURCE)
     }
 
-    /// The class of the entitlement; closing prices while the provider refuses it.
+    /// The freshness of the entitlement; closing prices while the provider refuses the entitlement.
     fn freshness(&self) -> Freshness {
         let now = self.transport.now();
         let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now));
@@ -345,7 +347,7 @@ impl QuoteSource for AlphaVantage {
         self.listings(ListingState::Delisted, payer).await.map(Some)
     }
 
-    /// Two calls. New symbols and delistings are not reported.
+    /// Makes two calls. New symbols and delistings are not reported.
     async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -368,8 +370,8 @@ impl QuoteSource for AlphaVantage {
         if has_bulk { bulk::MOST_SYMBOLS } else { 1 }
     }
 
-    /// One call per symbol, or per 100 symbols with an entitled key. After a refusal because of too many calls no
-    /// more are made, because they would count too.
+    /// Makes one call per symbol, or per 100 symbols with an entitled key. After a refusal because of too many calls,
+    /// no more calls are made, because the provider would count them too.
     async fn quotes(
         &self,
         symbols: &[Symbol],
@@ -411,7 +413,7 @@ impl QuoteSource for AlphaVantage {
         Ok(found)
     }
 
-    /// Funds have no profile: a second call searches for the symbol.
+    /// For a fund, which has no profile, a second call searches for the symbol.
     async fn listing(&self, symbol: &Symbol, _: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
         let answer = self.about(symbol, "OVERVIEW", payer).await?;
         if let Some(listing) = wire::overview(&answer, symbol)? {
@@ -422,7 +424,7 @@ impl QuoteSource for AlphaVantage {
         wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
     }
 
-    /// Prices as traded. At most the last 100 sessions, unless the key is paid.
+    /// Returns prices as traded, of at most the last 100 sessions unless the key is paid.
     async fn daily_series(
         &self,
         symbol: &Symbol,

@@ -1,11 +1,11 @@
-//! Pauses calls to a failing source, and tests it with one call after a growing pause.
+//! A circuit breaker: pauses calls to a failing source, and tests the source with one call after a growing pause.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use domain::Timestamp;
 
-/// How long a trial call may take. After that another trial is possible, even if the first caller never reports.
+/// The longest time for a trial call. After that another trial is possible, even if the first caller never reports.
 const TRIAL: TimeDelta = TimeDelta::seconds(60);
 
 /// When a circuit opens, and for how long.
@@ -19,7 +19,7 @@ pub struct BreakerRules {
 }
 
 impl BreakerRules {
-    /// For providers with few calls: three failures are enough.
+    /// The rules for providers with few calls: three failures are enough.
     pub const SCARCE_CALLS: Self =
         Self { failures: 3, first_pause: TimeDelta::seconds(60), longest_pause: TimeDelta::hours(1) };
 }
@@ -29,9 +29,9 @@ impl BreakerRules {
 pub enum BreakerState {
     /// Calls are made.
     Closed,
-    /// Calls are refused until then.
+    /// No calls are made before this time.
     Open { until: Timestamp },
-    /// A trial call is in progress; other calls are refused.
+    /// A trial call is in progress; other calls are rejected.
     HalfOpen,
 }
 
@@ -42,7 +42,7 @@ pub struct Breaker {
     state: Mutex<State>,
 }
 
-/// `pause` is the latest pause, zero if none since the source last answered.
+/// `pause` is the last pause; zero if there was none since the source last answered.
 #[derive(Debug, Clone, Copy)]
 enum State {
     Closed { failures: u32 },
@@ -55,7 +55,7 @@ impl Breaker {
         Self { rules, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
-    /// Admits a call, or returns when the next one may be made. An admitted caller reports the result by
+    /// Admits a call, or returns when the next one may be made. An admitted caller must report the result by
     /// [`Self::succeeded`], [`Self::failed`], [`Self::refused`] or [`Self::abandoned`].
     ///
     /// # Errors
@@ -72,16 +72,16 @@ impl Breaker {
         Ok(())
     }
 
-    /// The source answered, even if it does not know the symbol.
+    /// Reports that the source answered, even if it does not know the symbol.
     pub fn succeeded(&self) {
         let mut state = self.state();
-        // What comes in late, from a call made before it opened, does not close it.
+        // The result of a call from before the circuit opened does not close it.
         if !matches!(*state, State::Open { .. }) {
             *state = State::Closed { failures: 0 };
         }
     }
 
-    /// The source was not reached, or its answer is unusable.
+    /// Reports that the source was not reached, or that its answer is unusable.
     pub fn failed(&self, now: Timestamp) {
         let mut state = self.state();
         *state = match *state {
@@ -94,7 +94,7 @@ impl Breaker {
         };
     }
 
-    /// The source named the time before which it will not answer. That is not a failure.
+    /// Reports that the source named the time before which it will not answer. That is not a failure.
     pub fn refused(&self, until: Timestamp) {
         let mut state = self.state();
         *state = match *state {
@@ -104,7 +104,7 @@ impl Breaker {
         };
     }
 
-    /// The call was not made. If it was the trial, another one is possible.
+    /// Reports that the call was not made. If it was the trial, another one is possible.
     pub fn abandoned(&self, now: Timestamp) {
         let mut state = self.state();
         if let State::HalfOpen { pause, .. } = *state {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_failures_one_after_the_other_and_not_before() {
+    fn the_circuit_opens_after_consecutive_failures() {
         let breaker = Breaker::new(RULES);
         for _ in 0..2 {
             breaker.failed(second(0));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_pause_one_call_tries_and_its_success_closes() {
+    fn a_successful_trial_after_the_pause_closes_the_circuit() {
         let breaker = opened_at(second(0));
         assert_eq!(breaker.admit(second(59)), Err(second(60)));
         assert_eq!(breaker.admit(second(60)), Ok(()));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_late_neither_closes_nor_prolongs_it() {
+    fn late_results_neither_close_nor_prolong_the_pause() {
         let breaker = opened_at(second(0));
         breaker.failed(second(30));
         assert_eq!(breaker.admit(second(59)), Err(second(60)));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_names_a_time_is_left_alone_until_then() {
+    fn a_source_that_names_a_time_is_not_called_before() {
         let breaker = Breaker::new(RULES);
         breaker.admit(second(0)).unwrap();
         breaker.refused(second(5000));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_was_not_made_is_left_to_the_next_one() {
+    fn an_abandoned_trial_is_left_to_the_next_caller() {
         let breaker = opened_at(second(0));
         breaker.admit(second(60)).unwrap();
         breaker.abandoned(second(61));

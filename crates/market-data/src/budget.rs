@@ -1,4 +1,4 @@
-//! Limits the calls to a provider, by purpose. Each call is counted before it is made, for all processes together.
+//! Limits the calls to a provider, by purpose. Each call is counted before it is made, in one count for all processes.
 
 mod memory;
 mod pace;
@@ -21,11 +21,11 @@ pub use pace::{Pace, Pacing};
 pub use rules::{Pot, Rules};
 pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
 
-/// How long after midnight in New York the new day's budget starts, because the provider's clock may be behind.
+/// How long after midnight in New York a new day's budget starts, because the provider's clock may be behind.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// How long before midnight in New York the rest of the day's budget is available to all purposes.
 const LAST_OF_A_DAY: TimeDelta = TimeDelta::minutes(30);
-/// How long a call for a user waits for its turn, and how long a job's call waits.
+/// How long a call for a user waits for its turn; the next constant is for jobs.
 const PATIENCE: TimeDelta = TimeDelta::seconds(8);
 const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
 
@@ -35,19 +35,19 @@ pub enum Purpose {
     /// A job updates known prices. Never takes from the reserve. With pacing, these calls are spread over the
     /// session.
     Scheduled,
-    /// A job needs the close of a session, or news of splits and dividends. A part of the scheduled calls is reserved
-    /// for them.
+    /// A job needs the close of a session, or news of splits and dividends. Some of the scheduled calls are reserved
+    /// for this.
     CloseOrNews,
-    /// A price on an open page. With pacing, limited to a part of the scheduled calls.
+    /// An open page needs a price. With pacing, limited to a part of the scheduled calls.
     Followed,
     /// A user requests a symbol for the first time. Limited per user and day.
     FirstSight { user: Option<UserId> },
     /// A user waits for any other answer.
     Interactive,
-    /// A user waits for a symbol and the other pots are empty: a call reserved for jobs that they do not need. A user
-    /// has twice as many of these per day as first sights.
+    /// A user waits for a symbol and the other pots are empty: uses a call that is reserved for jobs but that they do
+    /// not need. Per day, a user has twice as many of these as first sights.
     Idle { user: Option<UserId> },
-    /// A job uses the unused calls of a day that is about to end.
+    /// A job uses the remaining calls of a day that is about to end.
     Leftover,
     /// The operator tests the provider. Takes from all pots.
     Operator,
@@ -79,7 +79,7 @@ impl Purpose {
     }
 }
 
-/// The limit on calls that is reached.
+/// A limit on calls that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallLimit {
     /// The provider's limit per minute.
@@ -107,13 +107,13 @@ impl fmt::Display for CallLimit {
 
 /// The budget of calls to one provider.
 ///
-/// Calls are counted even if they fail, because the provider counts them too. A process remembers limits that it saw
-/// reached, so that refusing costs nothing.
+/// Failed calls are counted too, because the provider counts them. A process remembers which limits it saw reached, so
+/// that rejecting a call costs nothing.
 pub struct Budget {
     provider: String,
     rules: Rules,
     store: Arc<dyn BudgetStore>,
-    /// Windows that are known to be used up, by their keys, and when they end.
+    /// The keys of windows that are known to be used up, with their ends.
     used_up: Mutex<HashMap<String, Timestamp>>,
     /// The number of stocks in use, and when it was read.
     stocks_in_use: Mutex<Option<(Timestamp, u32)>>,
@@ -126,7 +126,7 @@ pub struct BudgetStatus {
     pub day: NaiveDate,
     /// Calls used and allowed by pot; empty when the day has no limit.
     pub pots: Vec<(Pot, u32, u32)>,
-    /// If later than now: no call is made before then.
+    /// The time before which no call is made, if it is in the future.
     pub held_until: Option<Timestamp>,
 }
 
@@ -154,19 +154,19 @@ impl Budget {
         self.rules.per_day
     }
 
-    /// Pays for one call and returns when it may be made: `now` or soon after.
+    /// Counts one call and returns when it may be made: `now` or soon after.
     ///
     /// # Errors
     /// [`QuoteError::RateLimited`] with the time to retry: the call must not be made. Also if the store fails.
     pub async fn spend(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, QuoteError> {
-        // Limits that are known to be reached are checked first, so that refused callers do not delay others.
+        // Limits that are known to be reached are checked first, so that rejected callers do not delay others.
         self.check_remembered(purpose, now)?;
         let latest = now + purpose.patience();
         let sends_at = match self.store.take_slot(&self.provider, now, self.rules.min_gap, latest).await? {
             Slot::At(at) => at,
             Slot::NotBefore(at) => return Err(refusal(at)),
         };
-        // Windows are those of the time of the call. The scarcest is checked last.
+        // The windows are those at the time of the call. The scarcest one is checked last.
         if let Some(limit) = self.rules.per_minute {
             let minute = self.minute(sends_at);
             let ends_at = minute.ends_at;
@@ -212,6 +212,8 @@ impl Budget {
         }
     }
 
+    /// Returns the calls used today.
+    ///
     /// # Errors
     /// When the store fails.
     pub async fn status(&self, now: Timestamp) -> Result<BudgetStatus, StoreFailed> {
@@ -274,13 +276,13 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether this process knows that a call of this purpose would be refused now.
+    /// Whether this process knows that a call of this purpose would be rejected now.
     pub(crate) fn is_used_up(&self, purpose: Purpose, now: Timestamp) -> bool {
         self.check_remembered(purpose, now).is_err()
     }
 
-    /// Assigns a scheduled call its place in the pace of the session; a call for a close or for news is counted
-    /// against its reserve.
+    /// Gives a scheduled call its place in the pace of the session. A call for a close or for news counts against its
+    /// reserve.
     async fn keep_pace(&self, purpose: Purpose, now: Timestamp) -> Result<(), QuoteError> {
         let (Some(pacing), Some(per_day)) = (self.rules.pacing, self.rules.per_day) else { return Ok(()) };
         let is_followed = match purpose {
@@ -332,7 +334,7 @@ impl Budget {
         }
     }
 
-    /// The keys of the times at which the next paced calls are due.
+    /// The key of the time at which the next paced call is due.
     fn pace_of_jobs(&self) -> String {
         format!("{}/pace", self.provider)
     }
@@ -348,13 +350,13 @@ impl Budget {
         Ok(limit.saturating_sub(used).saturating_sub(kept))
     }
 
-    /// Calls that are still reserved for closes and news on that day.
+    /// The calls that are still reserved for closes and news on that day.
     async fn kept_calls(&self, pacing: Pacing, limit: u32, now: Timestamp) -> Result<u32, StoreFailed> {
         let spent = self.store.spent(&self.kept_window(now)).await?;
         Ok(pacing.kept(limit, self.stocks_in_use(now).await?).saturating_sub(spent))
     }
 
-    /// Read once per minute.
+    /// The number of stocks in use, read from the store once per minute.
     async fn stocks_in_use(&self, now: Timestamp) -> Result<u32, StoreFailed> {
         let known = *self.stocks_in_use.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, stocks)) = known
@@ -367,7 +369,7 @@ impl Budget {
         Ok(stocks)
     }
 
-    /// The number of scheduled calls for prices of the session. `None` for a source with one price per session.
+    /// Returns the pace of scheduled calls for prices of the session. `None` for a source with one price per session.
     ///
     /// # Errors
     /// If the store fails.
@@ -417,12 +419,12 @@ impl Budget {
         Window { key, ends_at: Timestamp::from(start) + TimeDelta::minutes(1) }
     }
 
-    /// Counts the scheduled calls of a day before its session opens.
+    /// The window that counts the scheduled calls of a day before its session opens.
     fn early_window(&self, at: Timestamp) -> Window {
         self.day_of("before_opening", at)
     }
 
-    /// Counts the calls of a day for closes and news.
+    /// The window that counts the calls of a day for closes and news.
     fn kept_window(&self, at: Timestamp) -> Window {
         self.day_of("closes_and_news", at)
     }
@@ -455,7 +457,7 @@ pub(crate) fn day_is_ending(now: Timestamp) -> bool {
     Timestamp::from(midnight_after(now.utc())) - now <= LAST_OF_A_DAY
 }
 
-/// When the next day's budget starts. Days are assumed to be New York's.
+/// The time at which the next day's budget starts. A provider's days are assumed to be New York's.
 pub(crate) fn new_day(now: DateTime<Utc>) -> DateTime<Utc> {
     midnight_after(now) + NEW_DAY_MARGIN
 }

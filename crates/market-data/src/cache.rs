@@ -17,7 +17,7 @@ pub(crate) struct CacheEntry<T> {
     pub(crate) failures: u32,
 }
 
-/// Answers by symbol, or by another key. Callers pass the time; the cache reads no clock.
+/// Answers by symbol or by another key. Callers pass the time; the cache reads no clock.
 pub(crate) struct Cache<T, K = Symbol> {
     entries: moka::future::Cache<K, CacheEntry<T>>,
 }
@@ -42,10 +42,11 @@ where
         self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)
     }
 
-    /// The answer that is valid at `at`. If there is none, `fetch` gets one, once for all callers that wait; its
-    /// argument is the number of consecutive failures so far.
+    /// Returns the answer that is valid at `at`. If there is none, `fetch` gets one, only once for all callers that
+    /// wait; its argument is the number of consecutive failures so far.
     ///
-    /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
+    /// The call continues even if all waiting callers go away: it is already counted, and the next caller will need its
+    /// answer.
     pub(crate) async fn get_or_fetch<F: Future<Output = CacheEntry<T>> + Send + 'static>(
         &self,
         symbol: &K,

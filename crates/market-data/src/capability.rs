@@ -1,10 +1,10 @@
-//! Features that a provider may refuse, and that are then not requested for a while.
+//! Features that a provider may refuse, and that are not requested for a while after a refusal.
 
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A feature that may or may not be allowed. It is assumed to be allowed until a refusal, and again after a while,
+/// A feature that the provider may refuse. It is assumed to be allowed until a refusal, and again some time later,
 /// because plans are upgraded.
 #[derive(Debug)]
 pub(crate) struct Capability {
@@ -13,7 +13,7 @@ pub(crate) struct Capability {
 }
 
 impl Capability {
-    /// A feature that is not tried for `span` after a refusal.
+    /// A feature that is not tried for the time `span` after a refusal.
     pub(crate) fn lost_for(span: TimeDelta) -> Self {
         Self { lost_until: Mutex::new(None), span }
     }
@@ -22,7 +22,7 @@ impl Capability {
         self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= now)
     }
 
-    /// If it was refused: the time of the next try.
+    /// The time of the next try if the feature was refused; otherwise `None`.
     pub(crate) fn lost_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).filter(|until| *until > now)
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_refused_is_tried_again_after_its_time() {
+    fn a_refused_feature_is_tried_again_later() {
         let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
         let bulk = Capability::lost_for(TimeDelta::hours(24));
         assert!(bulk.may_be_there(now));

@@ -9,11 +9,11 @@ use domain::{CorporateAction, CorporateActionKind, PerShare, Symbol};
 /// How long after the ex-date a dividend is assumed to be paid if its payment day is unknown.
 const UNTIL_PAYMENT: Days = Days::new(20);
 
-/// Larger ratios are mistakes of the source.
+/// The largest valid ratio of a split. Larger ratios are mistakes of the source.
 const LARGEST_RATIO: u64 = 100_000;
 
-/// From the opening of `effective_on` there are `numerator` shares for each `denominator` old ones: 10 and 1 for a
-/// ten-for-one split, 1 and 20 for a reverse split. In lowest terms, both above zero, and not equal.
+/// From the opening of `effective_on`, each `denominator` shares become `numerator` shares: 10 and 1 for a ten-for-one
+/// split, 1 and 20 for a reverse split. In lowest terms, both above zero, and not equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     pub effective_on: NaiveDate,
@@ -21,18 +21,18 @@ pub struct Split {
     pub denominator: u32,
 }
 
-/// Cash per share held at the close of the session before `ex_on`.
+/// A cash dividend per share held at the close of the session before `ex_on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dividend {
     pub ex_on: NaiveDate,
-    /// Unknown for some dividends, and for some sources always.
+    /// The payment day. Unknown for some dividends, and for all dividends of some sources.
     pub pays_on: Option<NaiveDate>,
     /// US dollars per share, exactly as reported; above zero.
     pub amount: BigDecimal,
 }
 
 impl Split {
-    /// `None` for an invalid ratio: zero on one side, equal sides, or an impossible size.
+    /// Creates a split. `None` for an invalid ratio: zero on one side, equal sides, or an impossible size.
     pub(crate) fn new(effective_on: NaiveDate, numerator: u64, denominator: u64) -> Option<Self> {
         if numerator == 0 || denominator == 0 || numerator == denominator {
             return None;
@@ -47,7 +47,8 @@ impl Split {
     }
 
     /// Converts a factor that was rounded to four decimals, such as `0.3333` for one for three, to the fraction with
-    /// the smallest denominator that rounds to it. Between 1:149 and 1:150 the rounder one is chosen.
+    /// the smallest denominator that rounds to it. Of equally good ratios, such as 1:149 and 1:150, the rounder one is
+    /// chosen.
     pub(crate) fn of_factor(effective_on: NaiveDate, factor: &BigDecimal) -> Option<Self> {
         let scaled =
             (factor * BigDecimal::from(10_000)).with_scale_round(0, RoundingMode::HalfUp).to_u64()?;
@@ -83,7 +84,7 @@ impl Split {
 }
 
 impl Dividend {
-    /// `None` if the amount is less than a millionth of a dollar.
+    /// Converts to a corporate action. `None` if the amount is less than a millionth of a dollar.
     pub(crate) fn action(&self, of: &Symbol) -> Option<CorporateAction> {
         let amount = PerShare::rounded(&self.amount)?;
         let later = self.ex_on.checked_add_days(UNTIL_PAYMENT).unwrap_or(self.ex_on);
@@ -96,7 +97,7 @@ impl Dividend {
         ))
     }
 
-    /// `None` if the amount is not above zero or is larger than any price.
+    /// Creates a dividend. `None` if the amount is not above zero or is larger than any price.
     pub(crate) fn new(ex_on: NaiveDate, pays_on: Option<NaiveDate>, amount: BigDecimal) -> Option<Self> {
         let plausible = amount > 0 && amount <= 1_000_000;
         plausible.then(|| Self { ex_on, pays_on, amount: amount.normalized() })
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_or_cannot_be_is_no_split() {
+    fn ratios_without_effect_and_impossible_ratios_are_not_splits() {
         for factor in ["1.0000", "0", "0.00001", "-2", "1000000000000", "100001"] {
             assert_eq!(Split::of_factor(day(), &factor.parse().unwrap()), None, "{factor}");
         }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dividend_pays_something_and_keeps_its_decimals() {
+    fn a_dividend_is_positive_and_keeps_its_decimals() {
         let dividend = |amount: &str| Dividend::new(day(), None, amount.parse().unwrap());
         assert_eq!(dividend("1.78420").unwrap().amount.to_string(), "1.7842");
         for amount in ["0", "-0.25", "1000000000000"] {

@@ -5,7 +5,7 @@ use domain::Symbol;
 use domain::plausibility::UnconfirmedPrice;
 use thiserror::Error;
 
-/// Why a source gave no answer. Never contains an API key or a URL with one.
+/// Why a source gave no answer. It never contains an API key or a URL with one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuoteError {
     /// The source does not know the symbol.
@@ -14,8 +14,8 @@ pub enum QuoteError {
     /// The instrument exists but cannot be traded here, for `reason`.
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
-    /// The source is not asked for now: it refuses, the calls it may be sent are used up, or it is left alone
-    /// after failures.
+    /// The source is not called now: it refuses calls, the allowed calls are used up, or calls are paused after
+    /// failures.
     #[error("the price source does not accept more requests now")]
     RateLimited { retry_at: Option<DateTime<Utc>> },
     /// The source answered with an error of its own, or with an invalid value.
@@ -27,13 +27,14 @@ pub enum QuoteError {
     /// The plan of the API key does not include the request.
     #[error("the API key does not cover this")]
     NotCovered,
-    /// A price that is too far from the last accepted one.
+    /// The price differs too much from the last accepted one.
     #[error(
         "the price source reports {}, far from the last price of {}: {}",
         .0.price, .0.accepted, .0.doubt.waits_for()
     )]
     Unconfirmed(Box<UnconfirmedPrice>),
-    /// The answer is dated later than this server's time. One of the two clocks is wrong, most likely this one.
+    /// The answer is dated in the future of this server's clock. One of the two clocks is wrong, most likely the
+    /// server's.
     #[error("the price source's clock is {} ahead of this server's: set the server's clock", in_words(*by))]
     ClockAhead { by: TimeDelta },
     /// No answer in time, or no connection.
@@ -41,7 +42,7 @@ pub enum QuoteError {
     Unreachable,
 }
 
-/// A span in its largest whole unit, such as "2 minutes".
+/// Formats a span in its largest whole unit, such as "2 minutes".
 fn in_words(span: TimeDelta) -> String {
     let units = [(span.num_days(), "day"), (span.num_hours(), "hour"), (span.num_minutes(), "minute")];
     let (count, unit) =

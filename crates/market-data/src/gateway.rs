@@ -37,18 +37,18 @@ const SERIES_KEPT: u64 = 1_000;
 const SEARCHES_KEPT: u64 = 2_000;
 /// The first day of requested bars. One call returns all bars, so it serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-/// How often a full series is requested, and how far back requests in between go.
+/// How often a full series is requested; the next constant is how far back the requests in between go.
 const FULL_SERIES_EVERY: TimeDelta = TimeDelta::days(30);
 const LATEST_BARS: TimeDelta = TimeDelta::days(90);
 
 /// A price source with a cache.
 ///
-/// The simulated market is called directly: it computes, costs nothing, and moves all the time. Answers of other
+/// The simulated market is called directly: it only computes, costs nothing, and moves all the time. Answers of other
 /// sources are cached until the source can have a new one, by the sessions of its calendar, and simultaneous callers
 /// share one call. Callers pass the market time as `at`.
 ///
-/// With limits, calls to a failing source are paused, each call is paid for by the budget of its purpose, and quotes
-/// are shared with the other processes of an installation.
+/// With limits, calls to a failing source are paused, each call is counted against the budget of its purpose, and
+/// quotes are shared with the other processes of an installation.
 pub struct Gateway {
     source: Arc<dyn QuoteSource>,
     limits: Option<Arc<Limits>>,
@@ -63,7 +63,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway without limits: for the simulated market, and for tests.
+    /// A gateway without limits, for the simulated market and for tests.
     pub fn new(source: Arc<dyn QuoteSource>) -> Self {
         Self {
             source,
@@ -101,7 +101,7 @@ impl Gateway {
         self.limits.is_some() && self.freshness() == Freshness::EndOfDay
     }
 
-    /// The purpose of jobs' calls: at the end of a day they use the unused calls.
+    /// The purpose of calls by jobs: at the end of a day, jobs use the remaining calls.
     pub fn purpose_of_jobs(&self) -> Purpose {
         match &self.limits {
             Some(limits) if limits.day_is_ending() => Purpose::Leftover,
@@ -141,7 +141,7 @@ impl Gateway {
         self.source.features()
     }
 
-    /// How many prices come with one call; see [`QuoteSource::quotes_at_once`].
+    /// How many prices one call returns; see [`QuoteSource::quotes_at_once`].
     pub fn quotes_at_once(&self) -> usize {
         self.source.quotes_at_once()
     }
@@ -151,10 +151,10 @@ impl Gateway {
         self.source.catalogue(at)
     }
 
-    /// The newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A quote
-    /// is marked stale if a newer one is due at `at`.
+    /// Returns the newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A
+    /// quote is marked as stale if a newer one is due at `at`.
     ///
-    /// If the source refuses because of too many calls, the remaining symbols get the same refusal.
+    /// If the source refuses because of too many calls, the remaining symbols get the same error.
     pub async fn quotes(
         &self,
         purpose: Purpose,
@@ -211,7 +211,7 @@ impl Gateway {
         in_order(symbols, answers)
     }
 
-    /// The newest price of one symbol, for a waiting user; see [`Gateway::quotes`].
+    /// Returns the newest price of one symbol, for a waiting user; see [`Gateway::quotes`].
     ///
     /// # Errors
     /// The reason why the source has no price.
@@ -225,10 +225,12 @@ impl Gateway {
         answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
     }
 
-    /// See [`QuoteSource::moves`], for a job. For a source with cached answers: the newest price, if it is new. If
-    /// prices are shared, the newest price that any process received, and the source is not called.
+    /// Returns the moves of an interval for a job; see [`QuoteSource::moves`]. For a source with cached answers: the
+    /// newest price, if it is new. If prices are shared, the newest price that any process received; then the source is
+    /// not called.
     ///
     /// # Errors
+    /// The reason why the source has no price.
     /// The reason why the source has no price.
     pub async fn moves(
         &self,
@@ -239,7 +241,7 @@ impl Gateway {
         let moves = match self.lifetime() {
             Some(_) if self.shares_prices() => self.seen_moves(symbol, after, until).await?,
             Some(_) => {
-                // An order meets the price as it was at its own time, however old it is now.
+                // An order meets the price as it was at its time, however old the price is now.
                 let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
                 newest_move(Quote { stale: false, ..newest }, after, until)
             }
@@ -270,11 +272,11 @@ impl Gateway {
         self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
     }
 
-    /// Pays for the caller's own request to the source, which is never answered from the cache. Give the answer to
-    /// [`Payer::answered`].
+    /// Returns the payer for a request that the caller sends to the source itself; it is never answered from the cache.
+    /// Pass the answer to [`Payer::answered`].
     ///
     /// # Errors
-    /// The reason why it must not be made now.
+    /// The reason why the request must not be made now.
     pub fn payer(&self, purpose: Purpose) -> Result<Payer, QuoteError> {
         self.payer_for(Endpoint::Check, purpose)
     }
@@ -301,8 +303,8 @@ impl Gateway {
         payer.answered(self.source.delisted(&payer).await).await
     }
 
-    /// Stores the newest series of a symbol, and with it the price: one call for both. If another process is
-    /// requesting it, the caller waits for its answer, and then finds it in the store or not.
+    /// Stores the newest series of a symbol, and with it the price: one call for both. If another process is requesting
+    /// it, the caller waits for that answer, which the store may then have.
     ///
     /// # Errors
     /// The reason why the call failed. The store may have newer prices nevertheless, from other processes.
@@ -325,8 +327,8 @@ impl Gateway {
         self.series.get_or_fetch(symbol, at, move |failures| fetching.run(failures)).await
     }
 
-    /// The first day of a requested series. The store keeps bars: after a recent full series the last weeks are
-    /// enough.
+    /// The first day of a requested series. The store keeps bars, so the last weeks are enough after a recent full
+    /// series.
     fn first_of_series(&self, symbol: &Symbol, at: Timestamp) -> NaiveDate {
         let has_full_series =
             |state: &FeatureState| state.feature == KeyFeature::FullHistory && state.refused_until.is_none();
@@ -345,7 +347,8 @@ impl Gateway {
         }
     }
 
-    /// See [`QuoteSource::listing`]. With limits, the answer is cached for a day, also that a symbol does not exist.
+    /// See [`QuoteSource::listing`]. With limits, the answer is cached for a day, even the answer that a symbol does
+    /// not exist.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
@@ -408,12 +411,12 @@ impl Gateway {
         self.source.actions_seen(symbol)
     }
 
-    /// See [`QuoteSource::corporate_actions`]. Actions that came with prices in the last minutes are not requested
-    /// again.
+    /// See [`QuoteSource::corporate_actions`]. Actions that were contained in recent answers about prices are not
+    /// requested again.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], [`QuoteError::NotTradable`] if the symbol belongs to another company than
-    /// before, or the reason why the call failed.
+    /// [`QuoteError::UnknownSymbol`], [`QuoteError::NotTradable`] if the symbol now belongs to another company, or the
+    /// reason why the call failed.
     pub async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -470,7 +473,7 @@ impl Gateway {
         self.bars.get_or_fetch(symbol, at, fetch).await
     }
 
-    /// `None` for a source that is called each time.
+    /// The rule for caching; `None` for a source that is called each time.
     fn lifetime(&self) -> Option<Lifetime> {
         Lifetime::for_freshness(self.source.freshness(), self.source.calendar())
     }
@@ -480,8 +483,8 @@ impl Gateway {
     }
 }
 
-/// How long an answer is cached. An error that no call was made is not cached, because the next caller may have
-/// another purpose.
+/// Decides how long an answer is cached. The error that no call was made is not cached, because the next caller may
+/// have another purpose.
 fn kept<T>(
     found: Result<CallResult<Result<T, QuoteError>>, QuoteError>,
     failures: u32,

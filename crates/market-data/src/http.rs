@@ -1,4 +1,4 @@
-//! The HTTP client of all providers: each call is paid for, paced, and limited in time, size and redirects.
+//! The HTTP client of all providers: each call is counted, paced, and limited in time, size and redirects.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) struct Http {
     client: Client,
     pace: Pace,
-    /// From the first byte sent to the last byte read.
+    /// The time from the first byte sent to the last byte read.
     deadline: Duration,
 }
 
@@ -39,7 +39,7 @@ impl Http {
     pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
     pub(crate) fn new(user_agent: &str, min_gap: Duration) -> Result<Self, reqwest::Error> {
-        // `get` follows redirects itself: only to the same host, and each one counts as a call.
+        // `get` follows redirects itself, only to the same host, and each redirect counts as a call.
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
@@ -53,8 +53,9 @@ impl Http {
         self.deadline = deadline;
     }
 
-    /// Follows up to three redirects that stay on the host of `url`. The key is in the URL and the cookie belongs to the
-    /// host, so a redirect to another host is an error and nothing is sent there. The budget counts each call.
+    /// Sends a request and follows up to three redirects that stay on the host of `url`. The key is in the URL and the
+    /// cookie belongs to the host, so a redirect to another host is an error and nothing is sent there. The budget
+    /// counts each call.
     pub(crate) async fn get(
         &self,
         url: Url,
@@ -113,7 +114,7 @@ impl Answer {
         Some(at.clamp(now, now + LONGEST_PAUSE))
     }
 
-    /// [`Answer::retry_at`] of a response with status 429 or 503.
+    /// [`Answer::retry_at`] for a response with status 429 or 503.
     pub(crate) fn refused_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let refuses = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         self.retry_at(now).filter(|_| refuses)

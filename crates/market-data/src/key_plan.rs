@@ -33,7 +33,8 @@ impl KeyFeature {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeatureState {
     pub feature: KeyFeature,
-    /// The provider refused the feature; it is not tried before then, and the source does without it.
+    /// Until when the feature is not tried again, because the provider refused it. The source works without it until
+    /// then.
     pub refused_until: Option<DateTime<Utc>>,
 }
 
@@ -49,7 +50,7 @@ pub struct AlphaVantagePlan {
 }
 
 impl AlphaVantagePlan {
-    /// Paid keys have a limit per minute.
+    /// Whether the key is paid: paid keys have a limit per minute.
     pub fn is_paid(self) -> bool {
         self.per_minute.is_some()
     }

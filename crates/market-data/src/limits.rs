@@ -1,4 +1,4 @@
-//! Limits on requests to a real source: the circuit breaker before each request, the budget before each of its calls.
+//! Limits on requests to a real source: each request passes the circuit breaker, and each of its calls the budget.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -15,7 +15,7 @@ use crate::budget::{Budget, BudgetStatus, BudgetStore, CallLimit, Pace, Purpose,
 use crate::metrics::{self, Endpoint};
 use crate::source::Now;
 
-/// How long a process may take to request a symbol before another process may.
+/// How long a process has the exclusive right to request a symbol.
 const LEASE: TimeDelta = TimeDelta::seconds(90);
 
 /// The limits of one source for all requests of this process.
@@ -26,19 +26,19 @@ pub struct Limits {
     now: Now,
     /// Identifies the leases of this process.
     holder: String,
-    /// The symbol of the last unusable answer, if no usable one came since.
+    /// The symbol of the last unusable answer, if no usable answer has come since.
     last_unusable: Mutex<Option<Symbol>>,
 }
 
-/// The result of a request, for the breaker.
+/// The result of a request, for the circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,
-    /// No answer.
+    /// There was no answer.
     Failed,
-    /// An unusable answer.
+    /// The answer was unusable.
     Unusable,
-    /// Refused until then.
+    /// The source refuses calls until this time.
     Refused(Timestamp),
 }
 
@@ -68,7 +68,7 @@ impl Outcome {
     }
 }
 
-/// An answer of a source, as a sign of the source's health.
+/// An answer of a source, from which the health of the source is judged.
 pub(crate) trait Answer {
     /// The error that counts for the whole answer; `None` if the source has answered.
     fn failure(&self) -> Option<&QuoteError>;
@@ -80,7 +80,7 @@ impl<T> Answer for Result<T, QuoteError> {
     }
 }
 
-/// An answer, and whether the budget has kept back a call that it needed: then it says nothing of the source.
+/// An answer, and whether the budget held back a call that it needed. Then the answer shows nothing about the source.
 pub(crate) struct CallResult<T> {
     pub(crate) answer: T,
     pub(crate) kept_back: bool,
@@ -121,7 +121,7 @@ impl Limits {
         self.budget.per_day()
     }
 
-    /// The limit that this process saw reached and that would refuse a call of this purpose now.
+    /// The limit that this process saw reached and that would reject a call of this purpose now.
     pub fn used_up(&self, purpose: Purpose) -> Option<CallLimit> {
         self.budget.used_up(purpose, self.now())
     }
@@ -130,13 +130,15 @@ impl Limits {
         (self.now)().into()
     }
 
+    /// Returns the calls used today.
+    ///
     /// # Errors
     /// When the store fails.
     pub async fn budget(&self) -> Result<BudgetStatus, StoreFailed> {
         self.budget.status(self.now()).await
     }
 
-    /// The scheduled calls for prices of the session. `None` for a source with one price per session.
+    /// Returns the pace of scheduled calls for prices of the session. `None` for a source with one price per session.
     ///
     /// # Errors
     /// If the store fails.
@@ -144,7 +146,7 @@ impl Limits {
         self.budget.pace(self.now()).await
     }
 
-    /// Whether this process knows that a call of this purpose would be refused now.
+    /// Whether this process knows that a call of this purpose would be rejected now.
     pub(crate) fn is_used_up(&self, purpose: Purpose) -> bool {
         self.budget.is_used_up(purpose, self.now())
     }
@@ -153,7 +155,7 @@ impl Limits {
         self.breaker.current(self.now())
     }
 
-    /// Whether this process makes no calls at the moment.
+    /// Whether this process pauses calls at the moment.
     pub fn is_paused(&self) -> bool {
         matches!(self.breaker(), BreakerState::Open { .. })
     }
@@ -166,8 +168,8 @@ impl Limits {
         is_repeated
     }
 
-    /// Whether this process got the lease `name`. If the store fails, it counts as given: the budget will refuse the
-    /// call.
+    /// Takes the lease `name` and returns whether this process has it. If the store fails, returns true: the budget
+    /// will then reject the call.
     pub(crate) async fn try_lease(&self, name: &str) -> bool {
         let now = self.now();
         self.store.try_lease(name, &self.holder, now, now + LEASE).await.unwrap_or(true)
@@ -179,7 +181,7 @@ impl Limits {
         }
     }
 
-    /// Ends all leases before the process ends, so that others need not wait for interrupted calls.
+    /// Releases all leases before the process ends, so that other processes need not wait for interrupted calls.
     pub async fn release_all(&self) {
         if let Err(error) = self.store.release_all(&self.holder).await {
             tracing::warn!(
@@ -190,11 +192,11 @@ impl Limits {
     }
 }
 
-/// Pays for the calls of one request to a source, and notes from its answer whether the source works.
+/// Counts the calls of one request to a source, and records from its answer whether the source works.
 pub struct Payer {
-    /// `None` allows all calls.
+    /// The request and its limits; `None` allows all calls.
     request: Option<LimitedRequest>,
-    /// Whether the budget has kept back a call.
+    /// Whether the budget held back a call.
     kept_back: AtomicBool,
     was_sent: AtomicBool,
 }
@@ -207,7 +209,7 @@ struct LimitedRequest {
 }
 
 impl Payer {
-    /// Allows all calls: for sources without limits.
+    /// A payer that allows all calls, for sources without limits.
     pub const fn unlimited() -> Self {
         Self { request: None, kept_back: AtomicBool::new(false), was_sent: AtomicBool::new(false) }
     }
@@ -231,8 +233,8 @@ impl Payer {
         Ok(Self { request, ..Self::unlimited() })
     }
 
-    /// Sources await this before each call to the provider, also before a repetition: it pays, and waits for the call's
-    /// turn.
+    /// Sources await this before each call to the provider, also before repeating a call: it counts the call and waits
+    /// for its turn.
     ///
     /// # Errors
     /// The call must not be made; the error is the answer.
@@ -246,15 +248,15 @@ impl Payer {
         Ok(())
     }
 
-    /// Notes the answer of the request, and returns it.
+    /// Records the answer of the request, and returns it.
     ///
     /// # Errors
-    /// That of the answer.
+    /// The error of the answer.
     pub async fn answered<T>(&self, answer: Result<T, QuoteError>) -> Result<T, QuoteError> {
         self.settle(answer).await.answer
     }
 
-    /// Notes the answer of the request.
+    /// Records the answer of the request.
     pub(crate) async fn settle<T: Answer>(&self, answer: T) -> CallResult<T> {
         let kept_back = self.kept_back.load(Ordering::SeqCst);
         if let Some(request) = &self.request {
@@ -274,7 +276,7 @@ impl LimitedRequest {
             return;
         }
         let outcome = Outcome::from_failure(failure);
-        // What a source knows by itself says nothing of its provider.
+        // If the source answered without a call, the answer shows nothing about its provider.
         if outcome == Outcome::Answered && !was_sent {
             limits.breaker.abandoned(now);
             return;
@@ -290,12 +292,12 @@ impl LimitedRequest {
                 limits.breaker.succeeded();
             }
             Outcome::Failed => limits.breaker.failed(now),
-            // Repeated trouble with one symbol says nothing about the others.
+            // Repeated trouble with one symbol shows nothing about other symbols.
             Outcome::Unusable if limits.is_repeated_trouble(about.as_ref()) => limits.breaker.abandoned(now),
             Outcome::Unusable => limits.breaker.failed(now),
             Outcome::Refused(until) => limits.breaker.refused(until),
         }
-        // One process has seen enough failures for all.
+        // The failures that one process has seen are enough for all processes.
         if outcome != Outcome::Answered
             && let BreakerState::Open { until } = limits.breaker.current(now)
             && let Err(error) = limits.budget.hold(until).await

@@ -1,4 +1,4 @@
-//! Figures of the calls to a provider of real prices for `/metrics`.
+//! Metrics of the calls to a provider of real prices.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// The kind of a request.
+/// The kind of a request, as a label of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Quotes,
@@ -43,7 +43,7 @@ struct Question {
 static QUESTIONS: LazyLock<Family<Question, Counter>> = LazyLock::new(Family::default);
 
 /// Counts a request. `result` is `answered`, `failed`, `unusable` or `refused` by the provider; or `not_sent` if the
-/// budget or the circuit breaker kept it back.
+/// budget or the circuit breaker held it back.
 pub(crate) fn count(endpoint: Endpoint, result: &'static str) {
     QUESTIONS.get_or_create(&Question { endpoint: endpoint.as_str(), result }).inc();
 }

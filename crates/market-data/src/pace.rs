@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug)]
 pub(crate) struct Pace {
     gap: Duration,
-    /// When the last queued call is made.
+    /// The time of the last queued call.
     last: Mutex<Option<Instant>>,
 }
 
@@ -23,7 +23,7 @@ impl Pace {
         sleep_until(self.place(Instant::now())).await;
     }
 
-    /// When a call that arrives at `now` may be made. The place stays taken even if the caller gives up.
+    /// Returns when a call that arrives at `now` may be made. Its place stays taken even if the caller gives up.
     fn place(&self, now: Instant) -> Instant {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let place = last.map_or(now, |last| now.max(last + self.gap));
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_that_come_together_go_out_apart() {
+    async fn simultaneous_calls_are_spaced() {
         let gap = Duration::from_millis(1500);
         let (pace, now) = (Pace::new(gap), Instant::now());
         assert_eq!([pace.place(now), pace.place(now), pace.place(now)], [now, now + gap, now + 2 * gap]);

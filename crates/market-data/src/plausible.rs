@@ -1,4 +1,4 @@
-//! Checks the values of a source before anything uses them.
+//! Checks the values of a source before they are used.
 
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
@@ -10,18 +10,18 @@ use crate::QuoteError;
 use crate::corporate::Split;
 use crate::source::DailySeries;
 
-/// How far a provider's clock may be ahead of ours, because answers take time and clocks differ.
+/// How far a provider's clock may be ahead of this server's, because answers take time and clocks differ.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// How far the newest price may be outside the day's low and high, which a source may update later. A ratio.
 const RANGE_LAG: f64 = 0.01;
-/// No series starts earlier.
+/// The first year of any series.
 const FIRST_YEAR: i32 = 1960;
 
 pub(crate) fn unusable(what: &str) -> QuoteError {
     QuoteError::Upstream(what.to_owned())
 }
 
-/// The prices of a day as reported: each may be missing, and they may contradict each other.
+/// The reported prices of a day. Each may be missing, and they may contradict each other.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DayFields {
     pub(crate) open: Option<Price>,
@@ -41,13 +41,13 @@ pub(crate) struct DayPrices {
 }
 
 impl DayFields {
-    /// Checks each field. The close counts; low and high are widened to include it if they miss it by up to 1 %,
-    /// because sources update them a little later. An open outside them becomes the nearer one. Missing fields are
-    /// filled from the others.
+    /// Checks each field. The close is authoritative: low and high are widened to include it if they miss it by up to 1
+    /// %, because sources update them a little later. An open outside of them becomes the nearer one. Missing fields
+    /// are filled from the others.
     ///
     /// # Errors
-    /// [`QuoteError::Upstream`] without a close, and if the close is further from low and high, because it is unknown
-    /// which is wrong. If the open agrees with the close, low and high are wrong.
+    /// [`QuoteError::Upstream`] without a close, and if the close is further away from low and high, because it is
+    /// unknown which of them is wrong. If the open agrees with the close, low and high are wrong.
     pub(crate) fn settled(self) -> Result<DayPrices, QuoteError> {
         let Self { open, mut high, mut low, close } = self;
         let close = close.ok_or_else(|| unusable("an invalid price"))?;
@@ -75,7 +75,7 @@ impl DayFields {
     }
 }
 
-/// The exchange's session of that day, if there is one and it has opened.
+/// The exchange's session of that day, if there is one and it has already opened.
 pub(crate) fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<Session> {
     if date.year() < FIRST_YEAR || date > exchange_date(now.into()) {
         return None;
@@ -86,18 +86,19 @@ pub(crate) fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<Sessio
 /// The session of a price that is dated on that day.
 ///
 /// # Errors
-/// [`QuoteError::ClockAhead`] if that session has not opened by our clock; [`QuoteError::Upstream`] if the day has no
-/// session.
+/// [`QuoteError::ClockAhead`] if that session has not opened yet by the server's clock; [`QuoteError::Upstream`] if the
+/// day has no session.
 pub(crate) fn session_of_price(date: NaiveDate, now: DateTime<Utc>) -> Result<Session, QuoteError> {
     let session = session_on(date)?;
     check_clock(session.opens_at.utc(), now)?;
     Ok(session)
 }
 
-/// The instant of a price, limited to our time: the clock of the provider may be a few seconds ahead.
+/// The time of a price, limited to the server's time: the clock of the provider may be a few seconds ahead.
 ///
 /// # Errors
-/// [`QuoteError::ClockAhead`] if it is later than our time; [`QuoteError::Upstream`] if there is no trading then.
+/// [`QuoteError::ClockAhead`] if it is later than the server's time; [`QuoteError::Upstream`] if there is no trading at
+/// that time.
 pub(crate) fn time_of_price(as_of: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, QuoteError> {
     let session = session_on(exchange_date(as_of.into()))?;
     if as_of < session.opens_at.utc() {
@@ -120,7 +121,7 @@ fn check_clock(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), QuoteError> 
     }
 }
 
-/// Whether a price has moved too far since `before` to be accepted without a reason.
+/// Whether a price has moved too far since `before` to be accepted without an explanation.
 pub(crate) fn jumps(before: &Price, price: &Price) -> bool {
     !is_near(before, price)
 }
@@ -139,7 +140,7 @@ pub(crate) fn in_shares_of(price: &Price, from: NaiveDate, to: NaiveDate, splits
     }
 }
 
-/// Whether splits are needed to judge the bars: the newest bar has jumped, or another looks like a price in another
+/// Whether splits are needed to judge the bars: the newest bar has jumped, or another bar looks like a price in another
 /// unit, and none of the given splits explains it.
 pub(crate) fn needs_splits(bars: &[Bar], splits: &[Split]) -> bool {
     let jumped = |pair: &[Bar]| matches!(pair, [before, bar] if !follows(before, bar, splits));
@@ -147,12 +148,12 @@ pub(crate) fn needs_splits(bars: &[Bar], splits: &[Split]) -> bool {
     bars.len().checked_sub(2).is_some_and(|at| jumped(&bars[at..])) || bars.windows(2).any(slipped)
 }
 
-/// Removes bars that jump away from the bar before and are not confirmed by the bar after: a mistake lasts for a day,
-/// a new price stays. A price in another unit is confirmed only by a split, however long it stays. The newest bar has
-/// no bar after it: if it jumps, it is returned separately as doubtful. `bars` are sorted by date.
+/// Removes bars that jump away from the previous bar and are not confirmed by the next one: a mistake lasts for a day,
+/// a new price stays. A price in another unit is confirmed only by a split, however long it lasts. The newest bar has
+/// no next one: if it jumps, it is returned separately as doubtful. `bars` are sorted by date.
 pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Split]) -> DailySeries {
     let mut kept = sound_bars(&bars, splits);
-    // If the first bars are the ones in another unit, the others are right.
+    // The first bars may be in the wrong unit; then the others are right.
     if kept.len() * 2 < bars.len() {
         let backwards: Vec<Bar> = bars.iter().rev().cloned().collect();
         let mut others: Vec<usize> =
@@ -187,7 +188,7 @@ fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
         _ => false,
     };
     let mut kept: Vec<usize> = Vec::with_capacity(bars.len());
-    // The bar before is in another unit, and so are those that follow it, however far they drift.
+    // Whether the previous bar is in another unit. Then the bars that follow it are too, however far they drift.
     let mut is_slipped = false;
     for (at, bar) in bars.iter().enumerate() {
         let sound = match kept.last().map(|last| &bars[*last]) {
@@ -197,7 +198,7 @@ fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
                     || (is_slipped && follows_either_way(&bars[at - 1], bar, splits));
                 !is_slipped && agrees(at)
             }
-            // The first bar has none before it: it is wrong if the next two agree against it.
+            // The first bar has no previous one: it is wrong if the next two agree with each other and not with it.
             None => agrees(at) || !agrees(at + 1),
         };
         if sound {
@@ -235,7 +236,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Bars of successive days from 2 November on with these closes.
+    /// Bars of successive days from 2 November on, with these closes.
     fn series(closes: &[&str]) -> Vec<Bar> {
         let days = day("2026-11-02").iter_days();
         let bar = |(date, close): (NaiveDate, &&str)| Bar {
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn forty_percent_is_a_change_and_more_is_a_jump() {
+    fn a_move_above_forty_percent_is_a_jump() {
         let jumped = |before, after| jumps(&price(before), &price(after));
         assert!(!jumped("100.00", "140.00") && jumped("100.00", "140.01"));
         assert!(!jumped("100.00", "60.00") && jumped("100.00", "59.99"));
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_of_one_day_is_left_out_and_a_new_level_stays() {
+    fn a_mistake_of_one_day_is_removed_and_a_new_level_stays() {
         assert_eq!(kept(&["100.00", "500.00", "101.00"], &[]), ["100.00", "101.00"]);
         assert_eq!(kept(&["100.00", "0.01", "99.00", "98.00"], &[]), ["100.00", "99.00", "98.00"]);
         let moved = ["101.00", "100.00", "160.00", "158.00", "161.00"];
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_in_another_unit_is_left_out_however_long_it_stays() {
+    fn a_price_in_another_unit_is_removed_however_long_it_lasts() {
         let cents = ["100.00", "101.00", "102.00", "10200.00", "10150.00"];
         assert!(needs_splits(&series(&cents), &[]));
         assert_eq!(kept(&cents, &[]), ["100.00", "101.00", "102.00"]);
@@ -302,7 +303,7 @@ mod tests {
             kept(&["100.00", "101.00", "1010.00", "1000.00", "99.00", "98.00"], &[]),
             ["100.00", "101.00", "99.00", "98.00"]
         );
-        // The first bars may be the wrong ones.
+        // The first bars may be in the wrong unit.
         assert_eq!(
             kept(&["1000.00", "1010.00", "101.00", "100.00", "99.00", "98.00"], &[]),
             ["101.00", "100.00", "99.00", "98.00"]
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bar_is_left_out_when_the_next_two_agree_against_it() {
+    fn the_first_bar_is_removed_if_the_next_two_contradict_it() {
         assert_eq!(kept(&["9000.00", "100.00", "101.00"], &[]), ["100.00", "101.00"]);
         assert_eq!(kept(&["100.00", "9000.00"], &[]), ["100.00"]);
         assert_eq!(kept(&["100.00"], &[]), ["100.00"]);
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_translated_into_later_shares() {
+    fn a_price_is_converted_to_later_shares() {
         let (friday, monday) = (day("2024-06-07"), day("2024-06-10"));
         let splits = [ten_for_one("2024-06-10"), ten_for_one("2021-07-20")];
         assert_eq!(in_shares_of(&price("1208.88"), friday, monday, &splits), price("120.89"));
@@ -339,11 +340,11 @@ mod tests {
     }
 
     #[test]
-    fn each_price_of_a_day_is_judged_by_itself() {
+    fn each_price_of_a_day_is_judged_separately() {
         for (fields, expected) in [
             // Open, high, low, close.
             (["10.00", "12.00", "9.00", "11.00"], ["10.00", "12.00", "9.00", "11.00"]),
-            // A late high, and a late low.
+            // The high or the low is updated late.
             (["257.00", "259.40", "255.00", "259.41"], ["257.00", "259.41", "255.00", "259.41"]),
             (["257.00", "259.40", "255.00", "254.99"], ["257.00", "259.40", "254.99", "254.99"]),
             // An invalid open.
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_the_other_prices_contradict_is_not_believed() {
+    fn a_close_that_the_other_prices_contradict_is_rejected() {
         for fields in [
             ["10.00", "12.00", "9.00", "12.13"],
             ["10.00", "12.00", "9.00", "8.90"],
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_dated_after_our_time_names_the_clock() {
+    fn a_price_from_the_future_is_a_clock_error() {
         let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
         let told = |text: &str| time_of_price(text.parse().unwrap(), now);
         assert_eq!(told("2026-11-20T14:59:00Z").unwrap().to_rfc3339(), "2026-11-20T14:59:00+00:00");

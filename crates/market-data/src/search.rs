@@ -11,10 +11,10 @@ enum Fit {
     InsideName,
 }
 
-/// Up to `limit` listings that match `query`, the best first, equal ones by symbol.
+/// Returns up to `limit` listings that match `query`, the best first; equally good ones are ordered by symbol.
 ///
-/// Best is a symbol that begins with the query, then a name with a word that begins with it, then a name that
-/// contains it. Case does not matter, nor whether a class share is written `BRK.B`, `BRK-B` or `BRK/B`.
+/// The best match is a symbol that begins with the query, then a name with a word that begins with it, then a name that
+/// contains it. Upper and lower case are equal, and so are the spellings `BRK.B`, `BRK-B` and `BRK/B` of a class share.
 pub(crate) fn best_matches(
     query: &str,
     listings: impl IntoIterator<Item = Listing>,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_for_nothing() {
+    fn an_empty_query_finds_nothing() {
         assert!(symbols("", 10).is_empty() && symbols("  ", 10).is_empty() && symbols("zzz", 10).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The built-in market: every price is a function of the seed, the symbol and the instant only.
+//! The built-in market: every price is a function of only the seed, the symbol and the time.
 //!
 //! There is no table and no background task: each process computes the same prices, to the bit, on every architecture
 //! (basic arithmetic is exact by IEEE 754, the rest is `libm`). The version in the source's name changes with every
@@ -41,37 +41,38 @@ use paths::{DayVolume, Paths, Reading, StepWays};
 use recent::Recent;
 use sessions::{FIRST_DATE, LAST_DATE};
 
-/// The seed of tests and examples, and of installations that began with `sim-v1` without a seed.
+/// The seed for tests and examples, and for installations that began with `sim-v1` without a seed.
 pub const DEFAULT_SEED: u64 = 2026;
 
-/// At the open of the first session on or after this day prices are those of the catalog.
+/// At the opening of the first session on or after this day, prices are those of the catalog.
 const ANCHOR_DATE: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 1).expect("a date");
 /// How many bars are computed before the thread's other tasks get their turn.
 const BARS_AT_A_TIME: usize = 32;
 
-/// The simulated market of one seed, from 1980-01-01 to 2069-09-17, New York time: open around the clock, or in its
-/// exchange view in the sessions of New York's exchanges.
+/// The simulated market of one seed, from 1980-01-01 to 2069-09-17, New York time. It is open around the clock, or in
+/// its exchange view in the sessions of the New York exchanges.
 ///
-/// At the open of the first session on or after 1 November 2026 each price is that of the catalog; from there it is
-/// computed into the future and into the past. A price holds for some seconds, and is current at each instant of
-/// them, so a quote's `as_of` is the requested instant. Around the clock there is no overnight gap: a session's first
-/// price is the close of the previous session, except for dividends, splits and company results. In the exchange view
-/// a session opens at another price than the previous close, and between sessions a quote is the last close with its
-/// time, not stale.
+/// At the opening of the first session on or after 1 November 2026 each price is that of the catalog; from there it is
+/// computed into the future and into the past. A price stays the same for some seconds and is current all that time, so
+/// a quote's `as_of` is the requested time. Around the clock there is no overnight gap: a session's first price is the
+/// close of the previous session, except for dividends, splits and company results. In the exchange view a session
+/// opens at another price than the previous close; between sessions a quote is the last close with its time, and is not
+/// stale.
 ///
 /// Bars consist of 1025 ticks per session. Quotes move in smaller steps, but between two ticks they stay between the
 /// two prices, so no quote is outside its day's bar.
 ///
-/// All prices are as traded. Dividends and splits take effect at the open of their session; a new symbol is valid
-/// from there on, and the old one continues to mean the same stock. A delisted stock keeps its last price, marked as
-/// stale.
+/// All prices are as traded. Dividends and splits take effect at the opening of their session. A new symbol is valid
+/// from its first session on, and the old symbol still finds the same stock. A delisted stock keeps its last price,
+/// marked as stale.
 pub struct Simulated {
     model: SimulatedModel,
     paths: Paths,
-    /// In the order of the catalog.
+    /// The names, in the order of the catalog.
     names: Vec<Names>,
     by_symbol: HashMap<Symbol, usize>,
-    /// By index in the catalog, session and smaller step: a price holds for seconds, and many callers request it.
+    /// Cached quotes by index in the catalog, session and smaller step: a price stays the same for seconds, and many
+    /// callers request it.
     standing: Recent<(usize, u16, usize), Standing>,
 }
 
@@ -82,24 +83,24 @@ struct Standing {
     volume: DayVolume,
 }
 
-/// The number of cached quotes: those of all instruments in their last steps.
+/// The number of cached quotes: those of all instruments in their last four steps.
 const STANDING_REMEMBERED: usize = 4 * INSTRUMENTS.len();
 
 /// The symbols of an instrument, and other data for each of its quotes.
 struct Names {
     symbol: Symbol,
-    /// The new symbol, and the session from which it holds.
+    /// The new symbol, and the first session in which it is valid.
     renamed: Option<(u16, Symbol)>,
     half_spread: f64,
 }
 
 impl Simulated {
-    /// The market of that seed by the newest version, open around the clock.
+    /// Creates the market of this seed in the newest version, open around the clock.
     pub fn new(seed: u64) -> Self {
         Self::with_seed(SimulatedModel::V2, seed)
     }
 
-    /// The market of that seed as a version computes it.
+    /// Creates the market of this seed in the given version.
     pub fn with_seed(model: SimulatedModel, seed: u64) -> Self {
         let anchor =
             model.sessions().from(ANCHOR_DATE).expect("Invariant: the market is open after the anchor");
@@ -120,7 +121,7 @@ impl Simulated {
         Self { model, paths, names, by_symbol, standing: Recent::new(STANDING_REMEMBERED) }
     }
 
-    /// The index in the catalog of the instrument with that symbol in that session or before.
+    /// The index in the catalog of the instrument that has this symbol in the session, or had it before.
     fn index(&self, symbol: &Symbol, session: u16) -> Result<usize, QuoteError> {
         let index = self.by_symbol.get(symbol).copied();
         let is_known = |index: &usize| match &self.names[*index].renamed {
@@ -150,7 +151,7 @@ impl Simulated {
             .map(move |index| self.listing_in(index, session))
     }
 
-    /// The newest quote of an instrument; for a delisted one its last.
+    /// The newest quote of an instrument; for a delisted one the last quote.
     fn newest_quote(&self, index: usize, day: &Day, at: Timestamp, ways: &mut StepWays) -> Quote {
         let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
         let last_day = last_day.and_then(|end| Day::numbered(self.model, end.saturating_sub(1)));
@@ -195,7 +196,7 @@ impl Simulated {
         price::on_tick(price.clamp(least, most))
     }
 
-    /// The session of the newest prices at an instant, limited to the first and the last session.
+    /// The session of the newest prices at `at`, limited to the first and the last session.
     fn session_near(&self, at: Timestamp) -> u16 {
         match Day::newest(self.model, at) {
             Ok(day) => day.number,
@@ -237,7 +238,7 @@ impl QuoteSource for Simulated {
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp, _: &Payer) -> Vec<Result<Quote, QuoteError>> {
         let day = Day::newest(self.model, at);
-        // One entry, or two while some symbols have reached the next tick and others have not.
+        // The map gets one entry, or two while only some symbols have reached the next tick.
         let mut ways = StepWays::new();
         let quote = |symbol: &Symbol| {
             let day = day.as_ref().map_err(Clone::clone)?;

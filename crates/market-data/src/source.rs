@@ -22,22 +22,22 @@ pub enum InvalidSetup {
     Client(#[source] reqwest::Error),
 }
 
-/// The time by which a provider's dates are judged.
+/// Returns the current time, by which a provider's dates are judged.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 // Reasons why an instrument is not traded here.
 pub(crate) const FOREIGN: &str = "it is not listed in the United States";
-/// A symbol that another company had before.
+/// The symbol belonged to another company before.
 pub(crate) const OTHER_COMPANY: &str = "its symbol belongs to another company now";
 pub(crate) const NOT_IN_DOLLARS: &str = "it is not quoted in US dollars";
 pub(crate) const NO_STOCK: &str = "it is neither a stock nor an exchange-traded fund";
 
-/// The symbols that a source can list without a call for each.
+/// The symbols that a source lists without a call for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Catalogue {
-    /// All of them.
+    /// All symbols.
     Complete(Vec<Listing>),
-    /// Only a search or a look-up finds them.
+    /// None: symbols are found only by a search or a lookup.
     OnDemand,
 }
 
@@ -46,7 +46,7 @@ pub enum Catalogue {
 pub struct DailySeries {
     /// Finished sessions, oldest first.
     pub bars: Vec<Bar>,
-    /// The session after them, if its close is far from theirs and no reported split explains it.
+    /// The session after the bars, if its close is far from theirs and no reported split explains it.
     pub doubtful: Option<Bar>,
 }
 
@@ -59,13 +59,13 @@ impl From<Vec<Bar>> for DailySeries {
 /// A price source. An installation has one.
 #[async_trait]
 pub trait QuoteSource: Send + Sync {
-    /// The name that is stored with each price.
+    /// The name of the source, which is stored with each price.
     fn source(&self) -> PriceSource;
 
     /// How close to the market its newest prices are.
     fn freshness(&self) -> Freshness;
 
-    /// The calendar of its prices.
+    /// The calendar of the market whose prices it has.
     fn calendar(&self) -> Calendar;
 
     /// The symbols traded at market time `at`.
@@ -97,8 +97,8 @@ pub trait QuoteSource: Send + Sync {
         Ok(None)
     }
 
-    /// The newest price of each symbol at market time `at`, in the order of `symbols`; real sources return their newest
-    /// price. The quote for an old symbol contains the new one.
+    /// Returns the newest price of each symbol at market time `at`, in the order of `symbols`. Real sources return
+    /// their newest price, whatever `at` is. The quote for an old symbol contains the new symbol.
     async fn quotes(
         &self,
         symbols: &[Symbol],
@@ -106,12 +106,12 @@ pub trait QuoteSource: Send + Sync {
         payer: &Payer,
     ) -> Vec<Result<Quote, QuoteError>>;
 
-    /// The price moves after `after` and up to `until`, inclusive: each new price, oldest first. Working orders are
-    /// matched with them.
+    /// Returns the price moves after `after` and up to `until`, inclusive: each new price, oldest first. Working orders
+    /// are matched with them.
     ///
-    /// The simulated market knows each move, so an interval gives the same moves as its parts. Real sources know only
-    /// the newest price, and publish it later than its `as_of`: use the time of the last move as `after`, not the
-    /// time of the last call, otherwise prices that were published in between are missed.
+    /// The simulated market knows every move, so an interval has the same moves as its parts. Real sources know only
+    /// the newest price, and publish it later than its `as_of`: pass the time of the last move as `after`, not the time
+    /// of the last call; otherwise prices that were published in between are missed.
     ///
     /// The simulated market has a move every few seconds, so request a few hours at a time.
     ///
@@ -128,11 +128,11 @@ pub trait QuoteSource: Send + Sync {
         Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
     }
 
-    /// Up to `limit` instruments traded at market time `at` whose symbol or a word of whose name begins with `query`,
-    /// best match first.
+    /// Returns up to `limit` instruments traded at market time `at` whose symbol, or a word of whose name, begins with
+    /// `query`, best match first. The list is empty without a match.
     ///
     /// # Errors
-    /// The reason why the call failed. No match is an empty list.
+    /// The reason why the call failed.
     async fn search(
         &self,
         query: &str,
@@ -141,16 +141,16 @@ pub trait QuoteSource: Send + Sync {
         payer: &Payer,
     ) -> Result<Vec<Listing>, QuoteError>;
 
-    /// Symbol, name, exchange and sector of one symbol at market time `at`. An earlier symbol of the stock is
+    /// Returns symbol, name, exchange and sector of one symbol at market time `at`. A former symbol of the stock is
     /// accepted too.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
     async fn listing(&self, symbol: &Symbol, at: Timestamp, payer: &Payer) -> Result<Listing, QuoteError>;
 
-    /// The finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as traded;
-    /// [`domain::SplitHistory::convert_bars`] prepares them for a chart. Sessions that have not closed at market time
-    /// `at` and days without a bar are omitted.
+    /// Returns the finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as
+    /// traded; [`domain::SplitHistory::convert_bars`] converts them for a chart. Sessions that have not closed at
+    /// market time `at` and days without a bar are omitted.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
@@ -163,14 +163,14 @@ pub trait QuoteSource: Send + Sync {
         payer: &Payer,
     ) -> Result<DailySeries, QuoteError>;
 
-    /// The next session after market time `at` that opens after the company's quarterly results, if the source knows
-    /// it; `None` otherwise, and for funds.
+    /// The next session after market time `at` that opens after the company's quarterly results; `None` for funds, and
+    /// if the source does not know it.
     fn next_results_on(&self, _symbol: &Symbol, _at: Timestamp) -> Option<NaiveDate> {
         None
     }
 
-    /// The corporate actions of the stock from `first` to `last`, both included, that are known at market time `at`:
-    /// past and announced ones. In order of `ex_on`; empty for a source that reports none.
+    /// Returns the corporate actions of the stock from `first` to `last`, both included, that are known at market time
+    /// `at`: past and announced ones, ordered by `ex_on`. Empty for a source that reports none.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
@@ -186,13 +186,13 @@ pub trait QuoteSource: Send + Sync {
     }
 
     /// The company of the symbol according to the last answer about its prices. `None` if such answers do not contain
-    /// it.
+    /// the company.
     fn company_seen(&self, _symbol: &Symbol) -> Option<ListedStock> {
         None
     }
 
-    /// The splits and dividends of the symbol that came with answers about its prices, without a call. `None` if such
-    /// answers contain none.
+    /// The splits and dividends of the symbol that were contained in answers about its prices, without a call. `None`
+    /// if such answers contain none.
     fn actions_seen(&self, _symbol: &Symbol) -> Option<ActionsSeen> {
         None
     }
@@ -207,7 +207,8 @@ pub(crate) fn in_order(
     symbols.iter().map(answer).collect()
 }
 
-/// The moves of an interval according to a newest price: one if it began to hold in the interval, otherwise none.
+/// The moves of an interval that follow from the newest price: one if the price became valid in the interval, otherwise
+/// none.
 pub(crate) fn newest_move(quote: Quote, after: Timestamp, until: Timestamp) -> Vec<PriceMove> {
     let inside = after < quote.as_of && quote.as_of <= until;
     inside.then_some(PriceMove { quote, volume: None }).into_iter().collect()

@@ -1,7 +1,8 @@
 //! Prices of US stocks and funds from Yahoo Finance, for an operator who has opted in.
 //!
-//! There is no contract and no key: it may stop working at any time, and is for personal use. This file decides what
-//! to request. Its modules send calls and parse answers; no other file knows the provider's formats.
+//! There is no contract and no key: the source may stop working at any time, and is only for personal use. This file
+//! decides which requests are made. Its modules send calls and parse answers; no other file knows the provider's
+//! formats.
 
 mod bulk;
 mod chart;
@@ -42,7 +43,7 @@ const MOST_AT_ONCE: usize = 50;
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(1);
 /// A move since the previous close, as a ratio, after which a chart is requested, because charts contain splits.
 const LOOKED_INTO: f64 = 0.20;
-/// Splits and dividends come with a series as `events`.
+/// The parameter that adds splits and dividends to a series.
 const EVENTS: (&str, &str) = ("events", "div|split");
 
 /// Settings of the connection to Yahoo.
@@ -59,7 +60,7 @@ pub struct YahooConfig {
 impl YahooConfig {
     pub const BASE_URL: &'static str = "https://query1.finance.yahoo.com/";
     pub const COOKIE_URL: &'static str = "https://fc.yahoo.com/";
-    /// Yahoo publishes no limits; one call per second has been accepted so far.
+    /// The minimum gap between calls. Yahoo publishes no limits; one call per second has been accepted so far.
     pub const MIN_GAP: Duration = Duration::from_secs(1);
 }
 
@@ -72,20 +73,23 @@ pub struct Yahoo {
     companies: Companies,
 }
 
-/// A series with the splits and dividends of its time.
+/// A series with the splits and dividends of its days.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Oldest first. Prices and volumes are in the shares of each day, as traded. Dividends are not subtracted.
+    /// The bars, oldest first. Prices and volumes are in the shares of each day, as traded. Dividends are not
+    /// subtracted.
     pub bars: Vec<Bar>,
     /// The session after the bars, if it is doubtful; see [`DailySeries::doubtful`].
     pub doubtful: Option<Bar>,
-    /// Oldest first.
+    /// The splits, oldest first.
     pub splits: Vec<Split>,
-    /// Oldest first, one per day. Amounts are for the shares of each day; payment days are unknown.
+    /// The dividends, oldest first, one per day. Amounts are for the shares of each day; payment days are unknown.
     pub dividends: Vec<Dividend>,
 }
 
 impl Yahoo {
+    /// Creates the source.
+    ///
     /// # Errors
     /// If the base URL cannot have a path, or there is no TLS.
     pub fn new(config: YahooConfig) -> Result<Self, InvalidSetup> {
@@ -105,7 +109,7 @@ impl Yahoo {
         self
     }
 
-    /// The finished sessions from `first` to `last` with the splits and dividends since `first`, by one call.
+    /// Returns the finished sessions from `first` to `last` with the splits and dividends since `first`, with one call.
     ///
     /// # Errors
     /// The same as [`QuoteSource::daily_series`].
@@ -117,7 +121,8 @@ impl Yahoo {
         at: Timestamp,
         payer: &Payer,
     ) -> Result<History, QuoteError> {
-        // Until now and not until `last`: Yahoo reports bars in today's shares, so later splits are needed.
+        // The series extends until now, beyond `last`: Yahoo reports bars in today's shares, so later splits are
+        // needed.
         let mut history = self.series(symbol, "1d", first, at, payer).await?;
         history.bars.retain(|bar| bar.date <= last);
         let DailySeries { bars, doubtful } = without_lone_jumps(symbol, history.bars, &history.splits);
@@ -143,7 +148,8 @@ impl Yahoo {
         Ok(self.events(symbol, payer).await?.dividends)
     }
 
-    /// Events come with series of any interval; bars of three months make the smallest answer.
+    /// Returns all splits and dividends. Series of any interval contain them; bars of three months make the smallest
+    /// answer.
     async fn events(&self, symbol: &Symbol, payer: &Payer) -> Result<History, QuoteError> {
         self.series(symbol, "3mo", NaiveDate::default(), self.transport.now().into(), payer).await
     }
@@ -172,7 +178,7 @@ impl Yahoo {
         }
     }
 
-    /// The previous close is the close before the range's first day, so the range is one day.
+    /// Requests a range of one day, because the answer's previous close is the close before the first day of the range.
     async fn quote(&self, symbol: &Symbol, payer: &Payer) -> Result<Quote, QuoteError> {
         let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS], payer).await?;
         let result = chart::result(&reply, symbol)?;
@@ -197,7 +203,7 @@ impl Yahoo {
         self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None, payer).await
     }
 
-    /// Quotes of up to [`MOST_AT_ONCE`] symbols. A rejected crumb is replaced once.
+    /// Requests quotes of up to [`MOST_AT_ONCE`] symbols. A rejected crumb is replaced once.
     async fn quotes_in_bulk(
         &self,
         symbols: &[Symbol],
@@ -250,8 +256,8 @@ impl QuoteSource for Yahoo {
         if self.bulk.may_be_there(self.transport.now()) { MOST_AT_ONCE } else { 1 }
     }
 
-    /// One call per 50 symbols while Yahoo allows bulk quotes, otherwise one per symbol. After a refusal because of
-    /// too many calls no more are made.
+    /// Makes one call per 50 symbols while Yahoo allows bulk quotes, otherwise one per symbol. After a refusal because
+    /// of too many calls, no more calls are made.
     async fn quotes(
         &self,
         symbols: &[Symbol],
@@ -320,7 +326,7 @@ impl QuoteSource for Yahoo {
         Ok(found)
     }
 
-    /// A search returns the sector; a chart is the fallback.
+    /// Searches for the symbol, because a search returns the sector; a chart is the fallback.
     async fn listing(&self, symbol: &Symbol, _: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         if let Some(found) = search::exact_match(&self.search_for(&ticker, payer).await?, symbol)? {
@@ -343,8 +349,8 @@ impl QuoteSource for Yahoo {
         Ok(DailySeries { bars, doubtful })
     }
 
-    /// Splits and dividends; Yahoo reports them on their day or shortly before. New symbols and delistings are not
-    /// reported.
+    /// Returns splits and dividends. Yahoo reports them on their day or shortly before, and does not report new symbols
+    /// and delistings.
     async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -368,7 +374,7 @@ impl QuoteSource for Yahoo {
 }
 
 impl History {
-    /// The splits and dividends, in order of `ex_on`.
+    /// The splits and dividends as corporate actions, ordered by `ex_on`.
     fn actions(&self, of: &Symbol) -> Vec<CorporateAction> {
         let splits = self.splits.iter().filter_map(|split| split.action(of));
         let dividends = self.dividends.iter().filter_map(|dividend| dividend.action(of));
@@ -379,7 +385,8 @@ impl History {
 }
 
 impl Yahoo {
-    /// Whether a quote has moved so far that a chart is requested, which contains splits. A recent chart is enough.
+    /// Whether a quote has moved so far that a chart must be requested, because charts contain splits. A recent chart
+    /// is enough.
     fn is_to_be_looked_into(&self, symbol: &Symbol, answer: &Result<Quote, QuoteError>) -> bool {
         let Ok(Quote { price, previous_close: Some(before), as_of, .. }) = answer else { return false };
         let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > LOOKED_INTO);

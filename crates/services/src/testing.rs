@@ -384,7 +384,7 @@ impl QuoteSource for FixedPrices {
         self.calendar
     }
 
-    /// A complete catalogue like the simulated market's; for other kinds of sources, stocks must be requested.
+    /// A complete catalog like the simulated market's; for other kinds of sources, stocks must be requested.
     fn catalogue(&self, _: Timestamp) -> Catalogue {
         match self.freshness {
             Freshness::Simulated => {

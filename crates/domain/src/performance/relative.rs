@@ -86,8 +86,8 @@ impl Against<'_> {
     /// Beta, a number: `cov(r, b) / var(b)`, both with n − 1.
     ///
     /// # Errors
-    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, [`UndefinedReason::ZeroBenchmarkDeviation`], and as
-    /// [`benchmark_twr`].
+    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, [`UndefinedReason::ZeroBenchmarkDeviation`],
+    /// and the errors of [`benchmark_twr`].
     pub fn beta(&self, work: &mut Workings) -> Figure {
         beta_of(&self.pairs(work)?, work)
     }

@@ -24,7 +24,7 @@ pub struct WhatIf {
 /// days. Computed with `f64` and rounded once, at the end; it is a statistic and not part of the books.
 ///
 /// # Errors
-/// [`UndefinedReason::BenchmarkExhausted`] if withdrawals exceeded the benchmark's value, and as
+/// [`UndefinedReason::BenchmarkExhausted`] if withdrawals exceeded the benchmark's value, and the errors of
 /// [`crate::performance::benchmark_twr`].
 pub fn what_if(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure<WhatIf> {
     let benchmark = benchmark.ok_or(UndefinedReason::NoBenchmark)?;

@@ -18,7 +18,7 @@ pub(super) fn splits(answer: &Object, asked: &Symbol) -> Result<Vec<Split>, Quot
     let mut splits = rows(answer, asked, |row| {
         let effective_on = date(row, "effective_date")?;
         let factor = number(&text(row, "split_factor"))?;
-        // The provider reports a factor of one for events that change nothing.
+        // The provider reports a factor of one for events without an effect.
         if factor == 1 { Some(None) } else { Split::of_factor(effective_on, &factor).map(Some) }
     })?;
     splits.sort_by_key(|split| split.as_ref().map(|split| split.effective_on));

@@ -15,8 +15,8 @@ use crate::plausible::{time_of_price, unusable};
 /// The most symbols per call.
 pub(super) const MOST_SYMBOLS: usize = 100;
 
-/// Parses a `REALTIME_BULK_QUOTES` answer into results by symbol; symbols that the answer lacks are omitted. The
-/// price is the regular session's. Its time is the provider's time stamp, which continues after the close.
+/// Parses a `REALTIME_BULK_QUOTES` answer into results by symbol; symbols that the answer lacks are omitted. The price
+/// is from the regular session. Its time is the provider's time stamp, which continues after the close.
 pub(super) fn quotes(
     answer: &Object,
     asked: &[Symbol],

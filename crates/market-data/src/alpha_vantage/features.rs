@@ -1,4 +1,4 @@
-//! The features of the key: as shown by calls so far, and tested with one call.
+//! The features of the key: their state according to earlier calls, and a test with one call.
 
 use domain::Symbol;
 
@@ -29,7 +29,7 @@ impl AlphaVantage {
         states
     }
 
-    /// Tests one feature with one call, whatever the key is configured for. Returns a short description of the
+    /// Tests one feature with one call, even if the key is not configured for it. Returns a short description of the
     /// answer, or `None` if the key does not include the feature.
     ///
     /// # Errors

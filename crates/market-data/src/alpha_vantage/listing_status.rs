@@ -1,4 +1,4 @@
-//! The table of all listings, which makes a local search possible.
+//! The table of all listings, which allows local searches.
 
 use chrono::NaiveDate;
 use domain::Symbol;
@@ -8,7 +8,7 @@ use super::wire::{known, parse_date};
 use crate::QuoteError;
 use crate::plausible::unusable;
 
-/// Listed or formerly listed.
+/// The state of the listings in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListingState {
     Active,
@@ -28,14 +28,14 @@ impl ListingState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedStock {
     pub symbol: Symbol,
-    /// The symbol if the table has no name.
+    /// The company's name; the symbol if the table has no name.
     pub company_name: String,
     /// `NASDAQ`, `NYSE`, `NYSE ARCA`, …
     pub exchange: String,
     pub is_fund: bool,
     pub listed_on: Option<NaiveDate>,
-    /// `None` while the stock is listed. Symbols are reused: the same symbol can be in both tables, and several times
-    /// among the delisted.
+    /// The delisting day; `None` while the stock is listed. Symbols are reused: the same symbol can be in both tables,
+    /// and several times among the delisted stocks.
     pub delisted_on: Option<NaiveDate>,
 }
 
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_cannot_be_is_left_out() {
+    fn invalid_rows_are_skipped() {
         let good = "A,Agilent,NYSE,Stock,1999-11-18,null,Active\n";
         for bad in [
             "A B,Blank,NYSE,Stock,1999-11-18,null,Active\n",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_none_is_an_error() {
+    fn an_unusable_table_is_an_error() {
         let bad_rows = "B,Barnes,NYSE,Stock\n".repeat(3);
         for table in [
             String::new(),

@@ -12,23 +12,23 @@ pub struct CompanyProfile {
     pub name: Option<String>,
     pub description: Option<String>,
     pub exchange: Option<String>,
-    /// ISO 4217, as the provider writes it.
+    /// The ISO 4217 code as the provider spells it.
     pub currency: Option<String>,
     pub country: Option<String>,
     pub sector: Option<String>,
     pub industry: Option<String>,
-    /// In units of `currency`.
+    /// The market capitalization in units of `currency`.
     pub market_capitalization: Option<u64>,
     pub shares_outstanding: Option<u64>,
-    /// Price / earnings, a ratio.
+    /// Price divided by earnings, a ratio.
     pub pe_ratio: Option<f64>,
     /// Earnings per share of the last twelve months, in units of `currency`; may be negative.
     pub earnings_per_share: Option<f64>,
-    /// Per year, in units of `currency`.
+    /// The dividend per share and year, in units of `currency`.
     pub dividend_per_share: Option<f64>,
-    /// A ratio: 0.05 is 5 %.
+    /// The dividend yield, a ratio: 0.05 is 5 %.
     pub dividend_yield: Option<f64>,
-    /// Against the whole market, a ratio.
+    /// The beta against the whole market, a ratio.
     pub beta: Option<f64>,
     pub week52_high: Option<Price>,
     pub week52_low: Option<Price>,

@@ -18,13 +18,13 @@ pub(super) enum Refusal {
     PerMinute,
     /// The free key's limit per day.
     PerDay,
-    /// No calls before the time that the provider sent in a header.
+    /// No calls are accepted before the time that the provider sent in a header.
     Until(DateTime<Utc>),
     /// A demonstration key, no key or a wrong key.
     Key,
     /// The key does not include the function or one of its parameters.
     Premium,
-    /// Sent for unknown symbols and for wrong parameters.
+    /// An invalid call: sent for unknown symbols and for wrong parameters.
     InvalidCall,
     /// The function no longer exists, so this program is outdated.
     BadFunction,
@@ -34,13 +34,13 @@ pub(super) enum Refusal {
 
 /// The JSON keys of refusals, in any case.
 const NOTICES: [&str; 3] = ["Information", "Note", "Error Message"];
-/// The JSON key of a refusal beside invented rows.
+/// The JSON key of a refusal that comes together with invented rows.
 const MESSAGE: &str = "message";
-/// The most characters of the provider's text that are passed on.
+/// The most characters of the provider's text that are passed on to the caller.
 const MOST_WORDS: usize = 200;
 
 impl Refusal {
-    /// The refusal in an answer, if it is one. Of several, the first that is told apart.
+    /// Returns the refusal in an answer, if there is one. Of several, the first one of a known kind.
     pub(super) fn from_answer(answer: &Map<String, Value>) -> Option<Self> {
         let is_notice = |key: &str| NOTICES.iter().any(|notice| notice.eq_ignore_ascii_case(key));
         let texts = answer.iter().filter(|(key, _)| is_notice(key)).filter_map(|(_, text)| text.as_str());
@@ -53,7 +53,7 @@ impl Refusal {
         refusals.into_iter().next().or_else(premium_message)
     }
 
-    /// Postpones the end of a limit on calls to `retry_at` if that is later. Other refusals are unchanged.
+    /// Postpones the end of a limit on calls to `retry_at` if that is later. Other refusals stay unchanged.
     pub(super) fn not_before(self, retry_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         match (self.retry_at(now), retry_at) {
             (Some(own), Some(told)) if told > own => Self::Until(told),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn each_envelope_is_told_apart_under_each_key() {
+    fn each_refusal_is_recognized_under_each_key() {
         for (name, text, expected) in ENVELOPES {
             for key in NOTICES.into_iter().chain(["information", "ERROR MESSAGE"]) {
                 assert_eq!(
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_seen_yet_is_a_refusal_too() {
+    fn an_unknown_notice_is_a_refusal() {
         for text in ["Something new", ""] {
             assert_eq!(
                 Refusal::from_answer(&answer("Information", text)),
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_notices_the_one_that_says_something_counts() {
+    fn of_two_notices_the_known_one_is_used() {
         let mut both = answer("Information", "Welcome to our new site");
         both.insert("Note".to_owned(), Value::from("Our standard API rate limit is 25 requests per day."));
         assert_eq!(Refusal::from_answer(&both), Some(Refusal::PerDay));
     }
 
     #[test]
-    fn a_message_beside_data_counts_only_when_it_speaks_of_premium() {
+    fn a_message_beside_data_is_a_refusal_only_about_premium() {
         assert_eq!(Refusal::from_answer(&answer("message", "success")), None);
         let premium = answer("message", "This is a premium endpoint. You may subscribe.");
         assert_eq!(Refusal::from_answer(&premium), Some(Refusal::Premium));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_say_when_to_come_back() {
+    fn limits_contain_the_time_to_retry() {
         let now: DateTime<Utc> = "2026-11-22T18:00:00Z".parse().unwrap();
         let retry = |refusal: Refusal| match refusal.into_error(None, now) {
             QuoteError::RateLimited { retry_at: Some(at) } => at.to_rfc3339(),
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(retry(Refusal::PerSecond), "2026-11-22T18:00:02+00:00");
         assert_eq!(retry(Refusal::PerMinute), "2026-11-22T18:01:00+00:00");
         assert_eq!(retry(Refusal::PerDay), "2026-11-23T05:05:00+00:00");
-        // A later time in the provider's header counts.
+        // A later time in the provider's header is used.
         let told = |minutes| Some(now + TimeDelta::minutes(minutes));
         assert_eq!(retry(Refusal::PerMinute.not_before(told(30), now)), "2026-11-22T18:30:00+00:00");
         assert_eq!(retry(Refusal::PerDay.not_before(told(30), now)), "2026-11-23T05:05:00+00:00");

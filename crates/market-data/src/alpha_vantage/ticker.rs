@@ -1,15 +1,15 @@
-//! Symbols as Alpha Vantage writes them: class shares with a hyphen, foreign listings with a suffix.
+//! The spelling of symbols at Alpha Vantage: class shares have a hyphen, foreign listings a suffix.
 
 use domain::Symbol;
 
 use crate::QuoteError;
 use crate::source::FOREIGN;
 
-/// The provider's spelling of a symbol: `BRK.B` is `BRK-B` at Alpha Vantage.
+/// Returns the provider's spelling of a symbol: `BRK.B` is `BRK-B` at Alpha Vantage.
 ///
 /// # Errors
-/// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters (`TSCO.LON`):
-/// its price would come without its currency.
+/// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters (`TSCO.LON`): the
+/// answer would contain its price without the currency.
 pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     let suffix = symbol.as_str().rsplit_once('.').map_or("", |(_, suffix)| suffix);
     if suffix.len() >= 3 {
@@ -46,14 +46,14 @@ mod tests {
     }
 
     #[test]
-    fn foreign_listings_are_refused() {
+    fn foreign_listings_are_rejected() {
         for foreign in ["TSCO.LON", "SHOP.TRT", "6190.HKG"] {
             assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
         }
     }
 
     #[test]
-    fn an_answer_is_recognised_in_any_spelling() {
+    fn an_answer_is_recognized_in_any_spelling() {
         for spelling in ["BRK.B", "brk-b", " BRK/B "] {
             assert!(is_about(spelling, &symbol("BRK.B")), "{spelling}");
         }

@@ -17,12 +17,12 @@ use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
 use crate::{Payer, QuoteError};
 
-/// How long no calls are sent after the key was refused, which will not change by itself.
+/// How long no calls are sent after the key was refused; the refusal will not end by itself.
 const AFTER_BAD_KEY: TimeDelta = TimeDelta::hours(1);
 
 pub(super) struct Transport {
     http: Http,
-    /// With the path, without the query.
+    /// The URL with its path, without the query.
     endpoint: Url,
     api_key: SecretString,
     key_works: Capability,
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_taken_out_in_any_case_and_nothing_else_is() {
+    fn only_the_key_is_removed_in_upper_or_lower_case() {
         assert_eq!(redacted("key ABC123 or abc123, not AB", "ABC123"), "key *** or ***, not AB");
         assert_eq!(redacted("Schlüssel ä", "ä"), "Schlüssel ***");
         assert_eq!(redacted("ABCABCABC", "ABC"), "*********");

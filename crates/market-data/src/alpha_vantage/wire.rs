@@ -17,10 +17,10 @@ pub(super) type Object = Map<String, Value>;
 /// How far a delayed price is behind the market.
 const DELAY: TimeDelta = TimeDelta::minutes(15);
 
-/// Parses a `GLOBAL_QUOTE` answer. Its price is the close of a session, or the last price of the current one.
+/// Parses a `GLOBAL_QUOTE` answer. Its price is the close of a session, or the last price of the current session.
 ///
-/// `entitled` is the requested class of prices. It also counts for an answer whose heading does not name a class: if
-/// its price is the previous close, it is stale for that class, and no order fills at it.
+/// `entitled` is the requested class of prices. It is also used for an answer whose heading does not name a class: if
+/// its price is the previous close, the price is stale for that class, and no order fills at it.
 pub(super) fn quote(
     answer: &Object,
     asked: &Symbol,
@@ -55,8 +55,8 @@ pub(super) fn quote(
     })
 }
 
-/// The heading of a quote names the paid key's entitlement: `Global Quote - DATA DELAYED BY 15 MINUTES`. Without it
-/// the price is the last close.
+/// The class of prices that the heading names: `Global Quote - DATA DELAYED BY 15 MINUTES` for a paid key's
+/// entitlement. Without it the price is the last close.
 fn freshness_of(heading: &str) -> Freshness {
     let heading = heading.to_uppercase();
     if heading.contains("DELAYED") {
@@ -68,7 +68,7 @@ fn freshness_of(heading: &str) -> Freshness {
     }
 }
 
-/// Parses a `TIME_SERIES_DAILY` answer: the sessions that have closed at `at`, oldest first. Days with invalid values
+/// Parses a `TIME_SERIES_DAILY` answer: the sessions that have closed by `at`, oldest first. Days with invalid values
 /// are skipped; a series without a valid day is an error.
 pub(super) fn daily_bars(
     answer: &Object,
@@ -112,7 +112,7 @@ pub(super) fn search(answer: &Object) -> Result<Vec<Listing>, QuoteError> {
     Ok(matches(answer)?.into_iter().filter_map(|found| found.listing().ok()).collect())
 }
 
-/// The entry of a `SYMBOL_SEARCH` answer with exactly that symbol.
+/// Returns the entry of a `SYMBOL_SEARCH` answer with exactly this symbol.
 pub(super) fn exact_match(answer: &Object, asked: &Symbol) -> Result<Listing, QuoteError> {
     let found = matches(answer)?.into_iter().find(|found| ticker::is_about(&found.ticker, asked));
     let found = found.ok_or_else(|| QuoteError::UnknownSymbol(asked.clone()))?;
@@ -148,8 +148,10 @@ struct Match {
 }
 
 impl Match {
+    /// Converts the entry to a listing.
+    ///
     /// # Errors
-    /// Why the instrument is not traded here.
+    /// The reason why the instrument is not traded here.
     fn listing(self) -> Result<Listing, &'static str> {
         if self.region != "United States" {
             return Err(FOREIGN);
@@ -186,19 +188,19 @@ fn matches(answer: &Object) -> Result<Vec<Match>, QuoteError> {
     Ok(entries.iter().filter_map(Value::as_object).map(read).collect())
 }
 
-/// `last` is the name of the closing price.
+/// Parses the prices of a day. `last` is the name of the closing price.
 pub(super) fn day_prices(fields: &Object, last: &str) -> Result<DayPrices, QuoteError> {
     let price = |name: &str| Price::from_provider(&text(fields, name)).ok();
     DayFields { open: price("open"), high: price("high"), low: price("low"), close: price(last) }.settled()
 }
 
-/// The section whose key starts with `prefix`, and its whole key.
+/// Returns the section whose key starts with `prefix`, with its whole key.
 fn section<'a>(answer: &'a Object, prefix: &str) -> Option<(&'a str, &'a Object)> {
     let (key, value) = answer.iter().find(|(key, _)| key.starts_with(prefix))?;
     Some((key, value.as_object()?))
 }
 
-/// A field's text by its name without the number. Numbers are returned as sent; a missing field is empty.
+/// Returns a field's text by its name without the number. Numbers are returned as sent; a missing field is empty.
 pub(super) fn text(fields: &Object, name: &str) -> String {
     let is_named = |key: &str| key == name || key.split_once(". ").is_some_and(|(_, label)| label == name);
     match fields.iter().find(|(key, _)| is_named(key)) {
@@ -208,7 +210,7 @@ pub(super) fn text(fields: &Object, name: &str) -> String {
     }
 }
 
-/// `None` for the words that stand for missing values.
+/// Returns the text; `None` for words that mean a missing value.
 pub(super) fn known(text: String) -> Option<String> {
     (!matches!(text.as_str(), "" | "None" | "-" | "null")).then_some(text)
 }

@@ -1,4 +1,4 @@
-//! A store for one process and for tests. Its contents are lost when the process ends.
+//! A store in memory, for one process and for tests. Its contents are lost when the process ends.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ impl InMemoryBudget {
         self.state().series.get(symbol).cloned()
     }
 
-    /// Sets the splits of a symbol that the books have.
+    /// Sets the splits of a symbol in the books.
     pub fn book_splits(&self, symbol: &Symbol, splits: SplitHistory) {
         self.state().splits.insert(symbol.clone(), splits);
     }

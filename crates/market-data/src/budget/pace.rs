@@ -1,8 +1,8 @@
 //! Spreads the scheduled calls of a day over its session, for a source whose prices move while the market is open.
 //!
-//! The remaining scheduled calls, less the reserve for closes and news, are spread over the time until the last
-//! prices of the session are published: each call delays the next one by `time left / calls left`. Calls that are
-//! unused in the morning make the afternoon's faster, and a process that starts at noon has all remaining calls.
+//! The remaining scheduled calls, less the reserve for closes and news, are spread over the time until the last prices
+//! of the session are published: each call delays the next one by `time left / calls left`. If calls are unused in the
+//! morning, the afternoon's calls follow each other faster; a process that starts at noon has all remaining calls.
 
 use chrono::TimeDelta;
 use domain::calendar::exchange_date;
@@ -10,11 +10,9 @@ use domain::{Calendar, Timestamp};
 
 /// How far calls may be ahead of an even pace: a job that runs once per minute requests several prices at once.
 pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
-/// The fraction (one in this many) of a day's scheduled calls that may be made before the session opens, for missing
-/// prices.
+/// One in this many of a day's scheduled calls may be made before the session opens, for missing prices.
 const BEFORE_OPENING: u32 = 10;
-/// The fraction (one in this many) of a session's calls for prices on open pages. The rest is for orders and
-/// positions.
+/// One in this many of a session's calls is for prices on open pages. The rest is for orders and positions.
 pub(super) const FOLLOWED: i32 = 3;
 
 /// How the scheduled calls of a source are spread.
@@ -22,13 +20,14 @@ pub(super) const FOLLOWED: i32 = 3;
 pub struct Pacing {
     /// How long after a close its last prices are published.
     pub last_prices: TimeDelta,
-    /// Calls of a day that are reserved per stock in use: for its close, and for news of its splits and dividends.
+    /// The calls per day that are reserved for each stock in use: for its close, and for news of its splits and
+    /// dividends.
     pub kept_per_stock: u32,
 }
 
 impl Pacing {
-    /// For prices that are 15 minutes behind the market. A stock needs four calls per day besides its prices in the
-    /// session: two for news, one for the last price, and one for the close. One more is for repetitions.
+    /// For prices that are 15 minutes behind the market. Besides its prices in the session, a stock needs four calls
+    /// per day: two for news, one for the last price, and one for the close. One more is for repetitions.
     pub const DELAYED: Self = Self { last_prices: TimeDelta::minutes(16), kept_per_stock: 5 };
     /// For real-time prices.
     pub const REALTIME: Self = Self { last_prices: TimeDelta::minutes(1), kept_per_stock: 5 };
@@ -38,7 +37,7 @@ impl Pacing {
         self.kept_per_stock.saturating_mul(stocks_in_use).min(most_kept(limit))
     }
 
-    /// The part of them that stays reserved after the session, while the last prices are requested.
+    /// The number of these calls that stay reserved after the session, while the last prices are requested.
     pub(super) fn kept_in_the_evening(limit: u32, stocks_in_use: u32) -> u32 {
         stocks_in_use.min(most_kept(limit))
     }
@@ -64,28 +63,28 @@ impl Pacing {
 pub(super) enum Phase {
     /// No session on this day: calls are not paced.
     Free,
-    /// The last prices of the session are published.
+    /// The session is over and its last prices are published.
     Evening,
     BeforeOpening {
         opens_at: Timestamp,
     },
-    /// Prices of the session are published.
+    /// Prices of the session are being published.
     Session {
         ends_at: Timestamp,
     },
 }
 
-/// Three quarters.
+/// The most calls that are reserved: three quarters of `limit`.
 fn most_kept(limit: u32) -> u32 {
     u32::try_from(u64::from(limit) * 3 / 4).unwrap_or(limit)
 }
 
-/// The time between two calls if the calls that are `left` are spread evenly over `time`. `None` if none are left.
+/// The time between two calls if the `left` calls are spread evenly over `time`. `None` if none are left.
 pub(super) fn gap(left: u32, time: TimeDelta) -> Option<TimeDelta> {
     (left > 0).then(|| time / i32::try_from(left).unwrap_or(i32::MAX))
 }
 
-/// The number of calls that may be made at `now`, if the first is due at `next` and each delays the next one by
+/// The number of calls that may be made at `now`, if the first one is due at `next` and each delays the next one by
 /// `gap`.
 pub(super) fn ready(next: Timestamp, gap: TimeDelta, now: Timestamp) -> u32 {
     let ahead = (now + AHEAD - next.max(now)).num_milliseconds();
@@ -100,14 +99,14 @@ pub(super) fn before_opening(limit: u32) -> u32 {
     limit / BEFORE_OPENING
 }
 
-/// The scheduled calls for prices: for the job that makes them, and for the admin page.
+/// The pace of scheduled calls for prices, for the job that makes them and for the admin page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Calls that may be made now. `None` if calls are not paced: outside sessions, and without a limit per day.
     pub ready: Option<u32>,
-    /// The average in the rest of the session; outside sessions, in the next one.
+    /// The average in the rest of the session; outside sessions, the average in the next one.
     pub calls_per_minute: f64,
-    /// Calls that are left for prices of that session. `None` without a limit per day.
+    /// The calls left for prices of that session. `None` without a limit per day.
     pub calls_left: Option<u32>,
     /// Calls reserved for closes and news.
     pub kept: u32,

@@ -5,12 +5,12 @@ use chrono::TimeDelta;
 use super::pace::Pacing;
 use crate::{AlphaVantagePlan, Entitlement};
 
-/// A day's calls are divided into pots, so that one purpose cannot use up the calls of another.
+/// A part of a day's calls, so that one purpose cannot use up the calls of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pot {
     Scheduled,
     FirstSight,
-    /// For waiting users whose own pot is empty.
+    /// For waiting users whose pot is empty.
     Reserve,
 }
 
@@ -31,22 +31,22 @@ impl Pot {
 pub struct Rules {
     /// The shortest time between two calls.
     pub min_gap: TimeDelta,
-    /// Per minute of UTC.
+    /// The limit per minute of UTC.
     pub per_minute: Option<u32>,
-    /// Per day in New York.
+    /// The limit per day in New York.
     pub per_day: Option<u32>,
-    /// Percent of a day's calls, rounded down; the rest is for scheduled calls.
+    /// The share for first sights in percent of a day's calls, rounded down; the rest is for scheduled calls.
     pub first_sight_percent: u32,
     pub reserve_percent: u32,
-    /// Per user and day.
+    /// The limit on first sights per user and day.
     pub first_sights_per_user: Option<u32>,
     /// How the scheduled calls of a day are spread over its session. `None` for a source with one price per session.
     pub pacing: Option<Pacing>,
 }
 
 impl Rules {
-    /// The limits of a free Alpha Vantage key: 25 calls per day and one per second. 15 of them are for jobs, 5 for
-    /// symbols seen for the first time, and 5 are the reserve.
+    /// The limits of a free Alpha Vantage key: 25 calls per day and one per second. 15 calls are for jobs, 5 for
+    /// symbols that are seen for the first time, and 5 are the reserve.
     pub const ALPHA_VANTAGE_FREE: Self = Self {
         min_gap: TimeDelta::milliseconds(1500),
         per_minute: Some(5),
@@ -57,7 +57,8 @@ impl Rules {
         pacing: None,
     };
 
-    /// The limits of an Alpha Vantage key. Calls of a paid key are spread evenly, because bursts are refused.
+    /// The limits of an Alpha Vantage key. The calls of a paid key are spread evenly, because the provider rejects
+    /// bursts.
     pub fn alpha_vantage(plan: AlphaVantagePlan) -> Self {
         let free = Self::ALPHA_VANTAGE_FREE;
         let Some(per_minute) = plan.per_minute else {
@@ -78,7 +79,7 @@ impl Rules {
         }
     }
 
-    /// Our own limits for Yahoo, which publishes none. Prices move, so most calls are for waiting users.
+    /// Limits for Yahoo, which publishes none. Prices move, so most calls are for waiting users.
     pub const YAHOO: Self = Self {
         min_gap: TimeDelta::seconds(1),
         per_minute: None,
@@ -89,7 +90,8 @@ impl Rules {
         pacing: Some(Pacing::DELAYED),
     };
 
-    /// Calls per minute of jobs for prices: four of five that the limits allow; the rest is for waiting users.
+    /// The calls per minute that jobs may make for prices: four of five that the limits allow; the rest is for waiting
+    /// users.
     pub(super) fn calls_per_minute_of_jobs(&self) -> f64 {
         let gap_ms = i32::try_from(self.min_gap.num_milliseconds()).unwrap_or(i32::MAX).max(1);
         let by_gap = 60_000.0 / f64::from(gap_ms);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pots_hold_the_days_calls_and_no_more() {
+    fn the_pots_add_up_to_the_days_calls() {
         let free = Rules::ALPHA_VANTAGE_FREE;
         assert_eq!(Pot::ALL.map(|pot| free.limit_of(pot, 25)), [15, 5, 5]);
         assert_eq!(Pot::ALL.map(|pot| Rules::YAHOO.limit_of(pot, 2000)), [600, 200, 1200]);

@@ -13,22 +13,22 @@ use crate::{ListedStock, QuoteError};
 /// A period in which calls are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Provider, period and pot: `alpha_vantage/day/2026-11-20/reserve`.
+    /// Provider, period and pot, such as `alpha_vantage/day/2026-11-20/reserve`.
     pub key: String,
-    /// The count is not needed after that time and may be deleted.
+    /// The count is not needed after this time and may be deleted.
     pub ends_at: Timestamp,
 }
 
 /// A place in the queue of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
-    /// The call may be made then.
+    /// The call may be made at this time.
     At(Timestamp),
-    /// No place: the next free one is this, which is later than the caller wants to wait.
+    /// There is no place in time: the next free one is at this time, later than the caller wants to wait.
     NotBefore(Timestamp),
 }
 
-/// A quote that some process received from the source.
+/// A quote that a process received from the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     pub quote: Quote,
@@ -36,12 +36,12 @@ pub struct Published {
     pub fetched_at: Timestamp,
 }
 
-/// A series that some process received from the source.
+/// A series that a process received from the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
     /// Finished sessions, oldest first.
     pub bars: Vec<Bar>,
-    /// The price according to its last bar.
+    /// The price from its last bar.
     pub close: Published,
 }
 
@@ -56,7 +56,7 @@ pub struct HeldBack {
     pub price: UnconfirmedPrice,
 }
 
-/// The store cannot be reached or failed. Calls are not made then.
+/// The store cannot be reached or failed. No calls are made then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the counters of provider calls cannot be reached: {0}")]
 pub struct StoreFailed(pub String);
@@ -73,14 +73,14 @@ impl From<StoreFailed> for QuoteError {
 /// Each method is atomic. Times are passed by the caller.
 #[async_trait]
 pub trait BudgetStore: Send + Sync {
-    /// Counts one call in the window and returns `true`, or returns `false` if `limit` calls are already counted.
+    /// Counts one call in the window and returns `true`; returns `false` if `limit` calls are already counted.
     async fn try_spend(&self, window: &Window, limit: u32) -> Result<bool, StoreFailed>;
 
-    /// Calls counted in the window.
+    /// The number of calls counted in the window.
     async fn spent(&self, window: &Window) -> Result<u32, StoreFailed>;
 
-    /// Takes the provider's next free place at or after `now`; the next one is `gap` later. Takes none if that place
-    /// is after `latest`.
+    /// Takes the provider's next free place at or after `now`; the following place is `gap` later. Takes no place if
+    /// that would be after `latest`.
     async fn take_slot(
         &self,
         provider: &str,
@@ -95,7 +95,7 @@ pub trait BudgetStore: Send + Sync {
     /// Moves the provider's next free place to `until` if it is earlier.
     async fn hold(&self, provider: &str, until: Timestamp) -> Result<(), StoreFailed>;
 
-    /// Records for the pages that the provider answered at `at`, or the error.
+    /// Records for the pages that the provider answered at `at`, or the error of the call.
     async fn note(
         &self,
         provider: &str,
@@ -112,10 +112,10 @@ pub trait BudgetStore: Send + Sync {
         until: Timestamp,
     ) -> Result<bool, StoreFailed>;
 
-    /// Ends a lease of `holder`. Leases of others are unchanged.
+    /// Releases a lease of `holder`. Leases of other holders are unchanged.
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreFailed>;
 
-    /// Ends all leases of `holder`.
+    /// Releases all leases of `holder`.
     async fn release_all(&self, holder: &str) -> Result<(), StoreFailed>;
 
     /// Stores each symbol's quote for the other processes and the next start, replacing older ones.
@@ -124,7 +124,7 @@ pub trait BudgetStore: Send + Sync {
     /// Stores a series and publishes its close in one transaction.
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed>;
 
-    /// The unconfirmed prices from that source, by symbol.
+    /// The unconfirmed prices from this source, by symbol.
     async fn held_back(
         &self,
         source: &PriceSource,
@@ -134,20 +134,20 @@ pub trait BudgetStore: Send + Sync {
     /// Stores unconfirmed prices, replacing earlier ones, and deletes those of the symbols `settled`.
     async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed>;
 
-    /// The splits of the symbol in the books.
+    /// The splits of the symbol that are in the books.
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed>;
 
-    /// The days of all splits of the symbol in the books, including those no longer in force.
+    /// The days of all splits of the symbol that are in the books, including splits no longer in force.
     async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed>;
 
     /// The number of stocks that are held, watched or have open orders.
     async fn stocks_in_use(&self) -> Result<u32, StoreFailed>;
 
-    /// Whether the symbol belongs to another company than the stock with this symbol in the books.
+    /// Whether the symbol now belongs to another company than that of the stock with this symbol in the books.
     async fn is_another_company(&self, _told: &ListedStock) -> Result<bool, StoreFailed> {
         Ok(false)
     }
 
-    /// The quotes last published for these symbols; symbols without one are omitted.
+    /// The last published quotes of these symbols; symbols without one are omitted.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;
 }

@@ -4,7 +4,7 @@ fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
 }
 
-/// A Friday, 10:00 in New York.
+/// 10:00 in New York, on a Friday.
 fn morning() -> Timestamp {
     instant("2026-11-20T15:00:00Z")
 }
@@ -13,7 +13,7 @@ fn seconds(n: i64) -> TimeDelta {
     TimeDelta::seconds(n)
 }
 
-/// Without limits by time, so that only the day's count.
+/// Rules without limits per minute and second, so that only the limit per day counts.
 fn by_the_day() -> Rules {
     Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
 }
@@ -40,7 +40,7 @@ async fn granted(budget: &Budget, purpose: Purpose, now: Timestamp) -> usize {
 }
 
 #[tokio::test]
-async fn jobs_never_touch_the_reserve_and_people_may() {
+async fn only_calls_for_users_take_from_the_reserve() {
     let budget = budget(by_the_day());
     assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 15);
     assert_eq!(granted(&budget, ANYBODY, morning()).await, 10, "its own five, then the reserve");
@@ -49,7 +49,7 @@ async fn jobs_never_touch_the_reserve_and_people_may() {
 }
 
 #[tokio::test]
-async fn people_cannot_take_what_is_for_jobs() {
+async fn users_cannot_use_the_calls_for_jobs() {
     let budget = budget(by_the_day());
     assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 5);
     assert_eq!(granted(&budget, ANYBODY, morning()).await, 5);
@@ -57,7 +57,7 @@ async fn people_cannot_take_what_is_for_jobs() {
 }
 
 #[tokio::test]
-async fn the_twenty_sixth_call_of_a_day_is_refused_also_after_a_restart_and_with_two_processes() {
+async fn the_twenty_sixth_call_of_a_day_is_rejected_in_all_processes() {
     let store = Arc::new(InMemoryBudget::default());
     let process = || Budget::new("alpha_vantage", by_the_day(), store.clone());
     let (one, other) = (process(), process());
@@ -86,13 +86,13 @@ async fn a_new_day_begins_at_midnight_in_new_york() {
     assert_eq!(retry_at(refused), instant("2026-11-21T05:05:00Z"));
     assert_eq!(granted(&budget, Purpose::Interactive, instant("2026-11-21T04:59:59Z")).await, 0);
     assert_eq!(granted(&budget, Purpose::Interactive, instant("2026-11-21T05:00:00Z")).await, 5);
-    // Over the summer it is an hour earlier.
+    // In summer it is an hour earlier.
     let summer = new_day("2026-07-10T12:00:00Z".parse().unwrap());
     assert_eq!(summer.to_rfc3339(), "2026-07-11T04:05:00+00:00");
 }
 
 #[tokio::test]
-async fn one_user_has_three_first_sights_a_day_and_leaves_the_others_theirs() {
+async fn a_user_has_three_first_sights_per_day() {
     let budget = budget(by_the_day());
     let user = |id| Purpose::FirstSight { user: Some(UserId(id)) };
     assert_eq!(granted(&budget, user(1), morning()).await, 3);
@@ -103,7 +103,7 @@ async fn one_user_has_three_first_sights_a_day_and_leaves_the_others_theirs() {
 }
 
 #[tokio::test]
-async fn calls_keep_their_distance_also_those_of_two_processes() {
+async fn calls_of_all_processes_keep_the_minimum_gap() {
     let store = Arc::new(InMemoryBudget::default());
     let rules = Rules { per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
     let process = || Budget::new("alpha_vantage", rules.clone(), store.clone());
@@ -118,7 +118,7 @@ async fn calls_keep_their_distance_also_those_of_two_processes() {
 }
 
 #[tokio::test]
-async fn people_do_not_wait_long_for_their_turn_and_lose_nothing() {
+async fn users_are_rejected_uncounted_instead_of_waiting_long() {
     let rules = Rules { min_gap: seconds(5), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
     let budget = budget(rules);
     for place in [0, 5] {
@@ -131,7 +131,7 @@ async fn people_do_not_wait_long_for_their_turn_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_minute_has_its_limit_and_the_next_one_its_own() {
+async fn each_minute_has_its_own_limit() {
     let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::ALPHA_VANTAGE_FREE };
     let budget = budget(rules);
     let now = morning() + seconds(42);
@@ -143,18 +143,18 @@ async fn a_minute_has_its_limit_and_the_next_one_its_own() {
 }
 
 #[tokio::test]
-async fn a_call_counts_in_the_minute_in_which_it_goes_out() {
+async fn a_call_is_counted_in_the_minute_in_which_it_is_sent() {
     let rules = Rules { min_gap: seconds(4), per_minute: Some(1), ..Rules::ALPHA_VANTAGE_FREE };
     let budget = budget(rules);
     let now = morning() + seconds(58);
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(now));
-    // Its place is four seconds later, in the next minute; the one after that is in the same minute.
+    // Its place is four seconds later, in the next minute; the place after that is in the same minute.
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(morning() + seconds(62)));
     assert_eq!(retry_at(budget.spend(Purpose::Scheduled, now).await), morning() + seconds(120));
 }
 
 #[tokio::test]
-async fn after_a_refusal_for_the_day_nothing_is_sent_until_the_next() {
+async fn after_a_refusal_for_the_day_no_call_is_sent_until_the_next_day() {
     let store = Arc::new(InMemoryBudget::default());
     let process = || Budget::new("alpha_vantage", by_the_day(), store.clone());
     let tomorrow = instant("2026-11-21T05:05:00Z");
@@ -173,7 +173,7 @@ async fn after_a_refusal_for_the_day_nothing_is_sent_until_the_next() {
 }
 
 #[tokio::test]
-async fn a_key_without_a_limit_for_the_day_has_none_here() {
+async fn a_key_without_a_daily_limit_is_not_limited_per_day() {
     let paid = crate::AlphaVantagePlan { per_minute: Some(75), ..Default::default() };
     let budget = budget(Rules { min_gap: TimeDelta::zero(), ..Rules::alpha_vantage(paid) });
     assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 75);
@@ -182,7 +182,7 @@ async fn a_key_without_a_limit_for_the_day_has_none_here() {
 }
 
 #[tokio::test]
-async fn leases_are_one_holders_until_they_end() {
+async fn a_lease_belongs_to_one_holder_until_it_ends() {
     let store = InMemoryBudget::default();
     let (now, end) = (morning(), morning() + seconds(30));
     assert!(store.try_lease("quote/AAPL", "one", now, end).await.unwrap());
@@ -198,7 +198,7 @@ async fn leases_are_one_holders_until_they_end() {
     assert!(!store.try_lease("quote/MSFT", "one", now, end).await.unwrap());
 }
 
-/// A database that cannot be reached.
+/// A store that cannot be reached.
 struct Away;
 
 #[async_trait::async_trait]
@@ -271,19 +271,18 @@ impl BudgetStore for Away {
 }
 
 #[tokio::test]
-async fn without_a_record_nothing_is_sent() {
+async fn no_call_is_sent_if_the_store_fails() {
     let budget = Budget::new("alpha_vantage", by_the_day(), Arc::new(Away));
     let refused = budget.spend(Purpose::Interactive, morning()).await;
     assert!(matches!(refused, Err(QuoteError::Upstream(_))), "{refused:?}");
 }
 
-/// Yahoo's 600 scheduled calls, without limits by time.
+/// A budget with Yahoo's 600 scheduled calls, without limits per second.
 fn yahoo(store: &Arc<InMemoryBudget>) -> Budget {
     Budget::new("yahoo", Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO }, store.clone())
 }
 
-/// The number of calls that are granted per hour to a job that wants `wanted` calls each minute, from 9:30 to 16:16
-/// in New York.
+/// The number of calls granted per hour to a job that wants `wanted` calls per minute, from 9:30 to 16:16 in New York.
 async fn granted_by_hour(budget: &Budget, from: &str, wanted: usize) -> Vec<usize> {
     let (mut now, mut hours) = (instant(from), vec![0; 7]);
     while now < instant("2026-11-20T21:16:00Z") {
@@ -298,12 +297,12 @@ async fn granted_by_hour(budget: &Budget, from: &str, wanted: usize) -> Vec<usiz
 }
 
 #[tokio::test]
-async fn paced_calls_last_for_the_session_and_those_for_closes_and_news_are_kept() {
+async fn paced_calls_last_for_the_session_with_a_reserve_for_closes() {
     let store = Arc::new(InMemoryBudget::default());
     store.use_stocks(30);
     let budget = yahoo(&store);
     let hours = granted_by_hour(&budget, "2026-11-20T14:30:00Z", 30).await;
-    // 450 in 406 minutes are 66 an hour; the last "hour" has 46 minutes.
+    // 450 calls in 406 minutes are 66 per hour; the last "hour" has 46 minutes.
     assert!(hours[..6].iter().all(|calls| (60..=75).contains(calls)), "{hours:?}");
     let sent: usize = hours.iter().sum();
     assert!((445..=450).contains(&sent), "{hours:?}");
@@ -322,7 +321,7 @@ async fn paced_calls_last_for_the_session_and_those_for_closes_and_news_are_kept
 }
 
 #[tokio::test]
-async fn calls_that_nobody_needs_in_the_morning_make_the_afternoons_faster() {
+async fn unused_calls_of_the_morning_speed_up_the_afternoon() {
     let store = Arc::new(InMemoryBudget::default());
     let budget = yahoo(&store);
     let hours = granted_by_hour(&budget, "2026-11-20T17:30:00Z", 30).await;
@@ -331,7 +330,7 @@ async fn calls_that_nobody_needs_in_the_morning_make_the_afternoons_faster() {
 }
 
 #[tokio::test]
-async fn two_processes_keep_one_pace() {
+async fn two_processes_share_one_pace() {
     let store = Arc::new(InMemoryBudget::default());
     let (one, other) = (yahoo(&store), yahoo(&store));
     let mut sent = 0;
@@ -341,12 +340,12 @@ async fn two_processes_keep_one_pace() {
             sent += usize::from(budget.spend(Purpose::Scheduled, now).await.is_ok());
         }
     }
-    // 600 calls in 376 minutes are 1.6 a minute; ten minutes, and five that may be ahead.
+    // 600 calls in 376 minutes are 1.6 per minute: ten minutes, plus five minutes that calls may be ahead.
     assert!((20..=26).contains(&sent), "{sent}");
 }
 
 #[tokio::test]
-async fn news_and_closes_do_not_wait_for_the_pace_and_leave_it_as_it_is() {
+async fn news_and_closes_are_not_paced() {
     let store = Arc::new(InMemoryBudget::default());
     store.use_stocks(30);
     let budget = yahoo(&store);
@@ -361,7 +360,7 @@ async fn news_and_closes_do_not_wait_for_the_pace_and_leave_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn before_the_opening_a_tenth_may_go_out_and_on_other_days_all() {
+async fn a_tenth_of_the_calls_may_be_sent_before_the_opening() {
     let store = Arc::new(InMemoryBudget::default());
     let budget = yahoo(&store);
     let early = instant("2026-11-20T12:00:00Z");
@@ -371,7 +370,7 @@ async fn before_the_opening_a_tenth_may_go_out_and_on_other_days_all() {
 }
 
 #[tokio::test]
-async fn the_pace_says_how_many_calls_are_ready() {
+async fn the_pace_contains_the_number_of_ready_calls() {
     let store = Arc::new(InMemoryBudget::default());
     let budget = yahoo(&store);
     for _ in 0..20 {
@@ -385,6 +384,6 @@ async fn the_pace_says_how_many_calls_are_ready() {
     let pace = Budget::new("paid", rules, store).pace(morning()).await.unwrap().unwrap();
     assert_eq!((pace.ready, pace.calls_left), (None, None));
     assert!((pace.calls_per_minute - 60.0).abs() < 1e-9);
-    // A source with one price per session has none.
+    // A source with one price per session has no pace.
     assert_eq!(self::budget(by_the_day()).pace(morning()).await.unwrap(), None);
 }

@@ -1,4 +1,4 @@
-//! Requests the quotes of some symbols: takes those that other processes received, requests the rest together, and
+//! Requests the quotes of several symbols: uses quotes that other processes received, requests the rest together, and
 //! stores the answers for others.
 
 use std::collections::{HashMap, HashSet};
@@ -18,17 +18,17 @@ use crate::limits::{Answer, CallResult, Limits, Outcome, Payer};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
-/// How long to wait for a price that another process is requesting: a call waits for its turn, and is repeated once
+/// How long to wait for a price that another process is requesting: its call waits for its turn, and is repeated once
 /// if the source fails.
 const TWO_CALLS: Duration = Duration::from_secs(20);
-/// Pauses between two checks for its answer: the first and the longest.
+/// The first pause between two checks for the other process's answer; the next constant is the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LAST_LOOKS: Duration = Duration::from_millis(400);
-/// How far another process may be ahead: by its clock, or because it requested later and received first.
+/// How far another process may be ahead: because of its clock, or because it sent its request later and got the answer
+/// first.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Symbols whose quotes are requested together, at most once. Any caller that waits for one of them may start the
-/// request.
+/// A request for the quotes of several symbols, made at most once. Any caller that waits for one of them may start it.
 pub(super) struct Asking {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Option<Arc<Limits>>,
@@ -43,13 +43,14 @@ pub(super) struct Asking {
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     answer: Result<Quote, QuoteError>,
-    /// When the source was called; `None` if it was not, so that the result says nothing about the source.
+    /// When the source was called; `None` if it was not called. Then the result shows nothing about the state of the
+    /// source.
     asked_at: Option<Timestamp>,
     past: Past,
 }
 
 impl Asking {
-    /// The symbol's answer, and how long it is kept after so many failures in a row.
+    /// Returns the symbol's answer with its caching time after `failures` consecutive failures.
     pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> CacheEntry<Quote> {
         let found = self.found.get_or_init(|| self.ask()).await.get(symbol).cloned();
         let Found { answer, asked_at, past } = found.unwrap_or_else(|| self.unanswered());
@@ -85,7 +86,7 @@ impl Asking {
         let mut waiting = Waiting::for_purpose(self.purpose);
         loop {
             let is_mine = limits.try_lease(&lease).await;
-            // Another process may have received it just before this one got the lease.
+            // Another process may have received it just before this process got the lease.
             if let Some(found) = self.found_by_others().await.remove(symbol) {
                 if is_mine {
                     limits.release(&lease).await;
@@ -158,7 +159,7 @@ impl Asking {
         answers.into_iter().map(found).collect()
     }
 
-    /// Quotes that another process, or this one before a restart, received so recently that the source has no newer
+    /// Quotes that another process, or this process before a restart, received so recently that the source has no newer
     /// ones.
     async fn found_by_others(&self) -> HashMap<Symbol, Found> {
         let Some(limits) = &self.limits else { return HashMap::new() };
@@ -177,7 +178,7 @@ impl Asking {
     }
 }
 
-/// The wait for another process's request.
+/// The state of waiting for another process's request.
 pub(super) struct Waiting {
     until: Instant,
     pause: Duration,
@@ -191,7 +192,7 @@ impl Waiting {
     /// Waits until the next check.
     ///
     /// # Errors
-    /// If the other process's request should have ended by now.
+    /// If the other process's request should already have ended.
     pub(super) async fn look_again(&mut self) -> Result<(), QuoteError> {
         if Instant::now() >= self.until {
             return Err(QuoteError::Upstream("another process is still asking for it".to_owned()));
@@ -202,7 +203,7 @@ impl Waiting {
     }
 }
 
-/// Whether the source has no newer quote now.
+/// Whether the published quote is so recent that the source has no newer one.
 pub(super) fn is_good(
     published: &Published,
     source: &PriceSource,
@@ -214,7 +215,7 @@ pub(super) fn is_good(
         && at < lifetime.of_price(published.quote.as_of, published.fetched_at)
 }
 
-/// A refusal comes first; otherwise one answered symbol means that the source works.
+/// A refusal takes precedence; otherwise one answered symbol means that the source works.
 impl Answer for Vec<Result<Quote, QuoteError>> {
     fn failure(&self) -> Option<&QuoteError> {
         let failures = || self.iter().map(|answer| answer.as_ref().err());
@@ -225,7 +226,7 @@ impl Answer for Vec<Result<Quote, QuoteError>> {
     }
 }
 
-/// The symbols that have had a price from this source, in any process.
+/// The symbols for which any process has ever had a price from this source.
 async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &PriceSource) -> HashSet<Symbol> {
     let Some(limits) = limits.filter(|_| !symbols.is_empty()) else { return HashSet::new() };
     match limits.store.published(symbols).await {
@@ -236,13 +237,13 @@ async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &Pric
             .collect(),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot read which symbols had a price");
-            // They are asked for again sooner than need be.
+            // If the store fails, all symbols are treated as known. They are requested again sooner than necessary.
             symbols.iter().cloned().collect()
         }
     }
 }
 
-/// Whether the symbol had a price before, after the source answered about it.
+/// Returns whether the symbol had a price before, given the source's answer.
 pub(super) async fn past_of<T>(
     limits: Option<&Limits>,
     symbol: &Symbol,
@@ -256,7 +257,7 @@ pub(super) async fn past_of<T>(
     Past::HadPrice
 }
 
-/// Keeps an error, longer each time.
+/// Caches an error, for a longer time after each consecutive failure.
 pub(super) fn kept_error<T>(error: QuoteError, failures: u32, past: Past, at: Timestamp) -> CacheEntry<T> {
     let failures = if lifetime::is_failure(&error, past) { failures.saturating_add(1) } else { 0 };
     CacheEntry { until: lifetime::of_error(&error, failures, past, at), answer: Err(error), failures }

@@ -16,16 +16,16 @@ use crate::metrics::Endpoint;
 use crate::source::{DailySeries, OTHER_COMPANY};
 use crate::{QuoteError, QuoteSource};
 
-/// How often another endpoint is called to check a unit slip, and news are requested about it.
+/// How often another endpoint is called to check a unit slip, and how often news are requested about it.
 const CHECKED_EVERY: TimeDelta = TimeDelta::hours(1);
-/// The most symbols per answer that are checked at another endpoint. If more have slipped, the source is at fault.
+/// The most symbols per answer that are checked at another endpoint. If more show a unit slip, the source is at fault.
 const MOST_CHECKS: usize = 3;
-/// A move, as a ratio, that is checked if it is unknown which shares the price is in.
+/// The move, as a ratio, from which a price is checked if it is unknown which shares it is in.
 const LOOKED_INTO: f64 = 0.20;
-/// Days of the series that is requested as a check.
+/// The number of days of the series that is requested as a check.
 const CHECKED_DAYS: Days = Days::new(14);
 
-/// Judges the answer to one request.
+/// Judges the answer of one request.
 pub(super) struct Judge<'a> {
     pub(super) source: &'a dyn QuoteSource,
     pub(super) limits: &'a Arc<Limits>,
@@ -34,8 +34,8 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Replaces unaccepted quotes by [`QuoteError::Unconfirmed`]. If the store fails, only quotes near the last
-    /// accepted price pass.
+    /// Replaces quotes that are not accepted by [`QuoteError::Unconfirmed`]. If the store fails, only quotes near the
+    /// last accepted price are accepted.
     pub(super) async fn quotes(
         &self,
         mut answers: HashMap<Symbol, Result<Quote, QuoteError>>,
@@ -83,7 +83,7 @@ impl Judge<'_> {
         before: Option<&UnconfirmedPrice>,
         checks: &mut usize,
     ) -> Result<(), Verdict> {
-        // Without an accepted price only the source's previous close is available.
+        // Without an accepted price, only the source's previous close is available for comparison.
         let Some(own) = own else { return self.first_quote(quote, before).await };
         let accepted = self.in_shares_of(own, quote).await?;
         if is_first_after_split(own, quote, &accepted) {
@@ -97,7 +97,7 @@ impl Judge<'_> {
         };
         let is_live = quote.freshness != Freshness::EndOfDay;
         let told = self.told_of_close(own, quote).filter(|_| is_live);
-        // A price that may be in other shares stays doubtful until it is explained or returns to the accepted one.
+        // A price that may be in other shares stays in doubt until it is explained or returns to the accepted price.
         let was_possible = before.is_some_and(|before| {
             before.doubt == Doubt::PossibleSplit && is_near(&before.price, &quote.price)
         });
@@ -118,7 +118,7 @@ impl Judge<'_> {
         // A large move is checked before it is confirmed; a unit slip or a possible split once per hour.
         let is_check_due = is_check_due(before, self.at);
         let waits_for_split = before.is_some_and(|before| before.doubt == Doubt::SplitNotBooked);
-        // It is unknown which shares a price is in that has moved since a session before the last one.
+        // If a price has moved since a session before the last one, it is unknown which shares it is in.
         let change = quote.price.change_ratio(&accepted).unwrap_or(0.0);
         let is_unexplained = is_live && is_later_session && told.is_none() && change.abs() > LOOKED_INTO;
         let is_due = match &verdict {
@@ -135,7 +135,7 @@ impl Judge<'_> {
         let mut news = seen_news.clone();
         if news.is_none() {
             news = match waits_for_split && !is_check_due {
-                // The reported split will be in the books soon, or the news is requested again within the hour.
+                // The reported split will be in the books soon; if not, the news are requested again within the hour.
                 true => {
                     before.filter(|before| is_near(&before.price, &quote.price)).map(|_| accepted.clone())
                 }
@@ -159,7 +159,7 @@ impl Judge<'_> {
         if let Some(Some(own_day)) = &own_day
             && is_live
         {
-            // Both are as traded on the day of the accepted price.
+            // Both prices are as traded on the day of the accepted price.
             let is_same = match self.is_close(own) {
                 true => is_same_close(own_day, &own.price),
                 false => is_near(own_day, &own.price),
@@ -175,9 +175,10 @@ impl Judge<'_> {
         judge(Some(&accepted), observed, evidence).map_err(Verdict::Held)
     }
 
+    /// Checks that the answer is about the company that is known by this symbol.
+    ///
     /// # Errors
-    /// [`QuoteError::NotTradable`] if the answer is about another company than the one known by this symbol: its
-    /// prices have nothing to do with that stock.
+    /// [`QuoteError::NotTradable`] if it is about another company: its prices are unrelated to the stock.
     pub(super) async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
         let Some(told) = self.source.company_seen(symbol) else { return Ok(()) };
         if !self.limits.store.is_another_company(&told).await? {
@@ -195,7 +196,7 @@ impl Judge<'_> {
             seen_at: self.at,
             freshness: quote.freshness,
         };
-        // It is unknown which shares a close before a reported split is in.
+        // It is unknown in which shares a close before a reported split is.
         let calendar = self.source.calendar();
         let next_day = exchange_date(quote.as_of) + Days::new(1);
         let next_opening = calendar.sessions(next_day, next_day + CHECKED_DAYS).next();
@@ -212,8 +213,8 @@ impl Judge<'_> {
         judge(accepted, observed, Evidence { before, ..Evidence::default() }).map_err(Verdict::Held)
     }
 
-    /// The accepted bars of a series from a source whose newest prices are quotes. A doubtful last bar is accepted if
-    /// it agrees with the accepted price of its day.
+    /// Returns the accepted bars of a series, for a source whose newest prices are quotes. A doubtful last bar is
+    /// accepted if it agrees with the accepted price of its day.
     ///
     /// # Errors
     /// [`QuoteError::Unconfirmed`] if the series contradicts the accepted price of one of its days.
@@ -234,8 +235,8 @@ impl Judge<'_> {
         Ok(bars)
     }
 
-    /// Converts a series to the shares of its own days, for a source that reports old prices in today's shares but
-    /// does not report splits that the books have.
+    /// Converts a series to the shares of its own days. Needed if the source reports old prices in today's shares but
+    /// does not report splits that are in the books.
     async fn with_untold_splits(
         &self,
         symbol: &Symbol,
@@ -248,7 +249,8 @@ impl Judge<'_> {
         Ok(DailySeries { bars: untold.taken_back(series.bars, calendar), ..series })
     }
 
-    /// The accepted bars of a series from a source whose prices are series. Held-back bars are stored for the pages.
+    /// Returns the accepted bars of a series, for a source whose newest prices are bars. Bars that are not accepted are
+    /// stored for the pages.
     ///
     /// # Errors
     /// The same as [`Judge::bars`].
@@ -307,8 +309,8 @@ impl Judge<'_> {
         Ok(bars)
     }
 
-    /// The contradiction between a series and the accepted price of its session, if there is one. For a live source
-    /// the accepted price may be a close, which the series must contain.
+    /// Returns the contradiction between a series and the accepted price of its session, if there is one. For a live
+    /// source the accepted price may be a close, which the series must contain.
     fn contradiction(
         &self,
         own: Option<&Quote>,
@@ -347,7 +349,7 @@ impl Judge<'_> {
         })
     }
 
-    /// The accepted price in the shares of another quote, by the splits in the books.
+    /// Converts the accepted price to the shares of another quote, by the splits in the books.
     async fn in_shares_of(&self, own: &Quote, other: &Quote) -> Result<Price, StoreFailed> {
         let traded = AsTraded::new(own.price.clone(), own.as_of);
         // Splits take effect at openings.
@@ -363,8 +365,8 @@ impl Judge<'_> {
         session.is_some_and(|session| session.closes_at <= quote.as_of)
     }
 
-    /// The close that a quote reports for the session of the accepted price, if the accepted price is a close: a
-    /// quote of that session is the close, and a quote of the next session has it as its previous close.
+    /// The close that a quote reports for the session of the accepted price, if the accepted price is a close: a quote
+    /// of that session is the close, and a quote of the next session contains it as its previous close.
     fn told_of_close(&self, own: &Quote, quote: &Quote) -> Option<Price> {
         let (own_day, day) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         if !self.is_close(own) {
@@ -376,7 +378,7 @@ impl Judge<'_> {
         }
     }
 
-    /// [`Judge::after_news`] by the actions that came with prices, without a call.
+    /// Like [`Judge::after_news`], with the actions that were contained in answers about prices; makes no call.
     async fn seen_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         match self.source.actions_seen(&newer.symbol) {
             Some(seen) => self.after_actions(own, newer, seen.actions).await,
@@ -384,13 +386,13 @@ impl Judge<'_> {
         }
     }
 
-    /// The accepted price in the shares of a newer quote, by the splits that the source announces and the books do
-    /// not have. `None` if there are none, or the source cannot be called.
+    /// Converts the accepted price to the shares of a newer quote, by splits that the source announces and that are not
+    /// in the books. `None` if there are none, or the source cannot be called.
     async fn after_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(newer.as_of));
         let seen = self.source.actions_seen(&newer.symbol);
         if seen.is_some_and(|seen| seen.covers((first + Days::new(1)).min(last), self.at)) {
-            // These splits have been considered before.
+            // These splits have already been considered.
             return Ok(None);
         }
         let Some(payer) = self.payer(Endpoint::CorporateActions, &newer.symbol) else { return Ok(None) };
@@ -424,8 +426,8 @@ impl Judge<'_> {
         Ok(Some(SplitHistory::of_actions(&told, calendar).convert(traded, newer.as_of)))
     }
 
-    /// By the endpoint for series: the newest close up to the time of a quote, and the close of the session of the
-    /// accepted price.
+    /// Requests two prices from the endpoint for series: the newest close up to the time of a quote, and the close of
+    /// the session of the accepted price.
     async fn closes(&self, own: &Quote, quote: &Quote) -> Option<(Price, Option<Price>)> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         let payer = self.payer(Endpoint::DailyBars, &quote.symbol)?;
@@ -436,14 +438,14 @@ impl Judge<'_> {
         Some((newest, bars.into_iter().find(|bar| bar.date == first).map(|bar| bar.close)))
     }
 
-    /// The newest price by the endpoint for quotes.
+    /// Requests the newest price from the endpoint for quotes.
     async fn newest_quote(&self, symbol: &Symbol) -> Option<Price> {
         let payer = self.payer(Endpoint::Quotes, symbol)?;
         let told = self.source.quotes(std::slice::from_ref(symbol), self.at, &payer).await;
         payer.settle(told).await.answer.pop()?.ok().map(|quote| quote.price)
     }
 
-    /// `None` while the circuit is open.
+    /// Returns a payer for the call; `None` while the circuit is open.
     fn payer(&self, endpoint: Endpoint, about: &Symbol) -> Option<Payer> {
         Payer::new(Some(self.limits), endpoint, self.purpose, Some(about)).ok()
     }
@@ -492,13 +494,13 @@ impl From<StoreFailed> for Verdict {
     }
 }
 
-/// Whether a split in the books has taken effect since the accepted price. Then the new price passes, whatever it is:
-/// it confirms or contradicts the split, and orders do not fill until that is decided.
+/// Whether a split in the books has taken effect since the accepted price. Then the new price is accepted, whatever it
+/// is: it confirms or contradicts the split, and orders do not fill until that is decided.
 fn is_first_after_split(own: &Quote, newer: &Quote, converted: &Price) -> bool {
     own.as_of < newer.as_of && own.price != *converted
 }
 
-/// Whether to check an unconfirmed price elsewhere: when it is first reported, and once per hour after that.
+/// Whether to check an unconfirmed price at another endpoint: when it is first reported, and once per hour after that.
 fn is_check_due(before: Option<&UnconfirmedPrice>, at: Timestamp) -> bool {
     before.is_none_or(|before| {
         let hours = |at: Timestamp| (at - before.first_seen_at).num_seconds() / CHECKED_EVERY.num_seconds();

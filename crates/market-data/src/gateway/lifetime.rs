@@ -1,4 +1,4 @@
-//! How long answers are cached: by the sessions of the market, not for a constant time.
+//! How long answers are cached: this depends on the sessions of the market.
 
 use chrono::TimeDelta;
 use domain::plausibility::CONFIRMED_AFTER;
@@ -6,22 +6,23 @@ use domain::{Bar, Calendar, Freshness, PUBLICATION, Timestamp};
 
 use crate::QuoteError;
 
-/// When to request late data again. Free data may come in the evening, and calls are few.
+/// The pause before late data is requested again. Free data may come in the evening, and calls are few.
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
 /// How long a price of the current session is cached.
 const IN_SESSION: TimeDelta = TimeDelta::seconds(60);
-/// How long an error is cached: doubled each time it occurs again, up to the longest.
+/// How long an error is cached the first time. The time doubles with each consecutive error, up to the next constant.
 const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
 const AFTER_MANY_ERRORS: TimeDelta = TimeDelta::minutes(5);
-/// A symbol that never had a price and does not exist is not requested again on the same day.
+/// How long it takes until an unknown symbol is requested again if it never had a price.
 const AFTER_UNKNOWN: TimeDelta = TimeDelta::hours(24);
-/// A symbol that had a price is requested again after this time, doubled each time up to the longest.
+/// How long it takes until an unknown symbol is requested again if it had a price. The time doubles up to the next
+/// constant.
 const AFTER_LOSS: TimeDelta = TimeDelta::minutes(1);
 const AFTER_LONG_LOSS: TimeDelta = TimeDelta::hours(1);
 /// How long the name of a company is cached.
 pub(super) const OF_LISTING: TimeDelta = TimeDelta::hours(24);
 
-/// The rule for one kind of source.
+/// The rule for caching the answers of one kind of source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
     pub(super) calendar: Calendar,
@@ -30,7 +31,7 @@ pub(super) struct Lifetime {
 }
 
 impl Lifetime {
-    /// `None` for the simulated market, whose answers are not kept.
+    /// `None` for the simulated market, whose answers are not cached.
     pub(super) fn for_freshness(freshness: Freshness, calendar: Calendar) -> Option<Self> {
         match freshness {
             Freshness::Simulated => None,
@@ -39,7 +40,7 @@ impl Lifetime {
         }
     }
 
-    /// Until when a price of `as_of`, received at `at`, is cached.
+    /// The time until which a price of the time `as_of`, received at `at`, is cached.
     pub(super) fn of_price(self, as_of: Timestamp, at: Timestamp) -> Timestamp {
         if !self.intraday {
             return self.until_next_publication(as_of, at);
@@ -52,7 +53,7 @@ impl Lifetime {
         }
     }
 
-    /// Until when a series with that last bar is cached.
+    /// The time until which a series with the last bar `last` is cached.
     pub(super) fn of_bars(self, last: Option<&Bar>, at: Timestamp) -> Timestamp {
         let closed = last.and_then(|bar| self.calendar.session(bar.date)).map(|session| session.closes_at);
         match closed {
@@ -69,21 +70,21 @@ impl Lifetime {
     }
 }
 
-/// Whether a symbol that the source denies had a price before.
+/// Whether a symbol had a price before the source denied knowing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Past {
-    /// It never had a price here.
+    /// No price is known.
     Unknown,
-    /// It had a price: the answer may be a temporary fault of the source.
+    /// The symbol had a price: the answer may be a temporary fault of the source.
     HadPrice,
 }
 
-/// Whether the error says that there is no such stock, or that it is not traded here.
+/// Whether the error means that the stock does not exist, or that it is not traded here.
 pub(super) fn is_denial(error: &QuoteError) -> bool {
     matches!(error, QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })
 }
 
-/// Whether the error says nothing about the symbol and may be temporary.
+/// Whether the error reveals nothing about the symbol and may be temporary.
 pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     match error {
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
@@ -97,7 +98,7 @@ pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     }
 }
 
-/// Until when the `failures`-th consecutive error is cached. A time to retry from the source is respected.
+/// The time until which the `failures`-th consecutive error is cached. A time to retry from the source is respected.
 pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timestamp) -> Timestamp {
     let doublings = failures.saturating_sub(1).min(8);
     match error {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_is_fresh_until_the_next_one_is_published() {
+    fn a_close_is_cached_until_the_next_one_is_published() {
         let close = |as_of, at| kept(Freshness::EndOfDay, as_of, at);
         // Thursday's close: on Friday morning, at 16:10 on Friday, and Friday's close on Saturday.
         assert_eq!(close("2026-11-19T21:00:00Z", "2026-11-20T15:00:00Z"), "2026-11-20T21:30:00Z");
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_close_is_asked_for_again() {
+    fn a_late_close_is_requested_again() {
         let lifetime = Lifetime::for_freshness(Freshness::EndOfDay, Calendar::Xnys).unwrap();
         let thursday = instant("2026-11-19T21:00:00Z");
         let evening = instant("2026-11-20T22:00:00Z");
@@ -152,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_running_price_is_fresh_for_a_minute_and_the_last_one_until_the_open() {
+    fn a_live_price_is_cached_for_a_minute_and_the_last_one_until_the_open() {
         let delayed = |at| kept(Freshness::Delayed, "2026-11-20T15:00:00Z", at);
         assert_eq!(delayed("2026-11-20T15:00:00Z"), "2026-11-20T15:01:00Z");
         assert_eq!(delayed("2026-11-20T22:00:00Z"), "2026-11-23T14:30:00Z");
-        // A quarter of an hour behind: at 16:05 in New York the close is still to come; after it no newer price
-        // follows.
+        // The prices are a quarter of an hour behind: at 16:05 in New York the price of the close is still to come;
+        // after it no newer price follows.
         let late = |as_of| kept(Freshness::Delayed, as_of, "2026-11-20T21:05:00Z");
         assert_eq!(late("2026-11-20T20:50:00Z"), "2026-11-20T21:06:00Z");
         assert_eq!(late("2026-11-20T21:00:00Z"), "2026-11-23T14:30:00Z");
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_kept_by_what_they_say() {
+    fn errors_are_cached_by_their_kind() {
         let at = instant("2026-11-20T15:00:00Z");
         let unknown = QuoteError::UnknownSymbol("NOSUCH".parse().unwrap());
         let limited = |retry_at: Timestamp| QuoteError::RateLimited { retry_at: Some(retry_at.utc()) };
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symbol_that_had_a_price_is_asked_for_after_a_minute_and_then_less_and_less_up_to_an_hour() {
+    fn a_denied_symbol_with_a_price_is_requested_at_growing_intervals() {
         let at = instant("2026-11-20T15:00:00Z");
         let symbol: domain::Symbol = "AAPL".parse().unwrap();
         let denials = [
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_kept_longer_each_time_up_to_five_minutes() {
+    fn a_failure_is_cached_longer_each_time_up_to_five_minutes() {
         let at = instant("2026-11-20T15:00:00Z");
         for (failures, seconds) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
             for error in [QuoteError::Unreachable, QuoteError::Upstream("an invalid price".to_owned())] {

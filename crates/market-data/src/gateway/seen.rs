@@ -1,5 +1,4 @@
-//! Prices that any process received, for any purpose: working orders and open pages use them without calls of their
-//! own.
+//! Prices that any process received, for any purpose: working orders and open pages use them without further calls.
 
 use std::collections::HashMap;
 
@@ -16,8 +15,8 @@ impl Gateway {
         self.limits.is_some() && matches!(self.freshness(), Freshness::Realtime | Freshness::Delayed)
     }
 
-    /// The newest price of each symbol that any process received from this source, and when it was requested. Empty
-    /// if prices are not shared.
+    /// Returns the newest price of each symbol that any process received from this source, and when it was requested.
+    /// Empty if prices are not shared.
     ///
     /// # Errors
     /// If the store fails.
@@ -31,8 +30,9 @@ impl Gateway {
         Ok(seen)
     }
 
-    /// The moves of an interval according to a shared price, for working orders: one move if the price began to hold
-    /// in the interval, otherwise none. An order meets the price as it was at its own time, however old it is now.
+    /// Returns the moves of an interval that follow from a shared price, for working orders: one move if the price
+    /// became valid in the interval, otherwise none. An order meets the price as it was at its time, however old the
+    /// price is now.
     pub fn move_of(quote: &Quote, after: Timestamp, until: Timestamp) -> Vec<AsTraded<PriceMove>> {
         let moves = newest_move(Quote { stale: false, ..quote.clone() }, after, until);
         moves.into_iter().map(AsTraded::from).collect()
@@ -49,9 +49,9 @@ impl Gateway {
         Ok(seen.map_or_else(Vec::new, newest))
     }
 
-    /// The newest prices for open pages, in the order of `symbols`. With pacing, most are prices that were received
-    /// for other purposes; a price older than a minute is requested with the calls reserved for pages, or shown with
-    /// its age.
+    /// Returns the newest prices for open pages, in the order of `symbols`. With pacing, most are prices that were
+    /// received for other purposes; a price older than a minute is requested with the calls reserved for pages, or
+    /// shown with its age.
     pub async fn followed_quotes(
         &self,
         symbols: &[Symbol],

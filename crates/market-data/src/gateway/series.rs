@@ -1,4 +1,4 @@
-//! Series from a source with few calls: requested by one process, stored for all.
+//! Series from a source with few calls: one process requests a series and stores it for all.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::plausible::jumps;
 use crate::source::DailySeries;
 use crate::{QuoteError, QuoteSource};
 
-/// One request for a series.
+/// A request for a series.
 pub(super) struct Fetching {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Arc<Limits>,
@@ -35,7 +35,7 @@ impl Fetching {
         let mut waiting = Waiting::for_purpose(self.purpose);
         loop {
             let is_mine = self.limits.try_lease(&lease).await;
-            // Another process may have received it just before this one got the lease.
+            // Another process may have received it just before this process got the lease.
             let found = self.found_by_others().await;
             if is_mine {
                 let answer = match found {
@@ -54,7 +54,7 @@ impl Fetching {
         }
     }
 
-    /// The store has it already.
+    /// Returns the series' entry if the store already has it.
     async fn found_by_others(&self) -> Option<CacheEntry<()>> {
         let asked = std::slice::from_ref(&self.symbol);
         let published = self.limits.store.published(asked).await.unwrap_or_else(|error| {

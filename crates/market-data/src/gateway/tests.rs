@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{DEFAULT_SEED, DailySeries, Simulated};
 
-/// Answers with the last close before its own time, and counts calls.
+/// A source that answers with the last close before its own time, and counts calls.
 struct Counting {
     calls: AtomicUsize,
-    /// Each call takes one permit: without permits, calls hang.
+    /// Each call takes one permit; without permits, calls hang.
     permits: Semaphore,
     refusal: Mutex<Option<QuoteError>>,
 }
@@ -134,7 +134,7 @@ fn symbol(text: &str) -> Symbol {
 const FRIDAY_MORNING: &str = "2026-11-20T15:00:00Z";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_who_ask_for_one_cold_symbol_make_one_call() {
+async fn fifty_callers_for_an_uncached_symbol_share_one_call() {
     let source = Counting::new();
     source.permits.forget_permits(1_000_000);
     let gateway = Arc::new(Gateway::new(source.clone()));
@@ -157,7 +157,7 @@ async fn fifty_who_ask_for_one_cold_symbol_make_one_call() {
 }
 
 #[tokio::test]
-async fn a_call_outlives_the_one_who_asked() {
+async fn a_call_continues_after_its_caller_gave_up() {
     let source = Counting::new();
     source.permits.forget_permits(1_000_000);
     let gateway = Gateway::new(source.clone());
@@ -179,7 +179,7 @@ async fn a_call_outlives_the_one_who_asked() {
 }
 
 #[tokio::test]
-async fn a_close_is_asked_for_once_a_session() {
+async fn a_close_is_requested_once_per_session() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let aapl = symbol("AAPL");
@@ -197,7 +197,7 @@ async fn a_close_is_asked_for_once_a_session() {
 }
 
 #[tokio::test]
-async fn each_symbol_asked_has_an_answer_and_known_ones_are_not_asked_again() {
+async fn each_symbol_has_an_answer_and_cached_ones_are_not_requested() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let at = instant(FRIDAY_MORNING);
@@ -209,7 +209,7 @@ async fn each_symbol_asked_has_an_answer_and_known_ones_are_not_asked_again() {
 }
 
 #[tokio::test]
-async fn errors_are_kept_for_a_while() {
+async fn errors_are_cached_for_a_while() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let (aapl, at) = (symbol("AAPL"), instant(FRIDAY_MORNING));
@@ -231,7 +231,7 @@ async fn errors_are_kept_for_a_while() {
 }
 
 #[tokio::test]
-async fn after_a_rate_limit_no_more_symbols_are_asked() {
+async fn no_more_symbols_are_requested_after_a_rate_limit() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let at = instant(FRIDAY_MORNING);
@@ -273,7 +273,7 @@ async fn one_call_serves_charts_of_any_length() {
 }
 
 #[tokio::test]
-async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
+async fn a_cached_price_is_a_move_of_its_interval() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let aapl = symbol("AAPL");
@@ -295,7 +295,7 @@ async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
 }
 
 #[tokio::test]
-async fn the_simulated_market_is_asked_each_time() {
+async fn the_simulated_market_is_called_each_time() {
     let gateway = Gateway::new(Arc::new(Simulated::new(DEFAULT_SEED)));
     let quote = async |at| gateway.quote(&symbol("AAPL"), instant(at)).await.unwrap().into_as_traded();
     let (morning, noon) = (quote("2026-11-20T15:00:00Z").await, quote("2026-11-20T17:00:00Z").await);

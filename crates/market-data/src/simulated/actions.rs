@@ -6,12 +6,12 @@ use domain::{CorporateAction, CorporateActionKind, PerShare};
 use super::Simulated;
 use super::events::{Split, pays_on};
 
-/// How many days ahead a split, a new symbol or a delisting is announced. A dividend is announced when its session
-/// opens, because its amount follows from the price then.
+/// How many days in advance a split, a new symbol or a delisting is announced. A dividend is announced when its session
+/// opens, because its amount depends on the price at that time.
 const DAYS_ANNOUNCED_BEFORE: u64 = 14;
 
 impl Simulated {
-    /// The actions of the days from `first` to `last` that are known in session `now`, in their order.
+    /// The actions from `first` to `last` that are known in session `now`, in order.
     pub(super) fn actions_of(
         &self,
         index: usize,
@@ -25,7 +25,7 @@ impl Simulated {
         let announced_until = sessions.date(now) + Days::new(DAYS_ANNOUNCED_BEFORE);
         let announced = |session: u16| asked(session) && sessions.date(session) <= announced_until;
         let action = |session: u16, kind| {
-            // The symbol in the session before, because the action may be the change of the symbol.
+            // The symbol in the previous session, because the action may be the change of the symbol.
             let symbol = self.symbol(index, session.saturating_sub(1)).clone();
             CorporateAction::new(symbol, sessions.date(session), kind)
         };

@@ -42,16 +42,16 @@ impl Sector {
     }
 }
 
-/// What moves an instrument besides its beta times the market.
+/// The paths that move an instrument besides its beta times the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// Nothing: it is the market itself.
+    /// No other path: it is the market itself.
     Market,
-    /// A company: partly its sector, partly its own path.
+    /// A company: partly its sector, partly a path of its own.
     Company(Sector),
     /// A fund for one sector.
     Sector(Sector),
-    /// A fund with a path of its own.
+    /// A fund with its own path.
     Itself,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Instrument {
     pub(super) company_name: &'static str,
     exchange: &'static str,
     pub(super) follows: Follows,
-    /// US dollars at the anchor, the open of 1 November 2026, after the splits until then.
+    /// US dollars at the anchor, the opening of 1 November 2026, after all splits until then.
     pub(super) price: f64,
     /// Standard deviation of the log return per year: 0.27 is 27 %.
     pub(super) volatility: f64,
@@ -144,7 +144,7 @@ const fn fund(
     }
 }
 
-/// Symbol, name, exchange, sector, price, volatility, beta, yield in per cent, shares a day.
+/// Symbol, name, exchange, sector, price, volatility, beta, yield in percent, shares per day.
 #[rustfmt::skip]
 pub(super) const INSTRUMENTS: &[Instrument] = &[
     stock("AAPL", "Apple Inc.", NASDAQ, Technology, 245.0, 0.27, 1.2, 0.4, 50_000_000),
@@ -207,7 +207,8 @@ pub(super) const INSTRUMENTS: &[Instrument] = &[
     fund("DIA", "SPDR Dow Jones Industrial Average ETF Trust", ARCA, Follows::Itself, 424.0, 0.14, 0.9, 1.6, 3_500_000),
     fund("IWM", "iShares Russell 2000 ETF", ARCA, Follows::Itself, 222.0, 0.22, 1.2, 1.2, 30_000_000),
     fund("VTI", "Vanguard Total Stock Market ETF", ARCA, Follows::Itself, 289.0, 0.165, 1.02, 1.3, 3_500_000),
-    // Invented, for prices below 1.00, thin trading, low volatility, a delisting, and a new symbol: see `events`.
+    // Invented companies, for prices below 1.00, thin trading, low volatility, a delisting, and a new symbol: see
+    // `events`.
     stock("XPENY", "Pennywhistle Mining (invented)", NASDAQ, Materials, 0.42, 0.85, 1.4, 0.0, 900_000),
     stock("XTINY", "Tumbledown Robotics (invented)", NASDAQ, Industrials, 12.4, 0.55, 1.5, 0.0, 150_000),
     stock("XWATT", "Steadfast Water & Light (invented)", NYSE, Utilities, 58.0, 0.12, 0.35, 3.8, 1_200_000),
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_is_sound_and_its_symbol_its_own() {
+    fn each_row_is_valid_and_its_symbol_unique() {
         let mut seen = HashSet::new();
         for row in INSTRUMENTS {
             let symbol: Symbol = row.symbol.parse().unwrap();

@@ -1,4 +1,4 @@
-//! The market's only source of randomness: one fixed number for each place in its trees.
+//! The market's only source of randomness: a fixed number for each place in its trees.
 //!
 //! This file must never change, because all earlier prices would change. A changed market is a new version.
 
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
     Overnight = 13,
 }
 
-/// The numbers for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.
+/// The random numbers for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Draws(u64);
 
@@ -57,7 +57,7 @@ fn chain(state: u64, field: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a, 64 bits, of the name instead of the index in the catalog, so that the catalog can grow.
+/// FNV-1a, 64 bits, of the name. The name is used instead of the index in the catalog, so that the catalog can grow.
 fn name_key(name: &str) -> u64 {
     name.bytes()
         .fold(0xCBF2_9CE4_8422_2325, |key, byte| (key ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
@@ -79,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_keyed_by_fnv_1a() {
+    fn names_are_hashed_by_fnv_1a() {
         // Test vectors of the FNV specification.
         assert_eq!(name_key(""), 0xCBF2_9CE4_8422_2325);
         assert_eq!(name_key("foobar"), 0x8594_4171_F739_67E8);
     }
 
     #[test]
-    fn units_stay_inside_zero_and_one() {
+    fn units_stay_between_zero_and_one() {
         assert!(unit(0) > 0.0 && unit(u64::MAX) < 1.0);
         assert!(inverse_normal(unit(0)).is_finite() && inverse_normal(unit(u64::MAX)).is_finite());
     }

@@ -1,8 +1,8 @@
 //! The clock of the paths: how their variance is distributed over time.
 //!
 //! The clock runs unevenly, which produces calm and volatile weeks and fat tails. In `sim-v1` all paths share one
-//! clock. In `sim-v2` it follows the market's volatility, for companies more than for sectors, so that volatile days
-//! are volatile for all.
+//! clock. In `sim-v2` the clock follows the market's volatility, for companies more than for sectors, so that volatile
+//! days are volatile for all of them.
 
 use super::chance::{Draws, Purpose};
 use super::model::SimulatedModel;
@@ -10,7 +10,7 @@ use super::volatility::Volatility;
 
 /// The market has 2^15 sessions.
 pub(super) const SESSION_LEVELS: u32 = 15;
-/// Each session has 2^10 steps, so 1025 prices from its open to its close.
+/// Each session has 2^10 steps, which means 1025 prices from its opening to its close.
 pub(super) const TICK_LEVELS: u32 = 10;
 pub(super) const SESSIONS: u16 = 1 << SESSION_LEVELS;
 pub(super) const STEPS: usize = 1 << TICK_LEVELS;
@@ -20,14 +20,14 @@ pub(super) const QUOTE_STEPS: usize = 1 << QUOTE_LEVELS;
 
 /// Longer intervals are divided evenly, so that the volatility over years is that of the catalog.
 const LONGEST_UNEVEN: usize = 512;
-/// How unevenly intervals of sessions (of `sim-v1`) and of ticks are divided.
+/// How unevenly intervals of sessions (of `sim-v1`) are divided; the next constant is for ticks.
 const SESSION_ROUGHNESS: f64 = 0.5;
 const TICK_ROUGHNESS: f64 = 0.3;
 
 /// How an interval's variance is divided at its middle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
-    /// The part of the left half.
+    /// The share of the left half.
     pub(super) left: f64,
     /// Standard deviation of a path at the middle if both ends are known: sqrt(v p (1 − p)).
     pub(super) deviation: f64,
@@ -49,7 +49,7 @@ impl Split {
     }
 }
 
-/// The paths that a course of time is for.
+/// The kind of path that a clock is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     Market,
@@ -59,13 +59,13 @@ pub(super) enum Pace {
     Rough,
 }
 
-/// The clock's values that a path needs to reach one session and to go through it.
+/// The clock's values that a path needs to reach one session and to pass through it.
 #[derive(Debug)]
 pub(super) struct SessionClock {
     pub(super) session: u16,
-    /// From the whole of time down to the session.
+    /// The divisions from all of time down to the session.
     pub(super) ways: Ways,
-    /// At index `j`: how the interval with the middle `j` is divided. Index 0 is not used.
+    /// At index `j`: how the interval with the middle `j` is divided. Index 0 is unused.
     pub(super) ticks: Box<[Split]>,
 }
 
@@ -76,10 +76,11 @@ pub(super) struct Ways {
     market: f64,
     calm: Way,
     rough: Way,
-    /// The night between the previous close and the open, of a session of variance 1. `None` in a market without
+    /// The division between the previous close and the opening, for a session of variance 1. `None` in a market without
+    /// nights.
     /// nights.
     pub(super) night: Option<Split>,
-    /// The variance of the session's ticks, before it is multiplied by a path's.
+    /// The variance of the session's ticks, before it is multiplied by that of a path.
     tick_mass: f64,
 }
 
@@ -113,12 +114,12 @@ impl Ways {
 #[derive(Debug)]
 pub(super) struct StepWay {
     pub(super) session: u16,
-    /// The tick at which the step begins, from 0, the open, to 1023.
+    /// The tick at which the step begins, from 0 (the opening) to 1023.
     pub(super) step: usize,
     pub(super) ways: Ways,
     /// The divisions within the session.
     pub(super) splits: [Split; TICK_LEVELS as usize],
-    /// The step's variance, before it is multiplied by a path's.
+    /// The variance of the step, before it is multiplied by that of a path.
     pub(super) mass: f64,
 }
 
@@ -148,7 +149,7 @@ impl Clock {
         Self { sessions, ticks, overnight_share: model.overnight_share() }
     }
 
-    /// The market path at the close before each session, and after the last; `None` without a table.
+    /// The values of the market path at the close before each session, and after the last one; `None` without a table.
     pub(super) fn market(&self) -> Option<&[f64]> {
         match &self.sessions {
             SessionMasses::Cascade(_) => None,
@@ -202,8 +203,8 @@ impl Clock {
     }
 }
 
-/// The way to a session through uneven divisions of all time, and the session's variance. The ticks get all of it, so
-/// the way has the scale 1.
+/// The way to a session through uneven divisions of all time, and the session's variance. The ticks get all of the
+/// variance, so the way has the scale 1.
 fn cascade(draws: Draws, session: u16) -> (Way, f64) {
     let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], scale: 1.0 };
     let mut mass = f64::from(SESSIONS);
@@ -229,9 +230,9 @@ fn known(before: &[f64], session: u16) -> Way {
     way
 }
 
-/// One decision on the way down to a place: to a session of all time, to a step of a session, or to a smaller step.
+/// One decision on the way down to a place: to a session in all of time, to a step in a session, or to a smaller step.
 pub(super) struct Turn {
-    /// The boundary in the middle of the interval; boundary `i` is where place `i` begins.
+    /// The boundary in the middle of the interval; place `i` begins at boundary `i`.
     pub(super) middle: usize,
     /// The number of places in the interval.
     pub(super) length: usize,
@@ -253,8 +254,8 @@ pub(super) fn turns(levels: u32, place: usize) -> impl Iterator<Item = Turn> {
     })
 }
 
-/// Divides an interval of `places` places, a power of two, down to single places. From the widest to the narrowest:
-/// half the width of the intervals, and their middles.
+/// Divides an interval of `places` places, a power of two, down to single places. Returns, from the widest intervals to
+/// the narrowest, half their width and their middles.
 pub(super) fn halvings(places: usize) -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
     std::iter::successors(Some(places / 2), |half| Some(half / 2))
         .take_while(|half| *half > 0)
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn variance_is_divided_and_not_lost() {
         let clock = Clock::new(SimulatedModel::V1, 7);
-        // Sessions of an interval that is divided evenly share its variance.
+        // The sessions of an interval that is divided evenly share its variance.
         let total: f64 = (0..1024).map(|session| clock.ways_to(session).tick_mass).sum();
         assert!((total - 1024.0).abs() < 1e-9, "{total}");
     }

@@ -1,4 +1,4 @@
-//! The market's time: sessions by number, and the part of a session's activity that has passed at an instant.
+//! The market's time: numbered sessions, and the share of a session's activity that has passed at a given time.
 
 use chrono::TimeDelta;
 use domain::calendar::exchange_date;
@@ -14,7 +14,7 @@ const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 /// One session of the market.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Day {
-    /// Numbered from 0.
+    /// The number of the session, from 0.
     pub(super) number: u16,
     session: Session,
     sessions: Sessions,
@@ -22,14 +22,15 @@ pub(super) struct Day {
 }
 
 impl Day {
-    /// The session of the newest prices at that instant: the current one, or the last one that closed.
+    /// The session of the newest prices at `at`: the current one, or the last one that closed.
     ///
     /// # Errors
     /// [`QuoteError::Upstream`] before the market's first session and after its last day.
     pub(super) fn newest(model: SimulatedModel, at: Timestamp) -> Result<Self, QuoteError> {
         let outside =
             || QuoteError::Upstream(format!("the simulated market reaches from {FIRST_DATE} to {LAST_DATE}"));
-        // Checked before the calendar, which cannot convert instants at the ends of chrono's range to New York time.
+        // Checked before the calendar is used, which cannot convert times at the ends of chrono's range to New York
+        // time.
         let near = FIRST_DATE..=LAST_DATE + chrono::Days::new(1);
         if !near.contains(&at.utc().date_naive()) {
             return Err(outside());
@@ -41,7 +42,7 @@ impl Day {
         if day.opens_after(at) { day.previous().ok_or_else(outside) } else { Ok(day) }
     }
 
-    /// The current session at that instant, or the next one to open.
+    /// The current session at `at`, or the next one to open.
     pub(super) fn not_over_at(model: SimulatedModel, at: Timestamp) -> Option<Self> {
         match Self::newest(model, at) {
             Ok(day) if day.session.closes_at > at => Some(day),
@@ -61,12 +62,12 @@ impl Day {
         Some(Self { number, session, sessions, profile })
     }
 
-    /// Its last microsecond.
+    /// The last microsecond of the session.
     pub(super) fn last_instant(&self) -> Timestamp {
         self.session.closes_at - MICROSECOND
     }
 
-    /// That instant, or the session's last instant if it is earlier.
+    /// Returns `at`, or the session's last instant if that is earlier.
     pub(super) fn or_last_instant(&self, at: Timestamp) -> Timestamp {
         at.min(self.last_instant())
     }
@@ -95,19 +96,19 @@ impl Day {
         at < self.session.opens_at
     }
 
-    /// The part of the session's activity that has passed at that instant, from 0 to 1.
+    /// The share of the session's activity that has passed at `at`, from 0 to 1.
     pub(super) fn share(&self, at: Timestamp) -> f64 {
         let Session { opens_at, closes_at, .. } = self.session;
         let seconds = |span: TimeDelta| span.as_seconds_f64();
         self.profile.elapsed_share(seconds(at - opens_at) / seconds(closes_at - opens_at))
     }
 
-    /// The number of smaller steps since the open at that instant, for prices that are late by `delay`.
+    /// The number of smaller steps since the opening at `at`, for prices that are late by `delay`.
     pub(super) fn quote_step(&self, at: Timestamp, delay: f64) -> usize {
         profile::quote_step(self.share(at), delay)
     }
 
-    /// The first instant at which [`Self::quote_step`] is `number`, to the microsecond.
+    /// The first microsecond at which [`Self::quote_step`] is `number`.
     pub(super) fn first_instant(&self, number: usize, delay: f64) -> Timestamp {
         let Session { opens_at, closes_at, .. } = self.session;
         if number == 0 {
@@ -117,7 +118,7 @@ impl Day {
         let length = (closes_at - opens_at).num_microseconds().unwrap_or(i64::MAX) as f64;
         #[expect(clippy::cast_possible_truncation, reason = "at most the microseconds of 25 hours")]
         let near = TimeDelta::microseconds((elapsed * length) as i64);
-        // The inverse is rounded differently, and only the forward calculation counts.
+        // The inverse is rounded differently; the forward calculation is authoritative.
         let mut first = opens_at + near;
         while self.quote_step(first, delay) < number {
             first = first + MICROSECOND;
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_step_begins_at_its_first_instant_and_not_a_microsecond_before() {
-        // Sessions of 24, 23 and 25 hours; of six and a half, and of three and a half.
+        // Sessions of 24, 23 and 25 hours, of six and a half hours, and of three and a half hours.
         for (model, date) in [
             (SimulatedModel::V2, "2026-11-20"),
             (SimulatedModel::V2, "2026-03-08"),
@@ -167,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn on_a_closed_market_the_last_session_is_the_newest_and_the_next_one_comes() {
+    fn the_last_session_is_the_newest_while_the_market_is_closed() {
         let model = SimulatedModel::V2Xnys;
         let friday = on(model, "2026-11-27").number;
-        // After the early close, on Sunday, and on Monday before the open.
+        // After the early close, on Sunday, and on Monday before the opening.
         for closed in ["2026-11-27T18:00:00Z", "2026-11-29T12:00:00Z", "2026-11-30T14:29:59Z"] {
             let at = instant(closed);
             let day = Day::newest(model, at).unwrap();

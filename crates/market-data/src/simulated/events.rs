@@ -1,5 +1,4 @@
-//! Events of instruments: dividends by the catalog's yields, and the splits, new symbols and delistings that are
-//! listed here.
+//! Events of instruments: dividends by the catalog's yields, and the splits, new symbols and delistings listed here.
 
 use std::num::NonZeroU32;
 
@@ -17,9 +16,9 @@ const LAST_EX_DAY: u32 = 20;
 /// Days from the ex-date to the payment.
 const DAYS_TO_PAYMENT: u64 = 15;
 
-/// Symbol, first day in new shares, and the ratio of new to old shares.
+/// The symbol, the first day in new shares, and the ratio of new to old shares.
 ///
-/// Splits in the past happened to the real companies too; those after 1 November 2026 are invented.
+/// Splits in the past are those of the real companies; the splits after 1 November 2026 are invented.
 #[rustfmt::skip]
 const SPLITS: &[(&str, NaiveDate, u32, u32)] = &[
     ("AAPL", date(2014, 6, 9), 7, 1),
@@ -48,7 +47,7 @@ const RENAMINGS: &[Renaming] = &[Renaming {
     on: date(2026, 12, 14),
 }];
 
-/// Symbol, first day without trading.
+/// The symbol and the first day without trading.
 const DELISTINGS: &[(&str, NaiveDate)] = &[("XLAST", date(2027, 1, 11))];
 
 #[derive(Debug)]
@@ -66,12 +65,12 @@ pub(super) struct Events {
     splits: Vec<Split>,
     /// Sessions that are ex-dates.
     ex_dividends: Vec<u16>,
-    /// `q/4`: the fall of the log price at a dividend.
+    /// `q/4`: the fall of the log price at each dividend.
     drop: f64,
     pub(super) renaming: Option<(u16, &'static Renaming)>,
     /// The first session without trading.
     pub(super) delisted: Option<u16>,
-    /// The value of one share, from a session on until the next entry; the first entry is for session 0.
+    /// The value of one share, from a session until the next entry; the first entry is for session 0.
     shares: Vec<(u16, Share)>,
 }
 
@@ -82,7 +81,7 @@ pub(super) struct Split {
     pub(super) denominator: NonZeroU32,
 }
 
-/// One share compared with one at the anchor.
+/// One share, compared with one share at the anchor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Share {
     /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`: the factor of the price by splits and dividends alone.
@@ -92,7 +91,7 @@ pub(super) struct Share {
 }
 
 impl Events {
-    /// Shares are compared with those of session `anchor`. What falls on a closed day happens in the next session.
+    /// Shares are compared with those of session `anchor`. An event on a closed day takes effect in the next session.
     pub(super) fn for_instrument(
         seed: u64,
         instrument: &Instrument,
@@ -133,7 +132,7 @@ impl Events {
         self.delisted.is_none_or(|end| session < end)
     }
 
-    /// The dividend per share with that price at the open of an ex-date: the price has fallen to `exp(−q/4)` of its
+    /// The dividend per share, given the price at the opening of an ex-date: the price has fallen to `exp(−q/4)` of its
     /// value, and the dividend is the difference.
     pub(super) fn dividend(&self, price_without: f64) -> f64 {
         price_without * (libm::exp(self.drop) - 1.0)
@@ -144,14 +143,15 @@ impl Events {
         self.shares[later - 1].1
     }
 
-    /// [`Share::price`] at the previous close, for a share of this session: splits count, the dividend does not.
+    /// [`Share::price`] at the previous close, for a share of this session: splits are included, the dividend is not.
     pub(super) fn price_before(&self, session: u16) -> f64 {
         let (before, here) = (self.share(session.saturating_sub(1)), self.share(session));
         before.price * (before.number / here.number)
     }
 
     fn shares_compared_with(&self, anchor: u16) -> Vec<(u16, Share)> {
-        // Shares for each one at the beginning as an exact ratio, and dividends since then.
+        // The number of shares that one share at the beginning has become, as an exact ratio, and the dividends since
+        // then.
         let number = |session: u16| {
             let until = self.splits.iter().filter(|split| split.session <= session);
             until.fold((1_u64, 1_u64), |(new, old), split| {
@@ -174,13 +174,13 @@ impl Events {
     }
 }
 
-/// The payment day of a dividend with that ex-date: a session.
+/// The payment day of a dividend with this ex-date; always the day of a session.
 pub(super) fn pays_on(ex_on: NaiveDate, sessions: Sessions) -> NaiveDate {
     let on = ex_on + Days::new(DAYS_TO_PAYMENT);
     sessions.from(on).map_or(on, |session| sessions.date(session))
 }
 
-/// The same day of every third month, drawn once for each instrument.
+/// The same day of every third month, drawn at random once for each instrument.
 fn ex_dividends(seed: u64, instrument: &Instrument, sessions: Sessions) -> Vec<u16> {
     if instrument.dividend_yield_percent == 0.0 {
         return Vec::new();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planted_is_of_the_catalogue_and_in_order() {
+    fn listed_events_are_of_the_catalog_and_in_order() {
         let known = |symbol: &str| INSTRUMENTS.iter().any(|row| row.symbol == symbol);
         assert!(SPLITS.iter().all(|(of, _, new, old)| known(of) && *new > 0 && *old > 0 && new != old));
         assert!(SPLITS.is_sorted_by_key(|(_, on, ..)| *on));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_worth_the_catalogues_price_at_the_anchor() {
+    fn a_share_has_the_catalogs_price_at_the_anchor() {
         for row in INSTRUMENTS {
             assert_eq!(events(row.symbol).share(17_106), Share { price: 1.0, number: 1.0 }, "{}", row.symbol);
         }
@@ -247,20 +247,20 @@ mod tests {
     }
 
     #[test]
-    fn dividends_come_four_times_a_year_and_take_the_yield_out_of_the_price() {
+    fn dividends_come_four_times_a_year_and_lower_the_price_by_the_yield() {
         let (coca_cola, days) = (events("KO"), [17_106, 17_106 + 3_652]);
         let between = |ex: &u16| (days[0] + 1..=days[1]).contains(ex);
         assert_eq!(coca_cola.ex_dividends().filter(between).count(), 40);
         let years = libm::log(coca_cola.share(days[1]).price) / -0.031;
         assert!((years - 10.0).abs() < 1e-9, "{years}");
-        // The dividend is the fall of the price.
+        // The dividend equals the fall of the price.
         let before = 60.0;
         let without = before * libm::exp(-0.031 / 4.0);
         assert!((coca_cola.dividend(without) - (before - without)).abs() < 1e-12);
     }
 
     #[test]
-    fn everything_happens_in_the_session_of_its_day_or_the_next() {
+    fn events_take_effect_in_the_session_of_their_day_or_the_next() {
         let (sessions, anchor) = (Sessions::Xnys, Sessions::Xnys.from(date(2026, 11, 1)).unwrap());
         for row in INSTRUMENTS {
             let [around, exchange] = [events(row.symbol), events_in(row.symbol, sessions, anchor)];

@@ -1,29 +1,29 @@
-//! An instrument's total return (price with dividends reinvested) from the paths of the market, its sector and
-//! itself.
+//! An instrument's total return (price with dividends reinvested), computed from the paths of the market, of its sector
+//! and of its own.
 
 use super::catalogue::{Follows, Instrument, Sector};
 
-/// Volatility per year of the market path, which is that of the market fund.
+/// The volatility per year of the market path, equal to that of the market fund.
 const MARKET_VOLATILITY: f64 = 0.16;
-/// Expected return per year: without risk, and per unit of beta.
+/// The expected return per year without risk; the next constant is the one per unit of beta.
 const BASE_RETURN: f64 = 0.03;
 const RETURN_PER_BETA: f64 = 0.05;
-/// The largest part of its movement that a company, or a fund, can have in common with the market.
+/// The largest share of a company's movement that comes from the market; the next constant is for funds.
 const COMPANY_MARKET_LIMIT: f64 = 0.85;
 const FUND_MARKET_LIMIT: f64 = 0.99;
-/// The sector's part of the rest of a company's variance.
+/// The sector's share of the rest of a company's variance.
 const SECTOR_SHARE: f64 = 0.35;
 
 /// `X(t) = drift·t + market·M(t) + sector·S(t) + own·I(t)`, the log of the total return, with t in sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mix {
-    /// Per session: the expected growth with dividends reinvested, less half the variance.
+    /// The drift per session: the expected growth with dividends reinvested, less half the variance.
     pub(super) drift: f64,
-    /// Weights of the three paths, each of variance 1 per session.
+    /// The weights of the three paths, each of variance 1 per session.
     pub(super) market: f64,
     pub(super) sector: f64,
     pub(super) own: f64,
-    /// Standard deviation of the log return per session, results included.
+    /// The standard deviation of the log return per session, including company results.
     pub(super) session_volatility: f64,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Mix {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     pub(super) sessions_per_year: f64,
-    /// The quarterly results' part of a company's variance, which its own path does not have.
+    /// The share of quarterly results in a company's variance; the company's own path does not contain it.
     pub(super) results_share: f64,
 }
 
@@ -50,7 +50,7 @@ impl Mix {
         }
     }
 
-    /// The log of the total return, up to a constant, at session time `t` for these values of the paths.
+    /// The log of the total return, up to a constant, at session time `t`, for these values of the paths.
     pub(super) fn log_return(&self, t: f64, market: f64, sector: f64, own: f64) -> f64 {
         self.drift * t + self.market * market + self.sector * sector + self.own * own
     }
@@ -64,7 +64,7 @@ pub(super) fn sector_of(instrument: &Instrument) -> Option<Sector> {
     }
 }
 
-/// Correlations with the three paths. Their squares and the results' part add up to 1.
+/// Correlations with the three paths. Their squares and the share of results add up to 1.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
     market: f64,
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn beta_against_the_market_fund_is_the_catalogues() {
+    fn beta_against_the_market_fund_is_that_of_the_catalog() {
         for instrument in INSTRUMENTS.iter().filter(|instrument| instrument.symbol != "DIA") {
             let limit = if matches!(instrument.follows, Follows::Company(_)) { 0.85 } else { 1.0 };
             let reachable = instrument.beta.min(limit * instrument.volatility / MARKET_VOLATILITY);

@@ -9,11 +9,11 @@ use super::sessions::Sessions;
 /// A version of the simulated market and its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimulatedModel {
-    /// The first model, open around the clock, for installations that began with it.
+    /// The first model, open around the clock, for installations that were started with it.
     V1,
     /// Persistent volatility, crises and quarterly results; open around the clock.
     V2,
-    /// [`SimulatedModel::V2`] in the sessions of New York's exchanges, with opening gaps.
+    /// [`SimulatedModel::V2`] in the sessions of the New York exchanges, with opening gaps.
     V2Xnys,
 }
 
@@ -52,7 +52,7 @@ impl SimulatedModel {
         }
     }
 
-    /// Sessions of an average year, which convert volatility and return per year to sessions.
+    /// The number of sessions in an average year, which converts volatility and return per year to sessions.
     pub(super) fn sessions_per_year(self) -> f64 {
         match self.calendar() {
             Calendar::AroundTheClock => 365.0,
@@ -60,8 +60,8 @@ impl SimulatedModel {
         }
     }
 
-    /// The part of a session's variance, without company results, between the previous close and the open. A market
-    /// around the clock has no night.
+    /// The share of a session's variance, without company results, that falls between the previous close and the
+    /// opening. A market around the clock has no night.
     pub(super) fn overnight_share(self) -> f64 {
         match self.calendar() {
             Calendar::AroundTheClock => 0.0,
@@ -69,8 +69,8 @@ impl SimulatedModel {
         }
     }
 
-    /// The smallest and the largest price. In the first version bid, price and ask meet there; later versions leave
-    /// room for a bid below and an ask above.
+    /// The smallest and the largest price. In the first version, bid, price and ask are equal at these limits; later
+    /// versions leave room for a bid below and an ask above.
     pub(super) fn price_range(self) -> (f64, f64) {
         match self {
             Self::V1 => (price::FLOOR, price::CEILING),
@@ -78,7 +78,7 @@ impl SimulatedModel {
         }
     }
 
-    /// The quarterly results' part of a company's variance.
+    /// The share of quarterly results in a company's variance.
     pub(super) fn results_share(self) -> f64 {
         match self {
             Self::V1 => 0.0,

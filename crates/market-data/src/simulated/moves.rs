@@ -13,9 +13,9 @@ use super::paths::StepWays;
 use super::profile::{LAST_QUOTE_STEP, tick_and_rest};
 use crate::QuoteError;
 
-/// The longest interval per request: about 230,000 moves, of about half a kilobyte each.
+/// The longest interval per request: about 230,000 moves, each about half a kilobyte.
 const LONGEST: TimeDelta = TimeDelta::days(7);
-/// After this many ticks, about a millisecond, the thread's other tasks get their turn.
+/// After this many ticks, about a millisecond, other tasks of the thread get their turn.
 const TICKS_AT_A_TIME: usize = 64;
 
 impl Simulated {
@@ -69,7 +69,7 @@ impl Simulated {
         let on = SessionStep { session: day.number, step: tick };
         let reading = self.paths.reading(index, on, &mut StepWays::new());
         let prices = reading.prices();
-        // Volume of the session until the previous step, if that is in the session.
+        // The volume of the session until the previous step, if that step is in the session.
         let before = steps.start().checked_sub(1);
         let mut traded =
             before.map(|step| reading.day_volume.until(day.share(day.first_instant(step, delay))));
@@ -87,7 +87,7 @@ impl Simulated {
         }
     }
 
-    /// Shares traded in a session since the first instant of its last step.
+    /// The shares traded in a session since the first instant of its last step.
     fn after_last_step(&self, index: usize, day: &Day) -> u64 {
         let on = SessionStep { session: day.number, step: STEPS - 1 };
         let reading = self.paths.reading(index, on, &mut StepWays::new());

@@ -20,21 +20,21 @@ pub(super) struct Path {
     closes: Closes,
 }
 
-/// The values between sessions.
+/// The values of a path between sessions.
 #[derive(Debug)]
 enum Closes {
-    /// From 0 at the beginning to this value at the end of time; values in between by division.
+    /// A bridge from 0 at the beginning to this value at the end of time; values in between are found by division.
     Bridge(f64),
-    /// A table of values before each session, and after the last.
+    /// A table with the values before each session, and after the last one.
     Known(Box<[f64]>),
 }
 
-/// A path's values at the ends of a session.
+/// The values of a path at the ends of a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ends {
-    /// At the previous close.
+    /// The value at the previous close.
     pub(super) before: f64,
-    /// At the open: the same value in a market without nights.
+    /// The value at the opening; equal to `before` in a market without nights.
     pub(super) open: f64,
     pub(super) close: f64,
 }
@@ -43,7 +43,7 @@ pub(super) struct Ends {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Values {
     pub(super) ends: Ends,
-    /// At the ticks at which the step begins and ends.
+    /// The values at the ticks at which the step begins and ends.
     pub(super) from: f64,
     pub(super) to: f64,
 }
@@ -52,7 +52,7 @@ pub(super) struct Values {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SessionStep {
     pub(super) session: u16,
-    /// The tick at which the step begins, from 0, the open, to 1023.
+    /// The tick at which the step begins, from 0 (the opening) to 1023.
     pub(super) step: usize,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct SessionStep {
 #[derive(Debug)]
 pub(super) struct SessionPath {
     pub(super) ends: Ends,
-    /// At the 1025 ticks, from the open to the close.
+    /// The values at the 1025 ticks, from the opening to the close.
     pub(super) ticks: Box<[f64]>,
 }
 
@@ -83,7 +83,8 @@ impl Path {
         Self { closes, ..Self::new(seed, stream, Pace::Market) }
     }
 
-    /// The values before, at the open and at the close of a session. Without a night it opens at the previous close.
+    /// The values before a session, at its opening and at its close. Without a night, the session opens at the previous
+    /// close.
     pub(super) fn ends(&self, session: u16, ways: &Ways) -> Ends {
         let (before, close) = match &self.closes {
             Closes::Known(closes) => (closes[usize::from(session)], closes[usize::from(session) + 1]),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_begins_to_the_bit_where_the_last_one_closed() {
+    fn a_session_begins_exactly_at_the_previous_close() {
         for (model, clock, paths) in clocks(1) {
             for (path, session) in
                 paths.iter().flat_map(|path| [0, 511, 1023, 16_383, 17_000].map(|at| (path, at)))
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_found_alone_equals_the_one_met_in_order() {
+    fn a_step_computed_alone_equals_the_one_computed_in_order() {
         for (model, clock, paths) in clocks(3) {
             for path in &paths {
                 let SessionPath { ticks, .. } = path.through(&clock.session(17_000));
@@ -236,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn a_session_found_alone_equals_the_one_met_in_order() {
+    fn a_session_computed_alone_equals_the_one_computed_in_order() {
         for (model, clock, paths) in clocks(3) {
             for path in &paths {
                 let Closes::Bridge(last) = path.closes else { continue };
-                // All of time from its two ends, each interval once.
+                // Covers all of time from its two ends, each interval once.
                 let mut values = vec![0.0; usize::from(SESSIONS) + 1];
                 values[usize::from(SESSIONS)] = last;
                 let mut half = SESSIONS / 2;

@@ -1,7 +1,7 @@
 //! All paths of one seed, and the prices of each instrument.
 //!
-//! A quote reaches its step with up to 25 divisions for each of three paths, and 5 more inside the step. The values
-//! of a step are cached until the next ticks: in the exchange view a price holds for less than a second, but a step
+//! A quote reaches its step with up to 25 divisions for each of three paths, and 5 more inside the step. The values of
+//! a step are cached until the next ticks: in the exchange view a price is valid for less than a second, but a step
 //! takes half a minute. A bar needs the ticks of the whole day.
 
 use std::collections::HashMap;
@@ -17,16 +17,16 @@ use super::path::{self, Ends, Path, SessionPath, SessionStep, Values};
 use super::recent::Recent;
 use super::results::Results;
 
-/// Cached sessions, enough to compute the bars of one instrument after the other for a year: entries of 17 and of 8
-/// KiB, at most twice as many.
+/// The number of cached sessions, enough to compute the bars of one instrument after the other for a year. Entries take
+/// 17 or 8 KiB, and there are at most twice as many.
 const SESSIONS_REMEMBERED: usize = 256;
 const FACTOR_DAYS_REMEMBERED: usize = 512;
-/// Cached bars, of 48 bytes each.
+/// The number of cached bars, 48 bytes each.
 const BARS_REMEMBERED: usize = 16_384;
-/// Cached steps of instruments: the newest one and the ones before, for all instruments.
+/// The number of cached steps: for all instruments the newest step and the ones before it.
 const READINGS_REMEMBERED: usize = 4 * INSTRUMENTS.len();
-/// The largest delay of an instrument's smaller steps, as a part of their length, so that not all prices change at
-/// the same instants.
+/// The largest delay of an instrument's smaller steps, as a fraction of their length. Different delays keep prices from
+/// changing all at the same instant.
 const MOST_DELAY: f64 = 0.9;
 
 #[derive(Debug)]
@@ -37,10 +37,10 @@ pub(super) struct Paths {
     sectors: HashMap<Sector, Path>,
     courses: Vec<Course>,
     clocks: Recent<u16, Arc<SessionClock>>,
-    /// The market (`None`) and the sectors through sessions.
+    /// The paths of the market (`None`) and of the sectors through whole sessions.
     factors: Recent<(Option<Sector>, u16), Arc<SessionPath>>,
     bars: Recent<(usize, u16), DayBar>,
-    /// By index in the catalog.
+    /// Readings by index in the catalog and step.
     readings: Recent<(usize, SessionStep), Reading>,
 }
 
@@ -52,12 +52,12 @@ pub(super) type StepWays = HashMap<SessionStep, StepWay>;
 struct Course {
     mix: Mix,
     sector: Option<Sector>,
-    /// The pace of its own path.
+    /// The pace of the instrument's own path.
     pace: Pace,
     own: Path,
     /// Moves the price inside a step.
     quotes: Draws,
-    /// The delay of its smaller steps, as a part of their length.
+    /// The delay of its smaller steps, as a fraction of their length.
     delay: f64,
     volume: Draws,
     events: Events,
@@ -107,7 +107,7 @@ pub(super) struct DayBar {
 }
 
 impl Paths {
-    /// Prices are those of the catalog at the open of session `anchor`.
+    /// Creates the paths. Prices are those of the catalog at the opening of session `anchor`.
     pub(super) fn new(model: SimulatedModel, seed: u64, anchor: u16) -> Self {
         let clock = Clock::new(model, seed);
         let market = match clock.market() {
@@ -142,7 +142,7 @@ impl Paths {
         &self.courses[index].events
     }
 
-    /// The next session after `session` that opens after results of a company.
+    /// The first session after `session` that opens after results of the company.
     pub(super) fn next_results(&self, index: usize, session: u16) -> Option<u16> {
         let course = &self.courses[index];
         let sessions = course.results.sessions();
@@ -150,13 +150,13 @@ impl Paths {
         course.events.is_traded(*next).then_some(*next)
     }
 
-    /// The dividend per share held at the open of an ex-date, not rounded. It follows from the previous close.
+    /// The dividend per share held at the opening of an ex-date, not rounded. It is computed from the previous close.
     pub(super) fn dividend(&self, index: usize, session: u16) -> f64 {
         let course = &self.courses[index];
         course.events.dividend(course.unit(session) * libm::exp(self.log_before(index, session)))
     }
 
-    /// The value of each dollar invested before session `from` at the close before session `to`, with dividends
+    /// The value at the close before session `to` of each dollar invested before session `from`, with dividends
     /// reinvested.
     #[cfg(test)]
     pub(super) fn total_return(&self, index: usize, from: u16, to: u16) -> f64 {
@@ -178,12 +178,12 @@ impl Paths {
         course.log(session, 0, course.jumps_until(published), [at(&self.market), sector, at(&course.own)])
     }
 
-    /// The delay of an instrument's smaller steps, as a part of their length.
+    /// The delay of an instrument's smaller steps, as a fraction of their length.
     pub(super) fn delay(&self, index: usize) -> f64 {
         self.courses[index].delay
     }
 
-    /// An instrument in one step. Ways that have to be computed are added to `ways`.
+    /// Returns an instrument in one step. Ways that must be computed are added to `ways`.
     pub(super) fn reading(&self, index: usize, step: SessionStep, ways: &mut StepWays) -> Reading {
         self.readings.get_or((index, step), || {
             let way = ways.entry(step).or_insert_with(|| self.clock.way_to_step(step.session, step.step));
@@ -212,7 +212,7 @@ impl Paths {
         }
     }
 
-    /// The variance of the price per unit of the clock's, in a session's ticks.
+    /// The variance of the price per unit of the clock's variance, in a session's ticks.
     fn tick_variance(&self, course: &Course, ways: &Ways) -> f64 {
         let mix = &course.mix;
         match self.model {
@@ -287,8 +287,8 @@ impl Course {
         }
     }
 
-    /// The log of the total return since the anchor at a tick, for these values of the three paths and the sum
-    /// `jumps` of jumps.
+    /// The log of the total return since the anchor at a tick, for these values of the three paths and `jumps`, the sum
+    /// of jumps.
     fn log(&self, session: u16, tick: usize, jumps: f64, [market, sector, own]: [f64; 3]) -> f64 {
         let t = f64::from(session) + tick as f64 / STEPS as f64;
         self.mix.log_return(t, market, sector, own) + jumps - self.anchor_log
@@ -319,7 +319,7 @@ impl Course {
 }
 
 impl Reading {
-    /// The price at a smaller step of the step. Inside a step only the instrument's own path moves.
+    /// The price at a smaller step inside the step, where only the instrument's own path moves.
     pub(super) fn price(&self, inside: usize) -> f64 {
         self.unit * libm::exp(path::inside(self.step, inside, self.ends, self.variance, self.quotes))
     }
@@ -349,7 +349,7 @@ mod tests {
         paths.reading(index, SessionStep { session, step }, &mut StepWays::new())
     }
 
-    /// Log returns of sessions for each of the symbols, in units of the catalogue's volatility.
+    /// Log returns of sessions for each of the symbols, in units of the catalog's volatility.
     fn returns(symbols: &[&str], sessions: std::ops::Range<u16>) -> Vec<Vec<f64>> {
         let paths = Paths::new(SimulatedModel::V1, 5, 17_106);
         let index = |symbol| INSTRUMENTS.iter().position(|row| row.symbol == symbol).unwrap();
@@ -388,7 +388,7 @@ mod tests {
         let every = || all.iter().flatten().copied().collect::<Vec<f64>>();
         let average = |measure: &dyn Fn(&[f64]) -> f64| mean(all.iter().map(|returns| measure(returns)));
 
-        // The catalogue's volatility; fat tails, 3 would be normal.
+        // The catalog's volatility; fat tails: 3 would be normal.
         let variance = mean(every().into_iter().map(|r| r * r));
         assert!((0.9..1.1).contains(&variance), "variance {variance}");
         let kurtosis = mean(every().into_iter().map(|r| r * r * r * r)) / (variance * variance);
@@ -406,9 +406,9 @@ mod tests {
     }
 
     #[test]
-    fn each_instrument_is_as_volatile_as_the_catalogue_says() {
+    fn each_instrument_has_the_volatility_of_the_catalog() {
         let symbols: Vec<&str> = INSTRUMENTS.iter().map(|row| row.symbol).collect();
-        // Twenty years: the measured volatility is within some 2 % of the true one.
+        // Over twenty years, the measured volatility is within some 2 % of the true one.
         for (symbol, returns) in symbols.iter().zip(returns(&symbols, 9_700..17_000)) {
             let volatility = libm::sqrt(mean(returns.iter().map(|r| r * r)));
             assert!((0.92..1.08).contains(&volatility), "{symbol}: {volatility} of what it should be");
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn nor_do_ticks_of_a_day_tell_the_next() {
+    fn ticks_of_a_day_do_not_predict_the_next() {
         let paths = Paths::new(SimulatedModel::V1, 5, 17_106);
         let index = INSTRUMENTS.iter().position(|row| row.symbol == "AAPL").unwrap();
         let day = |session: u16| -> Vec<f64> {
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn stocks_move_together_as_their_sectors_and_betas_say() {
+    fn stocks_are_correlated_by_their_sectors_and_betas() {
         let all = returns(&["AAPL", "MSFT", "KO", "SPY"], 13_000..17_000);
         let share = |volatility: f64, beta: f64| beta * 0.16 / volatility;
         let sector = |a: f64| libm::sqrt(0.35 * (1.0 - a * a));
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_made_of_the_readings_of_its_day() {
+    fn a_bar_consists_of_the_readings_of_its_day() {
         let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for index in [3, INSTRUMENTS.len() - 1] {
             let bar = paths.bar(index, 17_000);
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_step_found_alone_equals_the_one_met_in_order() {
+    fn a_smaller_step_computed_alone_equals_the_one_computed_in_order() {
         let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for step in [0, 511, STEPS - 1] {
             let reading = reading(&paths, 3, (17_000, step));
@@ -490,12 +490,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_computed_before_makes_no_difference() {
+    fn the_cache_makes_no_difference() {
         for model in SimulatedModel::ALL {
             let crowd = Paths::new(model, 9, 17_106);
             for session in 17_000..17_040 {
                 crowd.bar(3, session);
-                // More than the capacity of the cache.
+                // More readings than the capacity of the cache.
                 for place in 0..20 {
                     reading(&crowd, 3, (session, place));
                 }
@@ -505,7 +505,7 @@ mod tests {
                 let alone = Paths::new(model, 9, 17_106);
                 assert_eq!(bits(crowd.bar(3, session)), bits(alone.bar(3, session)), "{model:?}");
                 for place in [19, 0] {
-                    // Computed first and again, alone and with a way that others needed.
+                    // Computed first and then again, alone and with a way that other instruments needed.
                     let mut ways = StepWays::new();
                     let on = SessionStep { session, step: place };
                     crowd.reading(4, on, &mut ways);

@@ -6,12 +6,12 @@ use domain::Price;
 pub(super) const FLOOR: f64 = 0.0001;
 /// The largest price in the books.
 pub(super) const CEILING: f64 = 10_000_000.0;
-/// Half spreads of the most and the least traded instruments, in basis points of the price, and the turnover in
-/// dollars per day for each; in between by the logarithm of the turnover.
+/// Half spreads of the most and the least traded instruments, in basis points of the price; the next constant is the
+/// turnover in dollars per day for each. In between, the spread follows the logarithm of the turnover.
 const HALF_SPREAD_BPS: (f64, f64) = (1.0, 8.0);
 const LOG_TURNOVER: (f64, f64) = (10.0, 7.0);
 
-/// Rounds half-even to the tick: 0.01 from 1.00 upwards, 0.0001 below. Limited to 0.0001 and 10^7.
+/// Rounds half-even to the tick: 0.01 from 1.00 upwards, 0.0001 below. The result is limited to 0.0001 to 10^7.
 pub(super) fn on_tick(price: f64) -> Price {
     let price = price.clamp(FLOOR, CEILING);
     let (scale, ticks_per_dollar) = if price < 1.0 { (4, 10_000.0) } else { (2, 100.0) };
@@ -20,7 +20,7 @@ pub(super) fn on_tick(price: f64) -> Price {
     Price::from_scaled(ticks, scale)
 }
 
-/// Half the distance from bid to ask as a ratio of the price, for shares of about that price and volume per day.
+/// Half the distance from bid to ask as a ratio of the price, for a stock of about this price and volume per day.
 pub(super) fn half_spread_ratio(price: f64, average_volume: u32) -> f64 {
     let (tight, wide) = HALF_SPREAD_BPS;
     let (busy, quiet) = LOG_TURNOVER;

@@ -5,9 +5,9 @@ use std::hash::Hash;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-/// Keeps at least the last `capacity` used values and at most twice as many.
+/// Keeps at least the `capacity` most recently used values, and at most twice as many.
 ///
-/// When the young generation is full it becomes the old one, and values not used since are dropped.
+/// When the young generation is full it becomes the old one, and values that were not used since are dropped.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     capacity: usize,
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_stays_and_the_rest_is_forgotten() {
+    fn recently_used_values_are_kept_and_others_are_dropped() {
         let recent = Recent::new(2);
         recent.get_or(1, || "one");
         for key in 2..100 {

@@ -9,23 +9,23 @@ use super::sessions::{FIRST_DATE, LAST_DATE, Sessions};
 /// Results are published four times per year, in the two months after each quarter.
 const RESULTS_PER_YEAR: f64 = 4.0;
 const MONTHS_OF_RESULTS: [u32; 4] = [1, 4, 7, 10];
-/// Results begin on the first Monday on or after this day of the month.
+/// The season of results begins on the first Monday on or after this day of the month.
 const FIRST_DAY: u32 = 10;
 /// The length of the season, in weeks.
 const WEEKS: u32 = 6;
 const DAYS_OF_A_WEEK: u32 = 5;
 
-/// Jumps of one company's price, in units of the standard deviation of the log return per session.
+/// The jumps of one company's price, in units of the standard deviation of the log return per session.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     /// The sessions that open after results, in order.
     sessions: Vec<u16>,
-    /// The sum of all jumps up to and including each of them.
+    /// For each of these sessions, the sum of all jumps up to and including it.
     sums: Vec<f64>,
 }
 
 impl Results {
-    /// Jumps that have `share` of the instrument's variance. Funds publish none.
+    /// Creates jumps that have `share` of the instrument's variance. Funds have none.
     pub(super) fn for_instrument(
         seed: u64,
         instrument: &Instrument,
@@ -59,10 +59,10 @@ impl Results {
     }
 }
 
-/// The days from `first` to `last` on which a company's price opens after its results: known for all of time, the
-/// same with every seed. On a holiday the next session counts.
+/// The days from `first` to `last` on which a company's price opens after its results. They are known for all of time
+/// and are the same with every seed. A holiday is replaced by the next session.
 pub(super) fn dates(symbol: &str, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = NaiveDate> {
-    // Derived from the symbol alone, so that they reveal nothing about the seed.
+    // Derived only from the symbol, so that the days reveal nothing about the seed.
     let draws = Draws::new(0, &format!("stock/{symbol}"), Purpose::ResultsDates);
     let after = draws.one_of(0, WEEKS) * 7 + draws.one_of(1, DAYS_OF_A_WEEK);
     let of_year = move |year: i32| {

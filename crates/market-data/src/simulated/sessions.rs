@@ -1,4 +1,4 @@
-//! The market's sessions by number.
+//! The numbered sessions of the market.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::clock::SESSIONS;
 
 /// The first day of the market; the exchange view has its first session on the next day.
 pub(super) const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-/// The last day. Around the clock it is the day of session 2^15 − 1; the exchange view has fewer sessions by then.
+/// The last day. Around the clock it is the day of session 2^15 − 1; the exchange view has fewer sessions until then.
 pub(super) const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2069, 9, 17).expect("a date");
 
 /// The days of the exchange view's sessions, in order: computed once per process.

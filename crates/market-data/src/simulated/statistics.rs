@@ -21,19 +21,19 @@ fn symbols(companies: bool) -> impl Iterator<Item = &'static str> {
     INSTRUMENTS.iter().filter(move |row| is_company(row) == companies).map(|row| row.symbol)
 }
 
-/// Figures of one series of daily returns.
+/// The figures of one series of daily returns.
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     /// Standard deviation per year divided by that of the catalog.
     volatility: f64,
     excess_kurtosis: f64,
     skew: f64,
-    /// Correlation of a session's return with the size of the next one's.
+    /// The correlation of a session's return with the size of the next session's return.
     leverage: f64,
-    /// Autocorrelation of the size of returns, one and fifty sessions apart.
+    /// The autocorrelation of the size of returns, one session apart; the next field is fifty sessions apart.
     memory_1: f64,
     memory_50: f64,
-    /// Autocorrelation of returns of successive sessions.
+    /// The autocorrelation of the returns of successive sessions.
     autocorrelation: f64,
     worst: f64,
     /// The deepest fall from one close to another 10 to 120 sessions later.
@@ -109,7 +109,7 @@ fn deepest_fall(log_returns: &[f64]) -> f64 {
     falls.fold(0.0, f64::min).exp() - 1.0
 }
 
-/// Ten years of one seed.
+/// Ten years of the market of one seed.
 struct Decade {
     paths: Paths,
     sessions: std::ops::Range<u16>,
@@ -127,7 +127,7 @@ impl Decade {
         }
     }
 
-    /// Log returns with dividends, from close to close.
+    /// Log returns including dividends, from close to close.
     fn returns(&self, symbol: &str) -> Vec<f64> {
         let index = index_of(symbol);
         let logs: Vec<f64> = (self.sessions.start..=self.sessions.end)
@@ -146,7 +146,7 @@ fn index_of(symbol: &str) -> usize {
     INSTRUMENTS.iter().position(|row| row.symbol == symbol).unwrap()
 }
 
-/// The figures of both views, for a message that shows all of them.
+/// The figures of both views, for an error message that shows all of them.
 struct Report {
     model: SimulatedModel,
     spy: Figures,
@@ -292,7 +292,7 @@ fn an_exchange_session_opens_with_a_gap_of_a_realistic_width() {
     }
 }
 
-/// Centered, with squares that add up to 1: the product of two is their correlation.
+/// Values with mean 0 whose squares add up to 1: the product of two such lists is their correlation.
 struct Standardized {
     values: Vec<f64>,
     deviation: f64,
@@ -314,7 +314,7 @@ impl Standardized {
 }
 
 #[test]
-fn betas_and_correlations_are_those_of_the_catalogue() {
+fn betas_and_correlations_are_those_of_the_catalog() {
     for model in [SimulatedModel::V2, SimulatedModel::V2Xnys] {
         let decades: Vec<Decade> = (1..=SEEDS).map(|seed| Decade::of(model, seed)).collect();
         let returns = |symbol: &str| -> Vec<Standardized> {
@@ -323,7 +323,8 @@ fn betas_and_correlations_are_those_of_the_catalogue() {
         let spy = returns("SPY");
         let companies: Vec<(&Instrument, Vec<Standardized>)> =
             symbols(true).map(|symbol| (&INSTRUMENTS[index_of(symbol)], returns(symbol))).collect();
-        // At most 0.85 of a company's movement is the market's, and 0.35 of the rest of its variance is its sector's.
+        // At most 0.85 of a company's movement comes from the market, and 0.35 of the rest of its variance from its
+        // sector.
         let market_share = |row: &Instrument| (row.beta * 0.16 / row.volatility).min(0.85);
         let sector_share = |row: &Instrument| (0.35 * (1.0 - market_share(row).powi(2))).sqrt();
         for (row, all) in &companies {

@@ -6,7 +6,7 @@ use super::*;
 
 mod versions;
 
-/// Allows all calls.
+/// A payer that allows all calls.
 static FREE: Payer = Payer::unlimited();
 
 impl Simulated {
@@ -45,7 +45,7 @@ async fn price(market: &Simulated, of: &str, at: &str) -> String {
     quote(market, of, instant(at)).await.unwrap().price.to_string()
 }
 
-/// The tenths of a second after `begins` at which the price differs from the one before.
+/// The tenths of a second after `begins` at which the price differs from the previous one.
 async fn changes_in_ten_minutes(market: &Simulated, of: &str, begins: &str) -> Vec<i64> {
     let mut last = quote(market, of, instant(begins)).await.unwrap().price;
     let mut changes = Vec::new();
@@ -65,7 +65,7 @@ async fn bars(market: &Simulated, of: &str, first: &str, last: &str) -> Vec<Bar>
     market.daily_bars(&symbol(of), day(first), day(last), at).await.unwrap()
 }
 
-/// The bars in the shares of noon of that day.
+/// The bars in the shares that exist at noon of that day.
 fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], on: &str) -> Vec<Bar> {
     let history = SplitHistory::of_actions(actions, Calendar::AroundTheClock);
     let noon = Calendar::AroundTheClock.session(day(on)).unwrap().opens_at + TimeDelta::hours(12);
@@ -73,8 +73,8 @@ fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], on: &str) -> Vec<
 }
 
 #[tokio::test]
-async fn prices_are_the_same_for_ever() {
-    // Computed independently by a Python program.
+async fn prices_never_change() {
+    // These prices were computed independently by a Python program.
     let market = v1();
     for (of, at, expected) in [
         ("AAPL", "2026-11-22T15:30:00Z", "243.42"),
@@ -127,9 +127,9 @@ fn action_text(CorporateAction { id, kind, .. }: &CorporateAction) -> String {
 }
 
 #[tokio::test]
-async fn nothing_of_the_market_has_changed() {
-    // Every instrument over all of time. An intended change of these digests needs a new version in the name of the
-    // source.
+async fn the_first_version_is_unchanged() {
+    // Digests of every instrument over all of time. An intended change of these digests requires a new version in the
+    // name of the source.
     let market = v1();
     let (mut quotes, mut all_bars, mut all_moves, mut all_actions) = (vec![], vec![], vec![], vec![]);
     for (number, row) in (0_u32..).zip(INSTRUMENTS) {
@@ -191,7 +191,7 @@ async fn bars_agree_with_the_quotes_of_their_day() {
             assert!(quote.volume.unwrap() >= volume);
             volume = quote.volume.unwrap();
             seen.push(quote.price);
-            // Shorter than the shortest time for which a price holds.
+            // This is shorter than the shortest time for which a price stays the same.
             at = at + TimeDelta::milliseconds(1400);
         }
         let last = quote(&market, of, session.closes_at - TimeDelta::microseconds(1)).await.unwrap();
@@ -203,9 +203,9 @@ async fn bars_agree_with_the_quotes_of_their_day() {
 }
 
 #[tokio::test]
-async fn a_liquid_stock_changes_every_few_seconds_and_holds_between() {
+async fn the_price_of_a_liquid_stock_changes_every_few_seconds() {
     let market = v1();
-    // Once in an hour in which the exchanges are open, once at night.
+    // One hour in which the exchanges are open, and one at night.
     for begins in ["2026-11-20T15:00:00Z", "2026-11-20T07:00:00Z"] {
         for of in ["AAPL", "NVDA", "SPY"] {
             let changes = changes_in_ten_minutes(&market, of, begins).await.len();
@@ -228,7 +228,7 @@ async fn moves(market: &Simulated, of: &str, after: Timestamp, until: Timestamp)
 }
 
 #[tokio::test]
-async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() {
+async fn moves_are_the_quotes_at_each_change_of_the_price() {
     let market = v1();
     // At noon, over midnight, and over the end of daylight saving time.
     for begins in ["2026-11-20T17:00:00Z", "2026-11-21T04:45:00Z", "2026-11-01T05:50:00Z"] {
@@ -240,7 +240,7 @@ async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() 
                 assert!(after < moved.as_of && moved.as_of <= until);
                 assert_eq!(moved, &quote(&market, of, moved.as_of).await.unwrap());
             }
-            // The price of a move holds until the next one.
+            // The price of a move stays valid until the next move.
             for pair in moves.windows(2) {
                 let last = pair[1].quote.as_of - TimeDelta::microseconds(1);
                 assert!(pair[0].quote.as_of < last);
@@ -255,7 +255,7 @@ async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() 
 }
 
 #[tokio::test]
-async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
+async fn moves_are_the_same_in_one_request_or_several() {
     let market = v1();
     let (after, until) = (instant("2026-11-21T03:00:00.5Z"), instant("2026-11-21T06:00:00Z"));
     let at_once = moves(&market, "NVDA", after, until).await;
@@ -265,7 +265,7 @@ async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
         vec![a_move - TimeDelta::microseconds(1), a_move, a_move + TimeDelta::microseconds(1)],
         (1..1000).map(|i| after + TimeDelta::microseconds(10_777_777 * i)).collect(),
     ] {
-        // A new market has computed nothing before, like another process.
+        // A new market has an empty cache, like another process.
         let market = v1();
         let (mut in_parts, mut begins) = (Vec::new(), after);
         for ends in parts.into_iter().chain([until]) {
@@ -306,7 +306,7 @@ async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
 }
 
 #[tokio::test]
-async fn there_are_no_moves_where_there_is_no_time() {
+async fn an_empty_interval_has_no_moves() {
     let market = v1();
     let aapl = symbol("AAPL");
     let ask = |after: Timestamp, until: Timestamp| market.moves(&aapl, after, until, &FREE);
@@ -331,7 +331,7 @@ async fn there_are_no_moves_where_there_is_no_time() {
 }
 
 #[tokio::test]
-async fn order_of_asking_does_not_matter() {
+async fn the_order_of_requests_does_not_matter() {
     let instants = ["2026-11-22T15:30:00Z", "1985-01-02T09:00:00Z", "2026-11-21T04:00:00Z"];
     let one = v1();
     let mut forwards = Vec::new();
@@ -370,7 +370,7 @@ async fn history_reaches_from_1980_to_2069_and_no_further() {
 }
 
 #[tokio::test]
-async fn a_day_has_its_bar_when_it_is_over() {
+async fn a_day_has_a_bar_after_its_close() {
     let market = v1();
     let spy = symbol("SPY");
     let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at);
@@ -379,7 +379,7 @@ async fn a_day_has_its_bar_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn catalogue_prices_hold_at_the_anchor() {
+async fn prices_at_the_anchor_are_those_of_the_catalog() {
     let market = Simulated::with_seed(SimulatedModel::V1, 77);
     for row in INSTRUMENTS {
         assert_eq!(
@@ -394,7 +394,7 @@ async fn actions(market: &Simulated, of: &str, [first, last]: [&str; 2], at: &st
 }
 
 #[tokio::test]
-async fn a_dividend_leaves_the_price_when_its_session_opens() {
+async fn the_price_falls_by_a_dividend_when_its_session_opens() {
     let market = v1();
     let year = ["2026-11-01", "2027-10-31"];
     let found = actions(&market, "KO", year, "2027-11-01T12:00:00Z").await;
@@ -420,7 +420,7 @@ async fn a_dividend_leaves_the_price_when_its_session_opens() {
 }
 
 #[tokio::test]
-async fn dividends_put_back_into_the_stock_make_up_the_total_return() {
+async fn reinvested_dividends_make_up_the_total_return() {
     let market = v1();
     let (first, last) = ("2006-11-01", "2026-10-31");
     for of in ["KO", "F", "WMT", "GE", "SPY"] {
@@ -460,7 +460,7 @@ async fn a_split_divides_the_price_and_multiplies_the_volume() {
         (before.price.to_string(), after.price.to_string()),
         ("878.15".to_owned(), "87.81".to_owned())
     );
-    // In new shares, so that the change of the day is that of the market.
+    // The previous close is in new shares, so that the change of the day is that of the market.
     assert_eq!(after.previous_close, Some(after.price));
     let raw = bars(&market, "NFLX", "2026-11-23", "2026-12-20").await;
     let volume = |bars: &[Bar]| bars.iter().map(|bar| bar.volume).sum::<u64>() / bars.len() as u64;
@@ -477,7 +477,7 @@ async fn a_split_divides_the_price_and_multiplies_the_volume() {
 }
 
 #[tokio::test]
-async fn shares_of_the_past_are_those_of_before_all_splits() {
+async fn past_prices_are_in_the_shares_before_all_later_splits() {
     let market = v1();
     let found = actions(&market, "AAPL", ["2014-01-01", "2021-12-31"], "2026-11-01T12:00:00Z").await;
     let splits: Vec<CorporateAction> =
@@ -493,7 +493,7 @@ async fn shares_of_the_past_are_those_of_before_all_splits() {
 }
 
 #[tokio::test]
-async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_there() {
+async fn a_new_symbol_is_valid_from_its_first_session_and_the_old_one_finds_it() {
     let market = v1();
     let (old, new) = (symbol("XCOAX"), symbol("XFIBR"));
     let (eve, morning) = (instant("2026-12-14T04:59:59Z"), instant("2026-12-14T05:00:00Z"));
@@ -530,7 +530,7 @@ async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_ther
 }
 
 #[tokio::test]
-async fn a_delisted_stock_keeps_its_last_price_and_moves_no_more() {
+async fn a_delisted_stock_keeps_its_last_price() {
     let market = v1();
     let ends_at = instant("2027-01-11T05:00:00Z");
     let last_instant = ends_at - TimeDelta::microseconds(1);
@@ -575,13 +575,13 @@ async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
     let told = async |of, at| actions(&market, of, year, at).await.len();
     assert_eq!(told("NFLX", "2026-11-23T04:59:59Z").await, 0);
     assert_eq!(told("NFLX", "2026-11-23T05:00:00Z").await, 1);
-    // Its amount would reveal tomorrow's price.
+    // The amount would reveal tomorrow's price.
     assert_eq!(told("KO", "2026-11-16T04:59:59Z").await, 0);
     assert_eq!(told("KO", "2026-11-16T05:00:00Z").await, 1);
 }
 
 #[tokio::test]
-async fn unknown_symbols_are_told_from_known_ones() {
+async fn unknown_symbols_are_distinguished_from_known_ones() {
     let market = v1();
     let asked = [symbol("AAPL"), symbol("NOSUCH")];
     let answers = market.quotes(&asked, instant("2026-11-22T12:00:00Z"), &FREE).await;
@@ -598,7 +598,7 @@ async fn unknown_symbols_are_told_from_known_ones() {
 }
 
 #[tokio::test]
-async fn typing_app_finds_apple_first() {
+async fn a_search_for_app_finds_apple_first() {
     let market = v1();
     let at = instant("2026-11-22T12:00:00Z");
     let found = market.search("app", 5, at, &FREE).await.unwrap();

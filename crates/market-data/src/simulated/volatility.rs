@@ -1,23 +1,22 @@
-//! The market's path from session to session in `sim-v2`, and the volatility of sectors and companies in each
-//! session.
+//! The market's path from session to session in `sim-v2`, and the volatility of sectors and companies in each session.
 //!
-//! Two volatility factors, a fast one and a slow one, follow Ornstein-Uhlenbeck processes that the market's own
-//! shocks drive: a fall raises the volatility of the following sessions. All sessions are computed once and cached,
-//! so a session's value is a function of the seed and its number.
+//! Two volatility factors, a fast one and a slow one, follow Ornstein-Uhlenbeck processes that are driven by the
+//! market's own shocks: a fall raises the volatility of the following sessions. All sessions are computed once and
+//! cached, so a session's value is a function of the seed and its number.
 
 use super::chance::{Draws, Purpose};
 use super::clock::SESSIONS;
 
 /// Half-lives of the factors' deviations, in sessions.
 const HALF_LIVES: [f64; 2] = [4.0, 90.0];
-/// Variances of the two factors, which add up to the logarithm of a session's variance.
+/// Variances of the two factors, whose sum is the logarithm of a session's variance.
 const FACTOR_VARIANCES: [f64; 2] = [0.65, 2.05];
-/// Correlation of each factor's next shock with the market's shock of today: falls make volatility rise.
+/// Correlation of each factor's next shock with the market's current shock: falls increase volatility.
 const LEVERAGE: [f64; 2] = [-0.5, -0.25];
 /// Skewness of the market's shocks: `(z − δ (z² − 1)) / sqrt(1 + 2 δ²)` has about `−6 δ`.
 const SHOCK_SKEW: f64 = 0.42 / 6.0;
-/// Returns within this many standard deviations are unchanged; beyond, they approach the limit and never reach it.
-/// The limit keeps every fund above −12 % per session.
+/// Returns within this many standard deviations are unchanged. Larger ones approach the limit, the next constant, and
+/// never reach it. The limit keeps every fund above −12 % per session.
 const RETURN_KNEE: f64 = 5.5;
 const RETURN_LIMIT: f64 = 7.8;
 
@@ -40,12 +39,12 @@ const LEVELLED_OVER: usize = 1024;
 /// The values of all sessions.
 #[derive(Debug)]
 pub(super) struct Volatility {
-    /// The market path at the close before each session, and after the last. It begins at 0 and has variance 1 per
+    /// The market path at the close before each session, and after the last one. It begins at 0 and has variance 1 per
     /// session.
     pub(super) market: Box<[f64]>,
-    /// Standard deviation of the market's session, 1 as the average of the squares.
+    /// The standard deviation of the market in each session; the average of the squares is 1.
     pub(super) market_deviations: Box<[f64]>,
-    /// Variance of all sessions before each, and of all, for sectors and funds; 1 per session on average.
+    /// The variance of all sessions before each session, and of all, for sectors and funds; 1 per session on average.
     pub(super) calm: Box<[f64]>,
     /// The same for companies.
     pub(super) rough: Box<[f64]>,
@@ -115,7 +114,7 @@ impl Follows {
     }
 }
 
-/// Compresses a return in standard deviations beyond the knee, below the limit.
+/// Compresses a return (in standard deviations) beyond the knee, so that it stays below the limit.
 fn limited(deviations: f64) -> f64 {
     let room = RETURN_LIMIT - RETURN_KNEE;
     let beyond = deviations.abs() - RETURN_KNEE;
@@ -129,7 +128,7 @@ fn root_mean_square(values: &[f64]) -> f64 {
     libm::sqrt(values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64)
 }
 
-/// The sum before each value, and the total.
+/// The sum of the values before each one, and the total.
 fn sums(values: impl Iterator<Item = f64>) -> Box<[f64]> {
     let running = values.scan(0.0, |sum, value| {
         *sum += value;
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_time_has_variance_one_a_session() {
+    fn the_average_variance_is_one_per_session() {
         let course = Volatility::new(3);
         let returns: Vec<f64> = course.market.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(returns.len(), usize::from(SESSIONS));
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_is_another_course() {
+    fn another_seed_gives_another_path() {
         let [one, again, other] = [1, 1, 2].map(|seed| Volatility::new(seed).market[100].to_bits());
         assert_eq!(one, again);
         assert_ne!(one, other);

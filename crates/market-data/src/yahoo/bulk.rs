@@ -12,7 +12,7 @@ use super::{number, ticker};
 use crate::QuoteError;
 use crate::plausible::unusable;
 
-/// A bid or ask further from the last trade is outdated. A ratio.
+/// A bid or ask that differs more than this from the last trade is outdated. A ratio.
 const WIDEST_SPREAD: f64 = 0.05;
 
 /// Whether the answer rejects the crumb.
@@ -72,7 +72,7 @@ fn quote(row: &Value, symbol: &Symbol, now: DateTime<Utc>) -> Result<Quote, Quot
     Ok(Quote { previous_close: number::price(&row["regularMarketPreviousClose"]), bid, ask, ..quote })
 }
 
-/// Bid and ask, if the market is open and they are near the last trade: outside sessions they are meaningless.
+/// Returns bid and ask if the market is open and they are near the last trade: outside sessions they are meaningless.
 fn touch(row: &Value, last: &Price) -> Option<(Price, Price)> {
     let (bid, ask) = (number::price(&row["bid"])?, number::price(&row["ask"])?);
     let is_near = |price: &Price| price.change_ratio(last).is_some_and(|away| away.abs() <= WIDEST_SPREAD);

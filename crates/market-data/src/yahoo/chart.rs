@@ -16,7 +16,7 @@ use crate::QuoteError;
 use crate::plausible::{DayFields, DayPrices, in_shares_of, past_session, time_of_price, unusable};
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
-/// A stock without trades for so long is delisted.
+/// A stock without trades for this long counts as delisted.
 const DEAD: TimeDelta = TimeDelta::days(30);
 const NEW_YORK: &str = "America/New_York";
 
@@ -37,8 +37,8 @@ pub(super) fn result<'a>(reply: &'a Reply, asked: &Symbol) -> Result<Option<&'a 
     }
 }
 
-/// Parses the newest price. The previous close is that before the chart's first day, so it is used only from a chart
-/// of one day; longer charts contain the day before.
+/// Parses the newest price. The previous close in the answer is the close before the chart's first day, so it is used
+/// only from a chart of one day; longer charts contain the previous day.
 pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
     let meta = &result["meta"];
     check_instrument(meta, asked)?;
@@ -59,7 +59,8 @@ pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Resul
         _ => days(result).find(|day| day.date == day_before).and_then(|day| number::price(day.close)),
     };
     if let Some(before) = before {
-        // On the day of a split it may be in old or in new shares. Whether the price is believed is decided by the gateway.
+        // On the day of a split, the previous close may be in old or in new shares. The gateway decides whether the
+        // price is accepted.
         let in_new_shares = in_shares_of(&before, day_before, date, &Events::from_result(result).splits);
         let distance =
             |of: &Price| quote.price.to_f64().max(of.to_f64()) / quote.price.to_f64().min(of.to_f64());
@@ -107,9 +108,9 @@ impl Facts<'_> {
     }
 }
 
-/// Parses the sessions that have closed at `at`, oldest first, with splits and dividends. Days with invalid values
-/// are skipped; a series without a valid day is an error. The answer is in the shares after all its splits; the
-/// result is in the shares of each day.
+/// Parses the sessions that have closed by `at`, oldest first, with splits and dividends. Days with invalid values are
+/// skipped; a series without a valid day is an error. The answer is in the shares after all its splits; the result is
+/// in the shares of each day.
 pub(super) fn history(
     result: &Value,
     asked: &Symbol,
@@ -135,7 +136,7 @@ fn bars(
     let mut bars: BTreeMap<NaiveDate, (bool, Bar)> = BTreeMap::new();
     let mut refused = 0_usize;
     for day in days(result) {
-        // A day without trades, or whose close is not published yet.
+        // A day without trades, or one whose close is not published yet.
         if day.close.is_null() {
             continue;
         }
@@ -143,7 +144,7 @@ fn bars(
             refused += 1;
             continue;
         };
-        // The last element of the current session is not at its opening, and lacks trades.
+        // The last element of the current session does not start at its opening, and lacks trades.
         let is_live = day.starts_at != session.opens_at;
         if session.closes_at > at || (is_live && day.starts_at < session.closes_at) {
             continue;
@@ -183,8 +184,8 @@ pub(super) fn listing(result: &Value, asked: &Symbol) -> Result<Listing, QuoteEr
     })
 }
 
-/// Whether the chart is about the requested symbol, and about an instrument that is traded here. Some invalid symbols
-/// have a chart without a price.
+/// Checks that the chart is about the requested symbol, and about an instrument that is traded here. Some invalid
+/// symbols have a chart without a price.
 fn check_instrument(meta: &Value, asked: &Symbol) -> Result<(), QuoteError> {
     if !ticker::is_about(meta["symbol"].as_str().unwrap_or_default(), asked) {
         return Err(unusable("an answer about another symbol"));
@@ -195,8 +196,8 @@ fn check_instrument(meta: &Value, asked: &Symbol) -> Result<(), QuoteError> {
     check_tradable(asked, &meta["instrumentType"], &meta["currency"], &meta["exchangeTimezoneName"])
 }
 
-/// Accepts stocks and funds that trade in New York's hours and in dollars. Currencies are case-sensitive: `GBp` is
-/// pence.
+/// Checks that it is a stock or fund that trades in New York's hours and in dollars. Currencies are case-sensitive:
+/// `GBp` means pence.
 pub(super) fn check_tradable(
     asked: &Symbol,
     kind: &Value,

@@ -1,4 +1,4 @@
-//! The companies according to answers about prices, in the memory of one process.
+//! The companies that answers about prices named, in the memory of one process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::number;
 use crate::ListedStock;
 
-/// The most symbols in memory. Beyond that all are dropped; the next answers report the companies again.
+/// The most symbols in memory. When there are more, all are dropped; the next answers report the companies again.
 const MOST_SYMBOLS: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ impl Companies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
-    /// Stores the company of a chart or of a row of bulk quotes. A row without the first trading day keeps that of an
-    /// earlier chart of the same company.
+    /// Stores the company of a chart or of a row of bulk quotes. If a row lacks the first trading day, the day from an
+    /// earlier chart of the same company is kept.
     pub(super) fn take_in(&self, symbol: &Symbol, told: &Value) {
         let text = |name: &str| told[name].as_str().map(str::trim).filter(|text| !text.is_empty());
         let Some(company_name) = text("longName").or_else(|| text("shortName")) else { return };
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_company_is_told_by_charts_and_by_rows() {
+    fn companies_are_stored_from_charts_and_rows() {
         let companies = Companies::default();
         let xyz: Symbol = "XYZ".parse().unwrap();
         companies.take_in(&xyz, &json!({ "regularMarketPrice": 1 }));

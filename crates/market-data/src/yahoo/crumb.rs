@@ -9,7 +9,7 @@ use crate::{Payer, QuoteError};
 /// A crumb has about eleven characters; a much longer text is not a crumb.
 const LONGEST: usize = 64;
 
-/// The two tokens of a visitor, which belong together. Never logged.
+/// The two tokens of a visitor, which belong together. They are never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Crumb {
     cookie: String,
@@ -43,7 +43,7 @@ impl Crumbs {
         Ok(crumb)
     }
 
-    /// Drops a refused crumb, unless it has been replaced already.
+    /// Drops a rejected crumb, unless it has already been replaced.
     pub(super) async fn forget(&self, refused: &Crumb) {
         let mut current = self.current.lock().await;
         if current.as_ref() == Some(refused) {
@@ -52,7 +52,8 @@ impl Crumbs {
     }
 }
 
-/// The page that sets the cookie answers 404; in some countries with a consent form instead.
+/// Fetches a cookie and a crumb. The page that sets the cookie answers 404; in some countries it answers with a consent
+/// form.
 async fn fetch(transport: &Transport, payer: &Payer) -> Result<Crumb, QuoteError> {
     let page = transport.get_cookies(payer).await?;
     let cookie = page.cookies().collect::<Vec<_>>().join("; ");

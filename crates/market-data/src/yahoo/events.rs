@@ -15,17 +15,17 @@ use serde_json::Value;
 use super::number;
 use crate::corporate::{Dividend, Split};
 
-/// Dividends keep at least this many decimals.
+/// The minimum number of decimals of a dividend.
 const LEAST_DECIMALS: i64 = 2;
 
-/// A split that is reported so shortly before its opening is assumed to be included in old prices already.
+/// If a split is reported within this time before its opening, old prices are assumed to include it already.
 const TOLD_AHEAD: TimeDelta = TimeDelta::hours(24);
 
 /// The splits and dividends in a chart.
 #[derive(Debug)]
 pub(super) struct Events<'a> {
     result: &'a Value,
-    /// Oldest first, one per day.
+    /// The splits, oldest first, one per day.
     pub(super) splits: Vec<Split>,
     /// The newest day of a split with an unreadable ratio: the shares before it are unknown.
     unreadable: Option<NaiveDate>,
@@ -49,7 +49,7 @@ impl<'a> Events<'a> {
         Self { result, splits: splits.into_values().collect(), unreadable }
     }
 
-    /// The shares that the chart is in.
+    /// The share basis of the chart.
     pub(super) fn basis(&self, of: &Symbol, now: Timestamp) -> Basis {
         let actions: Vec<CorporateAction> = self.splits.iter().filter_map(|split| split.action(of)).collect();
         let effective = actions.iter().map(|action| action.effective_at(Calendar::Xnys));
@@ -61,8 +61,9 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Oldest first, in the shares of their own days, one per day: different dividends of one day, such as a special
-    /// one, are added. Yahoo has six decimals; those that a later split makes uncertain are rounded away.
+    /// Returns the dividends, oldest first, in the shares of their own days, one per day: different dividends on one
+    /// day, such as a special one, are added. Yahoo has six decimals; those that a later split makes uncertain are
+    /// rounded away.
     pub(super) fn dividends(&self, of: &Symbol, now: Timestamp) -> Vec<Dividend> {
         let mut amounts: BTreeMap<NaiveDate, Vec<BigDecimal>> = BTreeMap::new();
         for (key, event) in entries(self.result, "dividends") {
@@ -85,7 +86,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The shares that the prices of a chart are in.
+/// The share basis of the prices of a chart.
 #[derive(Debug)]
 pub(super) struct Basis {
     splits: SplitHistory,
@@ -94,7 +95,7 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    /// Whether the shares of that day are known.
+    /// Whether the share basis of that day is known.
     pub(super) fn is_known(&self, day: NaiveDate) -> bool {
         self.unreadable.is_none_or(|unreadable| unreadable <= day)
     }
@@ -105,7 +106,8 @@ impl Basis {
         self.splits.convert(traded, session_basis(Calendar::Xnys, day))
     }
 
-    /// The certain decimals of a dividend of that day: half of the sixth is multiplied by the splits since.
+    /// The number of certain decimals of a dividend of that day: the rounding error, half of the sixth decimal, is
+    /// multiplied by the splits since.
     fn decimals_of_dividends(&self, day: NaiveDate) -> i64 {
         let factor = self.on_day(UnroundedPrice::new(1.into()), day).rounded(6).to_f64().unwrap_or(1.0);
         let (mut lost, mut multiplied) = (0, 1.0);
@@ -120,14 +122,14 @@ fn entries<'a>(result: &'a Value, kind: &str) -> impl Iterator<Item = (&'a Strin
     result["events"][kind].as_object().into_iter().flatten()
 }
 
-/// The exchange's day of an event: its date, or its key.
+/// The exchange's day of an event, from its date or from its key.
 fn day_of(key: &str, event: &Value) -> Option<NaiveDate> {
     let from_key = || chrono::DateTime::from_timestamp(key.parse().ok()?, 0);
     let at = number::instant(&event["date"]).or_else(from_key)?;
     Some(exchange_date(at.into()))
 }
 
-/// New and old shares, in ten-thousandths: from two numbers, or from a text like `10:1`.
+/// The new and old shares in ten-thousandths, from two numbers or from a text like `10:1`.
 fn ratio(event: &Value) -> Option<(u64, u64)> {
     let side = |name: &str| number::side_of_ratio(&event[name]).filter(|side| *side > 0);
     if let Some(sides) = side("numerator").zip(side("denominator")) {

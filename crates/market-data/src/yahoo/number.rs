@@ -6,11 +6,12 @@ use domain::Price;
 use domain::share_basis::UnroundedPrice;
 use serde_json::Value;
 
-/// Decimals of a price; single precision has no more.
+/// The number of decimals of a price; single precision has no more.
 const DECIMALS: i64 = 4;
-/// Dividends are small and divided by splits.
+/// The number of decimals of dividends, which are small and divided by splits.
 pub(super) const DECIMALS_OF_DIVIDENDS: i64 = 6;
-/// Decimals of a price that is converted to other shares before it is rounded: more than single precision has.
+/// The number of decimals of a price that is converted to other shares before it is rounded: more than single precision
+/// has.
 const DECIMALS_OF_UNROUNDED: i64 = 12;
 const LONGEST: usize = 40;
 const LARGEST_EXPONENT: u32 = 20;
@@ -21,12 +22,12 @@ pub(super) fn price(value: &Value) -> Option<Price> {
     Price::from_provider(&decimal(value, DECIMALS)?.to_plain_string()).ok()
 }
 
-/// A number that [`rounded_price`] rounds once it is in the right shares.
+/// Parses a number that [`rounded_price`] rounds once it is in the right shares.
 pub(super) fn unrounded(value: &Value) -> Option<UnroundedPrice> {
     Some(UnroundedPrice::new(decimal(value, DECIMALS_OF_UNROUNDED)?))
 }
 
-/// Rounds as [`price`] does.
+/// Rounds in the same way as [`price`].
 pub(super) fn rounded_price(exact: &UnroundedPrice) -> Option<Price> {
     Price::from_provider(&exact.rounded(DECIMALS).to_plain_string()).ok()
 }
@@ -40,7 +41,7 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
     decimal(value, 0)?.to_u64()
 }
 
-/// One side of a split's ratio, in ten-thousandths: `1.5` for `1` occurs.
+/// Parses one side of a split's ratio, in ten-thousandths: ratios such as `1.5` for `1` occur.
 pub(super) fn side_of_ratio(value: &Value) -> Option<u64> {
     (decimal(value, DECIMALS)? * BigDecimal::from(10_000)).to_u64()
 }
@@ -50,7 +51,8 @@ pub(super) fn instant(value: &Value) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(decimal(value, 0)?.to_i64()?, 0)
 }
 
-/// Numbers with too many digits or too large exponents are rejected, because computing with them would take too long.
+/// Parses a number. Too many digits or too large exponents are rejected, because computing with them would take too
+/// long.
 fn decimal(value: &Value, decimals: i64) -> Option<BigDecimal> {
     let text = value.as_number()?.to_string();
     let exponent = match text.split_once(['e', 'E']) {
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_become_the_prices_they_stand_for() {
+    fn floats_become_the_intended_prices() {
         for (text, expected) in [
             ("205.35000610351562", "205.35"),
             ("229.35000610351562", "229.35"),
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_price_is_none() {
+    fn invalid_prices_are_none() {
         for text in [
             "0",
             "-1.5",

@@ -8,7 +8,8 @@ use crate::QuoteError;
 use crate::plausible::unusable;
 use crate::source::{FOREIGN, NO_STOCK};
 
-/// Nasdaq's three tiers, New York, American, Arca, Bats, and the over-the-counter markets. All trade in dollars.
+/// The codes of exchanges in the United States: Nasdaq's three tiers, New York, American, Arca, Bats, and the
+/// over-the-counter markets. All trade in dollars.
 const IN_THE_UNITED_STATES: [&str; 12] =
     ["NMS", "NGM", "NCM", "NYQ", "ASE", "PCX", "BTS", "OQB", "OQX", "PNK", "OEM", "OBB"];
 
@@ -17,7 +18,7 @@ pub(super) fn listings(answer: &Value) -> Result<Vec<Listing>, QuoteError> {
     Ok(entries(answer)?.iter().filter_map(|entry| listing(entry).ok()).collect())
 }
 
-/// The entry with exactly that symbol, if there is one.
+/// Returns the entry with exactly this symbol, if there is one.
 ///
 /// # Errors
 /// [`QuoteError::NotTradable`] if it is not traded here.
@@ -34,8 +35,10 @@ fn entries(answer: &Value) -> Result<&Vec<Value>, QuoteError> {
     answer["quotes"].as_array().ok_or_else(|| unusable("an answer without search results"))
 }
 
+/// Converts an entry to a listing.
+///
 /// # Errors
-/// Why the instrument is not traded here.
+/// The reason why the instrument is not traded here.
 fn listing(entry: &Value) -> Result<Listing, &'static str> {
     let text = |name: &str| entry[name].as_str().map(str::trim).filter(|text| !text.is_empty());
     let sector = match text("quoteType") {

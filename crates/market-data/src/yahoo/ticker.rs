@@ -1,15 +1,15 @@
-//! Symbols as Yahoo writes them: class shares with a hyphen, foreign listings with a dot and the exchange.
+//! The spelling of symbols at Yahoo: class shares have a hyphen, foreign listings a dot and the exchange.
 
 use domain::Symbol;
 
 use crate::QuoteError;
 use crate::source::FOREIGN;
 
-/// Yahoo's spelling of a symbol: `BRK.B` is `BRK-B` at Yahoo.
+/// Returns Yahoo's spelling of a symbol: `BRK.B` is `BRK-B` at Yahoo.
 ///
 /// # Errors
-/// [`QuoteError::NotTradable`] for a foreign listing such as `GS2C.DE`. (`TSCO.L` is one too, but looks like a class
-/// share; the call finds nothing.)
+/// [`QuoteError::NotTradable`] for a foreign listing such as `GS2C.DE`. (`TSCO.L` is a foreign listing too, but looks
+/// like a class share; the call finds nothing.)
 pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     match symbol.as_str().rsplit_once('.') {
         None => Ok(symbol.to_string()),
@@ -18,8 +18,8 @@ pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     }
 }
 
-/// The symbol for Yahoo's spelling, if it is valid. There a dot precedes an exchange, and a hyphen with a single
-/// letter a class.
+/// Returns the symbol for Yahoo's spelling, if it is valid. At Yahoo, a dot precedes an exchange, and a hyphen with a
+/// single letter a class.
 pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
     if ticker.contains('.') {
         return None;
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_listings_are_none_of_ours() {
+    fn foreign_listings_are_rejected() {
         for foreign in ["GS2C.DE", "AAPL.VI", "0700.HK"] {
             assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
             assert_eq!(symbol_of(foreign), None);

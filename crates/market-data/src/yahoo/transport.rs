@@ -1,4 +1,4 @@
-//! Calls to Yahoo: slow, and paused after a refusal.
+//! Calls to Yahoo: spaced, and paused after a refusal.
 
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
 use crate::{Payer, QuoteError};
 
-/// Yahoo refuses the names of HTTP libraries at the first call.
+/// Yahoo rejects the names of HTTP libraries at the first call, so a browser-like name is sent.
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; stockyard/", env!("CARGO_PKG_VERSION"), ")");
-/// A refused address stays refused for at least a quarter of an hour, and further calls prolong it.
+/// When and how long calls are paused after a refusal. A refused address stays refused for at least a quarter of an
+/// hour, and further calls prolong that time.
 const SHUT: BreakerRules =
     BreakerRules { failures: 1, first_pause: TimeDelta::minutes(15), longest_pause: TimeDelta::hours(4) };
 const TOO_MANY: &str = "Too Many Requests";
@@ -85,7 +86,7 @@ impl Transport {
         }
     }
 
-    /// A server error is retried once, unless it names a time to wait.
+    /// Fetches a text. A server error is retried once, unless the answer names a time to wait.
     pub(super) async fn get_text(
         &self,
         path: &[&str],
@@ -142,7 +143,7 @@ impl Transport {
     }
 }
 
-/// The refusal is a single line of text, with status 200 when a crumb is requested.
+/// Whether the body is Yahoo's refusal: a single line of text, with status 200 when a crumb is requested.
 fn says_too_many(body: &[u8]) -> bool {
     body.len() < 200 && String::from_utf8_lossy(body).contains(TOO_MANY)
 }

@@ -56,10 +56,10 @@ struct Course {
 }
 
 impl Candidates {
-    /// Chooses the candidates from the catalogue.
+    /// Chooses the candidates from the catalog.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the market has no catalogue or too few stocks.
+    /// [`Error::Invalid`] if the market has no catalog or too few stocks.
     pub async fn find(services: &Services, sessions: &[Session], end: Timestamp) -> Result<Self> {
         let courses = courses(services, sessions, end).await?;
         let known =

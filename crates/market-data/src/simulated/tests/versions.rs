@@ -12,7 +12,7 @@ fn session(model: SimulatedModel, date: NaiveDate) -> domain::Session {
     model.calendar().session(date).unwrap()
 }
 
-/// Days of all kinds: after a split, at the ends of daylight saving time, after results, and with an early close.
+/// Days of different kinds: after a split, at the ends of daylight saving time, after results, and with an early close.
 fn days(model: SimulatedModel) -> [(&'static str, &'static str); 4] {
     match model.calendar() {
         Calendar::AroundTheClock => {
@@ -27,8 +27,8 @@ fn days(model: SimulatedModel) -> [(&'static str, &'static str); 4] {
 const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 
 #[tokio::test]
-async fn nothing_of_a_released_version_changes() {
-    // Like the test of the first version. An intended change after a release needs a new version.
+async fn released_versions_are_unchanged() {
+    // Like the test of the first version: an intended change after a release requires a new version.
     const EXPECTED: [[u64; 4]; 2] = [
         [
             4_366_706_499_082_879_162,
@@ -73,7 +73,7 @@ async fn nothing_of_a_released_version_changes() {
 }
 
 #[tokio::test]
-async fn a_quote_names_its_version_and_lies_between_bid_and_ask() {
+async fn a_quote_contains_its_version_and_lies_between_bid_and_ask() {
     for model in NEW {
         let market = market(model);
         for row in INSTRUMENTS {
@@ -126,7 +126,7 @@ async fn a_bar_is_made_of_the_quotes_of_its_session() {
         for (of, date) in days(model) {
             let bar = bars(&market, of, date, date).await.remove(0);
             let session = session(model, day(date));
-            // Shorter than the shortest time for which a price holds.
+            // This is shorter than the shortest time for which a price stays the same.
             let step = (session.closes_at - session.opens_at) / 65_000;
             let (mut seen, mut volume, mut at) = (Vec::new(), 0, session.opens_at);
             while at < session.closes_at {
@@ -139,7 +139,7 @@ async fn a_bar_is_made_of_the_quotes_of_its_session() {
             let last = quote(&market, of, session.closes_at - MICROSECOND).await.unwrap();
             assert_eq!((seen.first(), &last.price), (Some(&bar.open), &bar.close), "{of} {date}");
             assert!(seen.iter().all(|price| (&bar.low..=&bar.high).contains(&price)), "{of} {date}");
-            // The highest and the lowest price hold until the next tick, which is longer than a step.
+            // The highest and the lowest price stay the same until the next tick, which is longer than a step.
             assert_eq!(
                 (seen.iter().max(), seen.iter().min()),
                 (Some(&bar.high), Some(&bar.low)),
@@ -170,7 +170,7 @@ async fn moves_are_the_quotes_of_a_session_in_parts_or_at_once() {
                 let quoted = quote(&market, of, moved.quote.as_of).await.unwrap();
                 assert_eq!(moved.quote, quoted, "{of} {date}");
             }
-            // A new market has computed nothing before, like another process.
+            // A new market has an empty cache, like another process.
             let other = self::market(model);
             let (mut in_parts, mut begins) = (Vec::new(), before);
             for part in 1..=50 {
@@ -188,7 +188,7 @@ async fn moves_are_the_quotes_of_a_session_in_parts_or_at_once() {
 async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
     let model = SimulatedModel::V2Xnys;
     let market = market(model);
-    // Thanksgiving of 2026 with the early close after it, and the weekend.
+    // Thanksgiving of 2026, the day with an early close after it, and the weekend.
     let found = bars(&market, "AAPL", "2026-11-23", "2026-12-01").await;
     let dates: Vec<String> = found.iter().map(|bar| bar.date.to_string()).collect();
     assert_eq!(dates, ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-27", "2026-11-30", "2026-12-01"]);
@@ -212,7 +212,7 @@ async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
         (&found[4].open, instant("2026-11-30T14:30:00Z"))
     );
     assert_ne!(found[4].open, found[3].close, "a session opens with a gap");
-    // A session has its bar from its close on.
+    // A session has a bar from its close on.
     let apple = symbol("AAPL");
     let until = |at| market.daily_bars(&apple, day("2026-11-27"), day("2026-11-30"), at);
     assert_eq!(until(closes_at - MICROSECOND).await.unwrap().len(), 0);
@@ -220,7 +220,7 @@ async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
 }
 
 #[tokio::test]
-async fn catalogue_prices_hold_at_the_open_of_the_anchor() {
+async fn prices_at_the_opening_of_the_anchor_are_those_of_the_catalog() {
     for (model, opens_at) in
         [(SimulatedModel::V2, "2026-11-01T04:00:00Z"), (SimulatedModel::V2Xnys, "2026-11-02T14:30:00Z")]
     {
@@ -275,7 +275,7 @@ async fn events_happen_at_the_open_of_sessions() {
 }
 
 #[tokio::test]
-async fn dividends_put_back_into_the_stock_make_up_the_total_return_in_both_views() {
+async fn reinvested_dividends_make_up_the_total_return_in_both_views() {
     for model in NEW {
         let market = market(model);
         let sessions = model.sessions();
@@ -294,7 +294,7 @@ async fn dividends_put_back_into_the_stock_make_up_the_total_return_in_both_view
                     CorporateActionKind::CashDividend { amount, .. } => {
                         let before = model.calendar().before(action.ex_on).date.to_string();
                         let close = bars(&market, of, &before, &before).await.remove(0).close.to_f64();
-                        // Reinvested at the close without the dividend.
+                        // Dividends are reinvested at the close without the dividend.
                         shares *= close / (close - amount.to_f64());
                     }
                     other => panic!("{of}: {other:?}"),
@@ -338,7 +338,7 @@ async fn results_move_the_open_more_than_other_mornings() {
         let deviation =
             |gaps: &[f64]| (gaps.iter().map(|gap| gap * gap).sum::<f64>() / gaps.len() as f64).sqrt();
         let (wide, usual) = (deviation(&after_results), deviation(&others));
-        // 7 % of a year's variance in four jumps.
+        // 7 % of a year's variance is in four jumps.
         assert!((1.7..3.5).contains(&wide), "{model:?}: {wide} standard deviations of a session");
         match model.calendar() {
             Calendar::AroundTheClock => assert!(usual < 1e-9, "there is no night: {usual}"),
@@ -373,7 +373,7 @@ async fn the_next_results_are_known_beforehand_and_move_the_open_of_their_sessio
             let on = market.next_results_on(&apple, at).unwrap();
             let opens_at = session(model, on).opens_at;
             assert!(at < opens_at && opens_at - at < TimeDelta::days(100), "{on}");
-            // Also in the night before, and with another seed.
+            // The same in the night before, and with another seed.
             assert_eq!(market.next_results_on(&apple, opens_at - MICROSECOND), Some(on));
             assert_eq!(Simulated::with_seed(model, 1).next_results_on(&apple, at), Some(on));
             let (before, after) = (
