@@ -1,7 +1,7 @@
-//! Bars that earlier versions stored in the shares of the day on which they were fetched, instead of those of their
-//! own days.
+//! Bars that earlier versions of the program stored in the shares of the day on which they were fetched, instead of
+//! those of their own days.
 //!
-//! They have a source name of their own, and are replaced when the source reports the same day again.
+//! They have a separate source name, and are replaced when the source reports the same day again.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -16,7 +16,7 @@ pub const ADJUSTED: &str = "yahoo/adjusted";
 /// A stock with adjusted bars, with the days of the oldest and the newest.
 pub type Span = (StockId, NaiveDate, NaiveDate);
 
-/// Up to `limit` stocks with adjusted bars, in order of id.
+/// Up to `limit` stocks with adjusted bars, ordered by id.
 pub fn stocks(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Span>, StoreError> {
     use diesel::dsl::{max, min};
     let found: Vec<(StockId, Option<NaiveDate>, Option<NaiveDate>)> = price_bars::table
@@ -38,7 +38,7 @@ pub fn closes(tx: &mut Tx<'_>, id: StockId) -> Result<Vec<(NaiveDate, Price)>, S
         .load(tx.conn)?)
 }
 
-/// Deletes adjusted bars of days that have a bar as traded.
+/// Deletes adjusted bars of days for which a bar as traded is being stored.
 pub(crate) fn make_room(
     tx: &mut Tx<'_>,
     id: StockId,

@@ -22,8 +22,8 @@ pub struct Changes<'a> {
     pub portfolios: Vec<(&'a Portfolio, Timestamp)>,
 }
 
-/// Writes the changes and returns the new journal lines with their ids, which grow in the given order. On PostgreSQL
-/// it is one statement: for a small batch, four round trips would take longer than the writing.
+/// Writes the changes and returns the new journal lines with their ids, which increase in the given order. On
+/// PostgreSQL this is one statement: for a small batch, four round trips would take longer than the writing.
 pub fn save(tx: &mut Tx<'_>, changes: &Changes<'_>) -> Result<Vec<JournalEntry>, StoreError> {
     let Changes { new_orders, entries, positions, new_positions, portfolios } = changes;
     let Conn::Postgres(c) = &mut *tx.conn else {

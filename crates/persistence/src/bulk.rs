@@ -9,8 +9,9 @@ use diesel::sql_types::{Array, HasSqlType, SingleValue};
 use diesel::sqlite::Sqlite;
 use std::marker::PhantomData;
 
-/// `before unnest($1, $2, …) after`: the rows come from one array per column. The text does not depend on the number
-/// of rows, so the database plans it once per connection. `ST` is the SQL type of the result, `()` for none.
+/// The statement `before unnest($1, $2, …) after`, whose rows come from one array per column. The text does not depend
+/// on the number of rows, so the database plans it only once per connection. `ST` is the SQL type of the result, `()`
+/// for none.
 pub struct Unnest<'a, ST> {
     before: &'static str,
     columns: Vec<Box<dyn Column + 'a>>,
@@ -72,8 +73,8 @@ impl<ST> QueryFragment<Pg> for Unnest<'_, ST> {
     }
 }
 
-/// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. Returns the result of `last`.
-/// All parts see the tables as they were before the statement, so none may depend on another.
+/// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. Returns the result of `last`. All
+/// parts see the tables as they were before the statement, so no part may depend on another.
 pub struct Together<'a, ST> {
     pub first: Vec<Unnest<'a, ()>>,
     pub last: Unnest<'a, ST>,
@@ -104,7 +105,7 @@ impl<ST> RunQueryDsl<PgConnection> for Together<'_, ST> {}
 
 impl<ST> QueryId for Unnest<'_, ST> {
     type QueryId = ();
-    // Identified by its text.
+    // The statement is identified by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -114,8 +115,8 @@ impl<ST> Query for Unnest<'_, ST> {
 
 impl<ST> RunQueryDsl<PgConnection> for Unnest<'_, ST> {}
 
-/// A SQLite statement with `?` for its values. Its text is constant, so each connection prepares it once; diesel
-/// prepares updates again for each row, which takes as long as the row.
+/// A SQLite statement with `?` for its values. Its text is constant, so each connection prepares it only once; diesel
+/// prepares updates again for each row, which takes as long as executing them.
 pub struct PerRow<'a> {
     text: &'static str,
     values: Vec<Box<dyn Bind + 'a>>,
@@ -171,7 +172,7 @@ impl QueryFragment<Sqlite> for PerRow<'_> {
 
 impl QueryId for PerRow<'_> {
     type QueryId = ();
-    // Identified by its text.
+    // The statement is identified by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -10,7 +10,7 @@ use crate::connection::each;
 use crate::schema::{corporate_actions, positions};
 use crate::{StoreError, Tx};
 
-/// The positions in a stock with shares, in order of portfolio.
+/// The positions with shares of a stock, ordered by portfolio.
 pub fn held(tx: &mut Tx<'_>, stock: StockId) -> Result<Vec<(PortfolioId, Position)>, StoreError> {
     type HeldRow = (PortfolioId, Quantity, Money, Money);
     let rows: Vec<HeldRow> = positions::table
@@ -43,7 +43,7 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<KnownAction>, 
     }
 }
 
-/// The administrator's name and reason.
+/// An administrator's decision: the name and the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Queryable)]
 pub struct Decision {
     pub administrator: Option<String>,

@@ -1,4 +1,4 @@
-//! Support for the SQL types of `domain::sql` in the backend for both databases.
+//! Support for the SQL types of `domain::sql` in the combined backend for both databases.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql};

@@ -15,7 +15,7 @@ fn percentages(limits: ConcentrationLimits) -> Percentages {
     (percent(limits.stock), percent(limits.sector), percent(limits.cash))
 }
 
-/// `None` for a portfolio that has the usual limits.
+/// Returns the limits of a portfolio; `None` if it has the default limits.
 pub fn of_portfolio(tx: &mut Tx<'_>, id: PortfolioId) -> Result<Option<ConcentrationLimits>, StoreError> {
     let row: Option<Percentages> = dsl::concentration_limits
         .filter(dsl::portfolio_id.eq(id))

@@ -18,12 +18,12 @@ use crate::opened_file::OpenedFile;
 use crate::wal;
 use crate::watch::{Limits, Reporter, Watch};
 
-/// The address of the database. Display omits the password.
+/// The address of the database. Displaying it omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
-    /// `postgres://user:password@host/name`
+    /// `postgres://user:password@host/name`.
     Postgres(String),
-    /// `sqlite://path/to/file.db`: the path
+    /// The path in `sqlite://path/to/file.db`.
     Sqlite(String),
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{path}"),
             Self::Postgres(url) => match url.rsplit_once('@') {
-                // It is unclear where the parameters begin.
+                // It is unclear where the parameters begin, so everything is hidden.
                 Some((secret, _)) if secret.contains('?') => f.write_str("postgres://***"),
                 Some((_, host)) => write!(f, "postgres://***@{}", host.split('?').next().unwrap_or(host)),
                 None => f.write_str(url.split('?').next().unwrap_or(url)),
@@ -92,7 +92,7 @@ pub enum Conn {
     Sqlite(SqliteConnection),
 }
 
-/// Type-checks one expression for each backend, for inserts of several rows and ON CONFLICT.
+/// Type-checks one expression for each backend. Needed for inserts of several rows and ON CONFLICT.
 macro_rules! each {
     ($conn:expr, $c:ident => $query:expr) => {
         match $conn {
@@ -125,8 +125,8 @@ impl Conn {
         }
     }
 
-    /// Prepares a connection for few statements that are always the same. PostgreSQL then plans each statement once;
-    /// by default it plans statements with an array for each execution, which takes longer than the execution. SQLite
+    /// Prepares a connection that sends a few statements repeatedly. PostgreSQL then plans each statement only once; by
+    /// default it plans statements with an array for each execution, which takes longer than the execution. SQLite
     /// caches more of the file, up to 64 MiB.
     pub fn settle_in(&mut self) -> QueryResult<()> {
         match self {
@@ -136,8 +136,8 @@ impl Conn {
     }
 
     /// Runs a transaction that will write. SQLite takes its write lock at the beginning, because a transaction that
-    /// reads first could not upgrade while another one writes. `limits` replace the connection's limits in this
-    /// transaction.
+    /// reads first could not upgrade its lock while another one writes. `limits` replace the connection's limits in
+    /// this transaction.
     pub fn write<T, E>(
         &mut self,
         limits: Option<Limits>,
@@ -146,7 +146,7 @@ impl Conn {
         self.within("BEGIN", "BEGIN IMMEDIATE", limits, work)
     }
 
-    /// Runs a transaction that sees one consistent state of the database and cannot write on PostgreSQL.
+    /// Runs a transaction that sees one consistent state of the database. On PostgreSQL it cannot write.
     pub fn read<T, E>(
         &mut self,
         limits: Option<Limits>,
@@ -177,15 +177,15 @@ impl Conn {
             Err(error) => Err(Failed::Work(error)),
         };
         if committed.is_err() {
-            // Fails if the connection is gone or diesel has rolled back already. A transaction that cannot be rolled
-            // back ends with its connection.
+            // This fails if the connection is gone or diesel has already rolled back. A transaction that cannot be
+            // rolled back ends with its connection.
             let _ = <Self as Connection>::TransactionManager::rollback_transaction(self);
         }
         committed
     }
 
-    /// After a failed query, PostgreSQL rolls back on COMMIT without an error. The query before it returns the error,
-    /// so that work after such a failure does not count as committed.
+    /// Commits. After a failed query, PostgreSQL rolls back on COMMIT without an error; the query before the COMMIT
+    /// then returns the error, so that work after the failure does not count as committed.
     fn commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(c) => c.batch_execute("SELECT 1; COMMIT"),
@@ -197,7 +197,7 @@ impl Conn {
 /// The phase in which a transaction failed.
 #[derive(Debug)]
 pub enum Failed<E> {
-    /// Before any statement was sent.
+    /// It failed before any statement was sent.
     Begin(diesel::result::Error),
     Work(E),
     Commit(diesel::result::Error),
@@ -211,7 +211,7 @@ impl<E: From<StoreError>> Failed<E> {
         }
     }
 
-    /// A COMMIT without an answer may have succeeded.
+    /// The error for a writing transaction. A COMMIT without an answer may have succeeded.
     pub fn of_write(self) -> E {
         match self {
             Self::Work(error) => error,
@@ -221,12 +221,12 @@ impl<E: From<StoreError>> Failed<E> {
     }
 }
 
-/// Opens connections by the URL's scheme; the derived `establish` would try one database after the other.
+/// Opens connections by the URL's scheme; the derived `establish` would try both databases in turn.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub url: DatabaseUrl,
     pub limits: Limits,
-    /// On SQLite only.
+    /// The open file; only on SQLite.
     pub file: Option<Arc<OpenedFile>>,
 }
 
@@ -255,7 +255,7 @@ impl Connector {
             }
             DatabaseUrl::Sqlite(path) => {
                 if let Some(file) = &self.file {
-                    // SQLite would create a new file if the current one is gone.
+                    // Without this check, SQLite would create a new file if the current one is gone.
                     file.check()?;
                     watch.writes_to(file);
                 }
@@ -277,7 +277,7 @@ impl Connector {
     }
 }
 
-/// A connection that rejects its settings is not used.
+/// The error for a connection that rejects its settings; such a connection is not used.
 fn not_settled(error: diesel::result::Error) -> StoreError {
     match StoreError::from(error) {
         StoreError::Query(error) => StoreError::Unavailable(error.into()),
@@ -285,7 +285,8 @@ fn not_settled(error: diesel::result::Error) -> StoreError {
     }
 }
 
-/// Limits of PostgreSQL for a statement, for a lock, and for a transaction whose client is silent.
+/// The statements that set PostgreSQL's limits for a statement, for a lock, and for a transaction whose client is
+/// silent.
 fn timeouts(set: &str, limits: Limits) -> String {
     let (statement, lock) = (limits.statement.as_millis(), limits.lock().as_millis());
     format!(
@@ -294,21 +295,21 @@ fn timeouts(set: &str, limits: Limits) -> String {
     )
 }
 
-/// The longest time without an answer of the server's machine, however long its statements may take.
+/// The longest time without an answer of the server's machine; statements may take longer.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// Errors are recognized by their messages (`error.rs`). Only a superuser may choose the language; other roles use
-/// the server's.
+/// Requests English messages, because errors are recognized by their messages (`error.rs`). Only a superuser may choose
+/// the language; other roles use the server's.
 const ENGLISH_MESSAGES: &str = "SELECT set_config('lc_messages', 'C', false) FROM pg_catalog.pg_roles \
      WHERE rolname = current_user AND rolsuper";
 
-/// Adds the parameters by which libpq and the operating system notice a lost server, unless the URL contains them.
+/// Adds the parameters with which libpq and the operating system detect a lost server, unless the URL contains them.
 fn with_network_timeouts(url: &str, timeout: Duration) -> String {
-    // libpq accepts whole seconds, at least two.
+    // libpq accepts only whole seconds, at least two.
     let seconds = timeout.as_millis().div_ceil(1000).max(2);
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at(after_scheme);
-    // An @ before the first slash ends the user name and password, which may contain a question mark.
+    // An @ before the first slash ends user name and password, which may contain a question mark.
     let host_at = rest.find(['@', '/']).filter(|at| rest[*at..].starts_with('@')).map_or(0, |at| at + 1);
     let (user, host) = rest.split_at(host_at);
     let parameters = host.split_once('?').map_or("", |(_, parameters)| parameters);
@@ -334,7 +335,7 @@ fn with_network_timeouts(url: &str, timeout: Duration) -> String {
 }
 
 /// `SELECT … FOR NO KEY UPDATE` on PostgreSQL, so that other transactions can insert rows that refer to the locked
-/// ones. A plain `SELECT` on SQLite, where only one transaction writes at a time.
+/// rows. A plain `SELECT` on SQLite, where only one transaction writes at a time.
 #[derive(Debug, Clone, Copy, QueryId)]
 pub struct Locked<Q>(pub Q);
 
@@ -371,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_picks_the_database_and_unknown_ones_are_refused() {
+    fn the_scheme_selects_the_database_and_unknown_ones_are_rejected() {
         assert_eq!("sqlite://data/x.db".parse(), Ok(DatabaseUrl::Sqlite("data/x.db".into())));
         assert_eq!("sqlite:///srv/x.db".parse(), Ok(DatabaseUrl::Sqlite("/srv/x.db".into())));
         assert!(matches!("postgresql://localhost/x".parse(), Ok(DatabaseUrl::Postgres(_))));
@@ -383,7 +384,7 @@ mod tests {
 
     #[cfg(feature = "bundled-libpq")]
     #[test]
-    fn a_build_without_tls_says_so() {
+    fn a_build_without_tls_rejects_urls_that_require_it() {
         assert_eq!("postgres://h/x?sslmode=require".parse::<DatabaseUrl>(), Err(BadDatabaseUrl::NoTls));
         assert!("postgres://h/x?sslmode=disable".parse::<DatabaseUrl>().is_ok());
     }

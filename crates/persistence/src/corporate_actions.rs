@@ -1,4 +1,4 @@
-//! Known corporate actions, and the portfolios to which they were applied.
+//! Known corporate actions, and the portfolios they were applied to.
 
 mod decisions;
 mod reversals;
@@ -56,7 +56,7 @@ struct ActionRow {
     into_symbol: Option<Symbol>,
 }
 
-/// The table's checks ensure that the columns of each kind are set.
+/// Converts a row. Constraints of the table ensure that the columns of each kind are set.
 fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
     let corrupt = || StoreError::Corrupt(format!("corporate action {} lacks its figures", row.action_key));
     let kind = match row.kind.as_str() {
@@ -127,8 +127,8 @@ pub struct Told {
     pub confirmation: SplitConfirmation,
 }
 
-/// Stores an action and returns whether it is new. A known action takes the new figures as long as it is in the
-/// future; later it stays as it was applied.
+/// Stores an action and returns whether it is new. A known action gets the new figures while it is in the future; later
+/// it stays as it was applied.
 pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
     use diesel::query_dsl::methods::FilterDsl;
     let Told { stock_id, action, effective_at, pays_at, .. } = told;
@@ -176,7 +176,7 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
     Ok(known == 0)
 }
 
-/// Not a suspended or withdrawn split.
+/// Excludes suspended and withdrawn splits.
 fn in_force() -> SqlLiteral<Bool> {
     sql(
         "(corporate_actions.confirmation IS NULL OR corporate_actions.confirmation IN ('awaiting', 'confirmed'))",
@@ -189,7 +189,7 @@ fn is_undecided() -> SqlLiteral<Bool> {
         OR (corporate_actions.confirmation = 'withdrawn' AND corporate_actions.reversed_at IS NULL))")
 }
 
-/// Splits of a stock that take effect on that day and are not withdrawn.
+/// The splits of a stock that take effect on that day, without withdrawn ones.
 pub fn split_on(tx: &mut Tx<'_>, stock: StockId, ex_on: NaiveDate) -> Result<Vec<KnownAction>, StoreError> {
     let all = of_stock(tx, stock)?;
     let is_it = |known: &KnownAction| {
@@ -222,8 +222,8 @@ pub fn lock_shared(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>,
     by_id(tx, id)
 }
 
-/// Actions in force that have taken effect by `now` and are not applied to all portfolios, in the order of
-/// application.
+/// Actions in force that have taken effect by `now` and are not yet applied to all portfolios, in the order in which
+/// they must be applied.
 pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
         .filter(corporate_actions::effective_at.le(now).and(corporate_actions::applied_at.is_null()))
@@ -236,7 +236,7 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreErr
     Ok(due)
 }
 
-/// Splits that are not applied to all portfolios yet, announced ones included, and undecided ones, in the order in
+/// Splits that are not applied to all portfolios yet, including announced ones, and undecided splits, in the order in
 /// which they take effect.
 pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, StoreError> {
     actions(
@@ -316,8 +316,8 @@ pub fn set_applied(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Up to `limit` portfolios with ids above `after` that have or had the stock, or an open order for it, in order of
-/// id.
+/// Up to `limit` portfolios with ids above `after` that hold or held the stock, or have an open order for it, ordered
+/// by id.
 pub fn concerned(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -351,17 +351,17 @@ pub fn concerned(
 pub struct Applied {
     pub portfolio_id: PortfolioId,
     pub action_id: ActionId,
-    /// Shares at its effective time; for a split the shares before it.
+    /// Shares at the action's effective time; for a split the shares before it.
     pub quantity: Quantity,
     /// The amount of a dividend.
     pub amount: Money,
     pub booked_at: Timestamp,
     pub paid_at: Option<Timestamp>,
-    /// For a reversed split.
+    /// When the split was reversed, if it was.
     pub reversed_at: Option<Timestamp>,
 }
 
-/// The portfolios among these to which the action was applied.
+/// Those of these portfolios to which the action was already applied.
 pub fn have_had(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -386,7 +386,7 @@ pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Up to `limit` dividends that are due by `now` and not paid, in order of action and portfolio, after the given one.
+/// Up to `limit` dividends that are due by `now` and not paid, ordered by action and portfolio, after the given one.
 pub fn unpaid(
     tx: &mut Tx<'_>,
     now: Timestamp,
@@ -408,7 +408,7 @@ pub fn unpaid(
     rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
 }
 
-/// The dividends among these that are not paid yet.
+/// Those of these dividends that are not paid yet.
 pub fn still_unpaid(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -434,7 +434,7 @@ pub fn set_paid(
     Ok(())
 }
 
-/// A portfolio's dividend: the time in which it was owed, and its amount.
+/// A portfolio's dividend: when it was owed, and its amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
     pub portfolio_id: PortfolioId,
@@ -445,7 +445,7 @@ pub struct Owed {
     pub paid_at: Option<Timestamp>,
 }
 
-/// Dividends of those portfolios that were owed at `from` or later, in order of portfolio and action.
+/// Dividends of these portfolios that were owed at `from` or later, ordered by portfolio and action.
 pub fn owed_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -481,13 +481,13 @@ pub fn owed_since(
 }
 
 impl Owed {
-    /// Whether it was owed and not paid just before `at`.
+    /// Whether the dividend was owed and not paid just before `at`.
     pub fn at(&self, at: Timestamp) -> bool {
         self.since < at && self.paid_at.is_none_or(|paid| paid >= at)
     }
 }
 
-/// The applied actions of the portfolios with ids in `(after, last]`, one portfolio after the other.
+/// The applied actions of the portfolios with ids in `(after, last]`, grouped by portfolio.
 pub fn applied_in_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,

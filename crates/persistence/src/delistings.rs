@@ -60,7 +60,7 @@ pub fn note_evidence(
     Ok(new)
 }
 
-/// All evidence from a source, by stock and in the order of observation.
+/// All evidence from a source, by stock and in the order in which it was observed.
 pub fn evidence(
     tx: &mut Tx<'_>,
     source: &str,
@@ -82,7 +82,7 @@ pub fn evidence(
     Ok(found)
 }
 
-/// Deletes the evidence about these stocks, and its refusals, because they are listed or traded again.
+/// Deletes the evidence about these stocks and refusals of it, because they are listed or traded again.
 pub fn forget(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<(), StoreError> {
     for ids in ids.chunks(TOGETHER) {
         diesel::delete(delisting_evidence::table.filter(delisting_evidence::stock_id.eq_any(ids)))
@@ -93,7 +93,7 @@ pub fn forget(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// An administrator's refusal of evidence.
+/// An administrator's refusal to delist a stock on the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = delisting_refusals)]
 pub struct Refusal {
@@ -141,12 +141,12 @@ pub fn table_loss(
     Ok((listed.len(), lost))
 }
 
-/// Stocks compared with the newest table of a source.
+/// The known stocks compared with the newest table of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StocksInTable {
-    /// Stocks in the table, with the company's name there.
+    /// The stocks in the table, with the company's name from it.
     pub listed: Vec<(Stock, String)>,
-    /// Stocks that an earlier table contained and this one lacks.
+    /// Stocks that an earlier table contained and this table lacks.
     pub missing: Vec<Stock>,
 }
 
@@ -179,17 +179,17 @@ pub struct Delisting {
     /// The first session without the stock.
     pub on: NaiveDate,
     pub effective_at: Timestamp,
-    /// `None` if the price source announced it.
+    /// The reason; `None` if the price source announced the delisting.
     pub reason: Option<String>,
     /// The administrator who decided; `None` for the source or evidence.
     pub administrator: Option<String>,
-    /// Announced by the source and still reported by it, so it cannot be taken back.
+    /// Whether the source announced it and still reports it, so that it cannot be withdrawn.
     pub is_announced: bool,
 }
 
 type DelistingRow = (ActionId, NaiveDate, Timestamp, Option<String>, Option<String>, Option<String>);
 
-/// The newest delisting of a stock that is in force, announced ones included.
+/// The newest delisting of a stock that is in force, including announced ones.
 pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<Delisting>, StoreError> {
     let row: Option<DelistingRow> = corporate_actions::table
         .filter(corporate_actions::stock_id.eq(stock).and(corporate_actions::kind.eq("delisting")))
@@ -216,8 +216,8 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<Delisting>, St
     }))
 }
 
-/// Stocks with a delisting in force that evidence or an administrator decided, in order of id. It may be in the
-/// future.
+/// Stocks with a delisting in force that followed from evidence or an administrator's decision, ordered by id. The
+/// delisting may be in the future.
 pub fn decided(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(corporate_actions::table
         .filter(corporate_actions::kind.eq("delisting").and(corporate_actions::confirmation.eq("confirmed")))
@@ -227,7 +227,7 @@ pub fn decided(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
         .load(tx.conn)?)
 }
 
-/// A delisting that evidence or an administrator has decided.
+/// A delisting that follows from evidence or an administrator's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelisting {
     pub stock_id: StockId,
@@ -240,8 +240,8 @@ pub struct NewDelisting {
     pub administrator: Option<String>,
 }
 
-/// Stores a delisting unless one is in force, and returns whether it is new. `now` is market time. On a day on which
-/// a delisting was taken back before, it gets another key: `AAPL/2026-11-23/delisting/2`.
+/// Stores a delisting unless one is in force, and returns whether it is new. `now` is market time. If a delisting on
+/// the same day was withdrawn before, the new one gets another key: `AAPL/2026-11-23/delisting/2`.
 pub fn note(
     tx: &mut Tx<'_>,
     delisting: &NewDelisting,
@@ -287,7 +287,7 @@ pub fn note(
     Ok(new > 0)
 }
 
-/// Takes a delisting back, so that the stock is traded again. Returns whether it was in force. Canceled orders stay
+/// Withdraws a delisting, so that the stock is traded again. Returns whether it was in force. Canceled orders stay
 /// canceled.
 pub fn take_back(
     tx: &mut Tx<'_>,
@@ -296,12 +296,12 @@ pub fn take_back(
     (reason, administrator): (&str, Option<&str>),
     wall: Timestamp,
 ) -> Result<bool, StoreError> {
-    // Shares that were closed out do not come back.
+    // Shares that were closed out are not restored.
     if crate::close_outs::of_stock(tx, stock)?.is_some() {
         return Ok(false);
     }
     let by = if administrator.is_some() { "administrator" } else { "price" };
-    // An announced delisting stays; see [`Delisting::is_announced`].
+    // An announced delisting stays in force; see [`Delisting::is_announced`].
     let is_decided = corporate_actions::confirmation
         .is_null()
         .and(corporate_actions::decision_reason.is_not_null())
@@ -314,7 +314,7 @@ pub fn take_back(
             corporate_actions::decided_at.eq(wall),
             corporate_actions::decision_reason.eq(reason),
             corporate_actions::administrator.eq(administrator),
-            // No shares have changed.
+            // No shares change, so it counts as applied.
             corporate_actions::applied_at.eq(wall),
             corporate_actions::reversed_at.eq(wall),
         ))

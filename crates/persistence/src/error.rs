@@ -7,20 +7,20 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// A unique value was taken by a concurrent write.
+    /// Another write has already stored the same unique value.
     #[error("a row with the same unique value exists")]
     Duplicate(#[source] DieselError),
     /// A row that the write refers to does not exist.
     #[error("a row that this one refers to does not exist")]
     MissingReference(#[source] DieselError),
-    /// There is no connection, or it was lost. Nothing was changed.
+    /// There is no connection, or it was lost. No data was changed.
     #[error("the database cannot be reached")]
     Unavailable(#[source] BoxError),
-    /// Retrying does not help: wrong password, missing database, and the like.
+    /// The database rejects the login, and a retry does not help: wrong password, missing database, and the like.
     #[error("the database server refuses the connection")]
     LoginRefused(#[source] BoxError),
-    /// A lock, a free connection or a result did not come in time, or another transaction came first. Nothing was
-    /// changed; a retry may succeed.
+    /// A lock, a free connection or a result did not come in time, or the transaction conflicted with another. No data
+    /// was changed; a retry may succeed.
     #[error("the database is busy")]
     Busy(#[source] BoxError),
     /// The database does not accept changes at the moment.
@@ -31,7 +31,7 @@ pub enum StoreError {
     ReadOnly(#[source] BoxError),
     #[error("the disk of the database is full: free space where DATABASE_URL or DATA_DIR points to")]
     Full(#[source] BoxError),
-    /// A COMMIT was sent and not answered: the changes may have been made.
+    /// A COMMIT was sent and got no answer: the changes may have been made.
     #[error("the database did not confirm a change, which may have been made")]
     OutcomeUnknown(#[source] BoxError),
     #[error("the database's tables are not up to date: run `stockyard migrate` first")]
@@ -43,7 +43,7 @@ pub enum StoreError {
         .unknown.join(", ")
     )]
     NewerSchema { unknown: Vec<String> },
-    /// A SQLite file with tables of another program.
+    /// The SQLite file contains the tables of another program.
     #[error("the database holds tables of another program and none of Stockyard's")]
     ForeignTables,
     #[error("the file is damaged: {0}")]
@@ -57,7 +57,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the cause is the database, its disk or the network, not this program or its input.
+    /// Whether the cause is the database, its disk or the network, and not this program or its input.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_)
@@ -78,7 +78,7 @@ impl StoreError {
         }
     }
 
-    /// A copy for another caller of the same transaction: its class with the text of its cause.
+    /// A copy for another caller of the same transaction: the same variant, with the text of its cause.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let cause = || std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
@@ -101,7 +101,7 @@ impl StoreError {
         }
     }
 
-    /// The error of a COMMIT: without an answer the changes may have been made.
+    /// The error of a COMMIT. Without an answer, the changes may have been made.
     pub(crate) fn of_commit(error: DieselError) -> Self {
         match Self::from(error) {
             Self::Unavailable(cause) => Self::OutcomeUnknown(cause),
@@ -145,7 +145,7 @@ pub(crate) fn is_lost(error: &DieselError) -> bool {
     )
 }
 
-/// Whether the database rejected a row, so that the connection still works.
+/// Whether the database rejected only a row, so that the connection still works.
 pub(crate) fn is_refusal(error: &DieselError) -> bool {
     use DatabaseErrorKind as Kind;
     match error {
@@ -171,9 +171,9 @@ enum Outage {
     Full,
 }
 
-/// Diesel passes on neither SQLSTATE nor SQLite's result code for these errors, only the primary message. SQLite's
-/// messages are constants of the bundled library. PostgreSQL's are English if `lc_messages` is C or English; new
-/// connections request that if the role may (see `connection.rs`).
+/// The messages of outages. For these errors, diesel passes on neither SQLSTATE nor SQLite's result code, only the
+/// primary message. SQLite's messages are constants of the bundled library. PostgreSQL's are English if `lc_messages`
+/// is C or English; new connections request that if the role may (see `connection.rs`).
 const OUTAGES: [(&str, Outage); 26] = [
     // PostgreSQL 53100 and 53400
     ("No space left on device", Outage::Full),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_from_a_fault_of_the_program() {
+    fn outages_are_distinguished_from_faults_of_the_program() {
         use DatabaseErrorKind::{ClosedConnection, ReadOnlyTransaction, UnableToSendCommand, Unknown};
         let unavailable = [
             (UnableToSendCommand, "no connection to the server\n"),

@@ -1,4 +1,4 @@
-//! Flash messages: from one request to the page that it redirects to.
+//! Flash messages, from one request to the page that it redirects to.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -14,13 +14,13 @@ use crate::{StoreError, Tx};
 pub struct NewFlashMessage {
     /// Hex SHA-256 of the id in the address.
     pub id_hash: String,
-    /// The session or account that may read it.
+    /// The session or account that may read the message.
     pub owner: String,
     pub content: String,
     pub expires_at: Timestamp,
 }
 
-/// Expired messages that are deleted with each new one.
+/// The number of expired messages that are deleted with each new one.
 const REMOVED_AT_ONCE: i64 = 100;
 
 /// Adds a message and deletes some that expired before `now`, so that unread ones do not accumulate.
@@ -35,7 +35,7 @@ pub fn insert(tx: &mut Tx<'_>, new: NewFlashMessage, now: Timestamp) -> Result<(
             .bind::<BigInt, _>(REMOVED_AT_ONCE)
             .execute(c)?;
         }
-        // Skips rows that another transaction is deleting, so that no transaction waits.
+        // Skips rows that another transaction is deleting, so that transactions do not wait.
         Conn::Postgres(c) => {
             diesel::sql_query(
                 "DELETE FROM flash_messages WHERE id_hash IN \
@@ -51,8 +51,8 @@ pub fn insert(tx: &mut Tx<'_>, new: NewFlashMessage, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Deletes a message and returns its content. Returns `None` if there is none, it has expired, or it belongs to
-/// another owner; then it stays.
+/// Deletes a message and returns its content. If there is none, it has expired, or it belongs to another owner, returns
+/// `None` and deletes nothing.
 pub fn take(
     tx: &mut Tx<'_>,
     id_hash: &str,

@@ -1,4 +1,4 @@
-//! Earlier symbols of stocks, and whether a stock still has the symbol of a price request.
+//! Former symbols of stocks, and the check whether a stock still has the symbol of a price request.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,8 @@ use crate::connection::{Conn, each};
 use crate::schema::{former_symbols, provider_quotes, stocks, unconfirmed_prices};
 use crate::{StoreError, Tx};
 
-/// Records that a stock had the symbol until that day. If several stocks gave it up on one day, the last one counts.
+/// Records that a stock had the symbol until that day. If several stocks gave it up on the same day, the last one is
+/// kept.
 pub fn note(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, until_on: NaiveDate) -> Result<(), StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(former_symbols::table)
         .values((
@@ -43,8 +44,9 @@ pub(crate) fn hand_over(tx: &mut Tx<'_>, from: StockId, to: StockId) -> Result<(
     Ok(())
 }
 
-/// Moves the accepted and the unconfirmed price of a symbol to the stock's new symbol, unless that has prices: the
-/// stock's next price is compared with them, and the first price of a company that reuses the old symbol is not.
+/// Moves the accepted and the unconfirmed price of a symbol to the stock's new symbol, unless that already has prices.
+/// The stock's next price is then compared with them, and the first price of a company that reuses the old symbol is
+/// not.
 pub(crate) fn take_prices_along(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> Result<(), StoreError> {
     let is_priced: bool =
         diesel::select(diesel::dsl::exists(provider_quotes::table.filter(provider_quotes::symbol.eq(new))))
@@ -74,10 +76,10 @@ pub(crate) fn forget_prices(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<(), Stor
     Ok(())
 }
 
-/// The stocks among `asked` that still have the given symbol. Their symbols do not change until this transaction
-/// ends.
+/// Returns the stocks among `asked` that still have the given symbol. Their symbols do not change until this
+/// transaction ends.
 ///
-/// An answer of a price source is about a symbol, and the stock may have got another one since the request.
+/// The answer of a price source is about a symbol, and the stock may have been renamed since the request.
 pub fn unchanged(tx: &mut Tx<'_>, asked: &[(StockId, Symbol)]) -> Result<HashSet<StockId>, StoreError> {
     let ids: Vec<StockId> = asked.iter().map(|(id, _)| *id).collect();
     let query = stocks::table
@@ -87,14 +89,14 @@ pub fn unchanged(tx: &mut Tx<'_>, asked: &[(StockId, Symbol)]) -> Result<HashSet
         .select((stocks::id, stocks::symbol));
     let rows: Vec<(StockId, Symbol)> = match &mut *tx.conn {
         Conn::Sqlite(c) => query.load(c)?,
-        // Changes of prices need not wait; changes of symbols do.
+        // Changes of prices do not wait for this lock; changes of symbols do.
         Conn::Postgres(c) => query.for_key_share().load(c)?,
     };
     let has_it = |(id, symbol): &(StockId, Symbol)| asked.iter().any(|(of, was)| of == id && was == symbol);
     Ok(rows.into_iter().filter(has_it).map(|(id, _)| id).collect())
 }
 
-/// Whether the stock has that symbol now, and no other company has taken it.
+/// Whether the stock still has that symbol and no other company has taken it.
 pub fn has_symbol(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol) -> Result<bool, StoreError> {
     let it = stocks::table
         .filter(stocks::id.eq(id).and(stocks::symbol.eq(symbol)))

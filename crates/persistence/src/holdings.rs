@@ -11,13 +11,14 @@ use crate::{Statement, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
     pub portfolio: PortfolioRecord,
-    /// The newest line of its journal: later statements may see newer lines.
+    /// The newest line of the journal. Later statements may see newer lines.
     pub newest_entry: Option<TransactionId>,
-    /// With their stocks and the shares reserved by open orders, in order of symbol; closed positions included.
+    /// The positions with their stocks and the shares reserved by open orders, ordered by symbol, including closed
+    /// positions.
     pub positions: Vec<(Stock, Position, Quantity)>,
 }
 
-/// `None` also if it belongs to another user.
+/// Returns the portfolio with its positions; `None` also if it belongs to another user.
 pub fn of_portfolio(
     statement: Statement<'_>,
     id: PortfolioId,

@@ -12,16 +12,16 @@ use crate::{StoreError, Tx};
 pub struct KeyedRequest {
     pub user_id: UserId,
     pub key: String,
-    /// As one canonical line.
+    /// The request as one canonical line.
     pub request: String,
     /// The id of the row that it created.
     pub result_id: i64,
     pub created_at: Timestamp,
-    /// What the request was answered, where no row of another table keeps it.
+    /// The response of the request, if no row of another table stores it.
     pub answer: Option<String>,
 }
 
-/// The request that a user has sent with a key.
+/// The request that a user sent with a key.
 pub fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<KeyedRequest>, StoreError> {
     Ok(idempotency_keys::table
         .find((user, key))
@@ -30,13 +30,13 @@ pub fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<KeyedRequ
         .optional()?)
 }
 
-/// [`StoreError::Duplicate`] if the user has used the key before.
+/// Fails with [`StoreError::Duplicate`] if the user has used the key before.
 pub fn insert(tx: &mut Tx<'_>, request: &KeyedRequest) -> Result<(), StoreError> {
     diesel::insert_into(idempotency_keys::table).values(request).execute(tx.conn)?;
     Ok(())
 }
 
-/// Notes what a request with a key has made.
+/// Records the result of a request with a key.
 pub fn set_result(
     tx: &mut Tx<'_>,
     user: UserId,
@@ -50,7 +50,7 @@ pub fn set_result(
     Ok(())
 }
 
-/// Deletes the keys of requests that were sent before an instant.
+/// Deletes the keys of requests that were sent before `before`.
 pub fn delete_before(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.lt(before));
     Ok(diesel::delete(old).execute(tx.conn)?)

@@ -6,13 +6,13 @@ use crate::connection::{Conn, each};
 use crate::schema::installation::dsl;
 use crate::{StoreError, Tx};
 
-/// Makes processes decide one after the other; reading is not blocked.
+/// Serializes the decisions of several processes; reads are not blocked.
 pub fn lock(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     match &mut *tx.conn {
         Conn::Postgres(c) => {
             diesel::sql_query("LOCK TABLE installation IN EXCLUSIVE MODE").execute(c).map(drop)?
         }
-        // Only one transaction writes at a time.
+        // On SQLite only one transaction writes at a time.
         Conn::Sqlite(_) => {}
     }
     Ok(())
@@ -32,7 +32,7 @@ pub fn set(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Bytes of the database on disk; on SQLite its file and its write-ahead log.
+/// The size of the database on disk in bytes; on SQLite its file and its write-ahead log.
 pub fn database_size(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
     use diesel::dsl::sql;
     use diesel::sql_types::{BigInt, Text};

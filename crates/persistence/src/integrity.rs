@@ -1,10 +1,10 @@
-//! SQLite's own check of a database file.
+//! SQLite's check of a database file.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-/// Faults beyond this number are not listed, because the file must be replaced anyway.
+/// The most faults that are listed; with more, the file must be replaced anyway.
 const MOST_LINES: usize = 100;
 
 #[derive(QueryableByName)]
@@ -13,9 +13,9 @@ struct Line {
     line: String,
 }
 
-/// Checks the whole file and returns one line per fault: pages, indexes, constraints and references between rows.
-/// Empty if the file is intact. An unreadable file is a fault too. Uses its own connection, because it may take
-/// minutes; others read and write meanwhile.
+/// Checks the whole file and returns one line per fault in pages, indexes, constraints and references between rows.
+/// Empty if the file is intact. An unreadable file is a fault too. Uses a separate connection, because the check may
+/// take minutes; others can read and write during that time.
 pub fn sqlite_damage(path: &str) -> Vec<String> {
     let mut conn = match SqliteConnection::establish(path) {
         Ok(conn) => conn,

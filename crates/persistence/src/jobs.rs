@@ -1,5 +1,5 @@
-//! The record of job runs: due runs, their workers and their outcomes. This table decides, not the queue that carries
-//! the wake-ups.
+//! The record of job runs: due runs, their workers and their outcomes. This table is authoritative; the queue only
+//! wakes workers up.
 
 use std::str::FromStr;
 
@@ -59,9 +59,9 @@ pub struct JobRunRow {
     pub id: i64,
     /// The kind of job; its values are defined by the caller.
     pub kind: String,
-    /// Makes a run due only once: a session's date, a minute.
+    /// Identifies the occasion of the run, such as a session's date or a minute, so that it becomes due only once.
     pub key: String,
-    /// The part of the work, from 0.
+    /// The index of the part of the work, from 0.
     pub partition: i64,
     pub status: JobStatus,
     pub attempts: i32,
@@ -88,7 +88,7 @@ pub fn plan(
     insert(tx, kind, key, partition, false, now)
 }
 
-/// Records a run that an administrator requested, under a key of its own.
+/// Records a run that an administrator requested, under a separate key.
 pub fn request(tx: &mut Tx<'_>, kind: &str, key: &str, now: Timestamp) -> Result<bool, StoreError> {
     insert(tx, kind, key, 0, true, now)
 }
@@ -118,7 +118,7 @@ fn insert(
     Ok(inserted > 0)
 }
 
-/// The kind of the runs that take the snapshots of a session. Their keys are the session's day.
+/// The kind of runs that take the snapshots of a session. Their keys are the days of the sessions.
 pub const SNAPSHOT_PORTFOLIOS: &str = "snapshot_portfolios";
 
 /// The newest session whose snapshots were planned.
@@ -126,7 +126,7 @@ pub fn newest_planned_session(tx: &mut Tx<'_>) -> Result<Option<NaiveDate>, Stor
     Ok(newest_key(tx, SNAPSHOT_PORTFOLIOS)?.and_then(|key| key.parse().ok()))
 }
 
-/// The sessions whose snapshots are planned and not taken, in order.
+/// The sessions whose snapshots are planned and not taken yet, in order.
 pub fn unfinished_sessions(tx: &mut Tx<'_>) -> Result<Vec<NaiveDate>, StoreError> {
     let keys = unfinished_keys(tx, SNAPSHOT_PORTFOLIOS)?;
     Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
@@ -151,7 +151,7 @@ pub fn unfinished_keys(tx: &mut Tx<'_>, kind: &str) -> Result<Vec<String>, Store
         .load(tx.conn)?)
 }
 
-/// The newest instant at which a run was planned, started or ended, or had a heartbeat.
+/// The newest time at which a run was planned, started or ended, or had a heartbeat.
 pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     use diesel::dsl::max;
     let (planned, begun, ended): (Option<Timestamp>, Option<Timestamp>, Option<Timestamp>) = job_runs::table
@@ -165,12 +165,13 @@ pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok([planned, begun, ended, alive].into_iter().flatten().max())
 }
 
-/// A heartbeat further ahead comes from a wrong clock: runs are not postponed for so long, and clocks differ less.
+/// A heartbeat further in the future comes from a wrong clock: runs are not postponed for so long, and clocks differ
+/// less.
 const FARTHEST_AHEAD: TimeDelta = TimeDelta::hours(2);
 
-/// Runs of these kinds without a worker: queued, or running without a heartbeat since `silent_since`. Oldest first.
-/// Heartbeats from far in the future do not count. Each run is marked as queued again, so that the next call skips it
-/// for a while.
+/// Returns runs of these kinds that no worker is executing: queued ones, and running ones without a heartbeat since
+/// `silent_since`. Oldest first. Heartbeats from far in the future do not count. Each returned run is marked as newly
+/// queued, so that the next call skips it for a while.
 pub fn take_due(
     tx: &mut Tx<'_>,
     kinds: &[&str],
@@ -213,7 +214,7 @@ pub fn take_due(
 /// How far the clocks of two machines may differ.
 const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// Assigns the run to `worker`; returns `None` if it is done or postponed, or if another worker sends heartbeats.
+/// Assigns the run to `worker`. Returns `None` if it is done or postponed, or if another worker sends heartbeats.
 pub fn claim(
     tx: &mut Tx<'_>,
     id: i64,
@@ -251,10 +252,10 @@ pub fn heartbeat(tx: &mut Tx<'_>, id: i64, worker: &str, now: Timestamp) -> Resu
     )
 }
 
-/// The end of an attempt to do a run.
+/// The end of an attempt to execute a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
-    /// [`JobStatus::Queued`] for a run that is to be attempted again.
+    /// [`JobStatus::Queued`] if the run should be attempted again.
     pub status: JobStatus,
     /// The result, or the reason of the failure.
     pub outcome: String,
@@ -277,7 +278,7 @@ pub fn finish(
     report(tx, id, worker, Progress { heartbeat_at: now + *put_off, status, attempts, outcome, finished_at })
 }
 
-/// Queues the runs of `worker` again, to be taken at once. They did not fail.
+/// Queues the unfinished runs of `worker` again, to be taken immediately. This does not count as a failed attempt.
 pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
     let running = job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::worker.eq(worker));
     Ok(diesel::update(job_runs::table.filter(running))
@@ -289,7 +290,7 @@ pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
         .execute(tx.conn)?)
 }
 
-/// Queues a run again that was taken and not started, to be taken at once.
+/// Queues a run again that was taken but not started, to be taken immediately.
 pub fn hand_back(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
     let queued =
         job_runs::table.filter(job_runs::id.eq(id).and(job_runs::status.eq(JobStatus::Queued.as_str())));
@@ -315,7 +316,7 @@ fn report(tx: &mut Tx<'_>, id: i64, worker: &str, progress: Progress<'_>) -> Res
     Ok(diesel::update(mine).set(&progress).execute(tx.conn)? > 0)
 }
 
-/// Newest first, with ids below `before`; of one kind if given.
+/// Returns runs with ids below `before`, newest first; only of one kind if `kind` is given.
 pub fn page(
     tx: &mut Tx<'_>,
     kind: Option<&str>,
@@ -341,8 +342,8 @@ pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, JobStatus, i64)>, StoreErr
         .load(tx.conn)?)
 }
 
-/// Runs that should have ended by now, by kind: queued before `queued_before` and not postponed beyond `now`, or
-/// running without a heartbeat since `queued_before`.
+/// The number of overdue runs by kind: queued before `queued_before` and not postponed beyond `now`, or running without
+/// a heartbeat since `queued_before`.
 pub fn overdue(
     tx: &mut Tx<'_>,
     queued_before: Timestamp,
@@ -364,7 +365,7 @@ pub fn overdue(
         .load(tx.conn)?)
 }
 
-/// Runs that failed finally at `since` or later, by kind.
+/// The number of runs that failed after all attempts at `since` or later, by kind.
 pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::status.eq(JobStatus::Failed.as_str()).and(job_runs::finished_at.ge(since)))
@@ -374,7 +375,7 @@ pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i6
         .load(tx.conn)?)
 }
 
-/// The finished run of that kind that was planned last.
+/// The finished run of this kind that was planned last.
 pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRunRow>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::kind.eq(kind).and(job_runs::status.eq(JobStatus::Done.as_str())))
@@ -384,7 +385,7 @@ pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRunRow>, Sto
         .optional()?)
 }
 
-/// Deletes finished runs of a kind that ended before `than`, but never the newest key.
+/// Deletes finished runs of a kind that ended before `than`, except the run with the newest key.
 pub fn delete_finished(tx: &mut Tx<'_>, kind: &str, than: Timestamp) -> Result<usize, StoreError> {
     let newest = newest_key(tx, kind)?.unwrap_or_default();
     let old = job_runs::table

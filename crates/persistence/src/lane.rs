@@ -1,4 +1,4 @@
-//! A database connection with its own thread, outside the pool.
+//! A database connection with a thread of its own, outside the pool.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,9 +14,9 @@ use crate::pool::{Pool, Pooled};
 use crate::store::{Statement, Tx, once};
 use crate::watch::{CallNumber, Limits, Watch};
 
-/// A connection for a thread that sends one statement after the other: it does not wait for the pool, and its
-/// statements stay prepared. A second thread holds the connection; if the database does not answer it, that thread is
-/// abandoned and the next call starts another one.
+/// A connection for a thread that sends one statement after the other: it never waits for the pool, and its statements
+/// stay prepared. A second thread holds the connection. If the database does not answer, that thread is abandoned and
+/// the next call starts another one.
 pub struct Lane {
     pool: Arc<Pool>,
     limits: Limits,
@@ -42,7 +42,7 @@ struct Connected {
 }
 
 impl Connected {
-    /// The connection; a new one if there is none, or if others of its age were found dead.
+    /// Takes the connection. Opens a new one if there is none, or if others of its age were found dead.
     fn take(&mut self) -> Result<Pooled, StoreError> {
         match self.pooled.take().filter(|pooled| self.pool.is_current(pooled)) {
             Some(pooled) => Ok(pooled),
@@ -99,7 +99,7 @@ impl Lane {
     /// deadline.
     ///
     /// # Errors
-    /// Those of `work`, and of the database. After an error of the database the next call reconnects.
+    /// The errors of `work` and of the database. After an error of the database the next call reconnects.
     ///
     /// # Panics
     /// On a thread of the async runtime, because it would block its tasks; and if `work` panics.
@@ -122,7 +122,7 @@ impl Lane {
     /// Runs a single statement that reads.
     ///
     /// # Errors
-    /// Those of the database. After one the next call reconnects.
+    /// The errors of the database. After an error the next call reconnects.
     ///
     /// # Panics
     /// The same as [`Lane::write`].
@@ -184,7 +184,7 @@ impl Lane {
             return Err(StoreError::Unavailable("the connection's thread has ended".into()).into());
         }
         loop {
-            // Zero if it is overdue: the answer may have arrived nevertheless.
+            // Zero if the call is overdue: the answer may have arrived nevertheless.
             let patience = watch.patience(call, limits).unwrap_or_default();
             match answered.recv_timeout(patience) {
                 Ok(Ok(result)) => return result,
@@ -210,7 +210,7 @@ impl Lane {
     }
 }
 
-/// Ends after its lane has abandoned it and its current call has ended.
+/// Starts a thread. It ends after its lane has abandoned it and its current call has ended.
 fn start(pool: Arc<Pool>) -> LaneThread {
     let (sender, receiver) = mpsc::channel::<Work>();
     let watch = Watch::new(None);

@@ -1,7 +1,7 @@
 //! The database: SQLite or PostgreSQL behind one [`Store`].
 //!
-//! Repository functions take a [`Tx`], so nothing is written outside a transaction. One file per aggregate
-//! holds its row types and its queries.
+//! Repository functions take a [`Tx`], so no data is written outside a transaction. Each aggregate has one file with
+//! its row types and queries.
 //!
 //! # Errors
 //! Every function that takes a [`Tx`] or a [`Statement`] fails with the database's [`StoreError`]; other errors are

@@ -1,4 +1,4 @@
-//! The listings of a provider, as a table for searches, so that typing makes no calls.
+//! The listings of a provider as a table, so that searches make no calls.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -38,7 +38,7 @@ struct NewRow<'a> {
     listed_on: Option<NaiveDate>,
 }
 
-/// Replaces the listings by a provider's newest table. Listed stocks that are missing in it count as delisted;
+/// Replaces the listings with a provider's newest table. Listed stocks that the table lacks are marked as delisted;
 /// listings of other sources are deleted.
 pub fn replace(
     tx: &mut Tx<'_>,
@@ -62,7 +62,7 @@ pub fn replace(
             listed_on: listed.listed_on,
         })
         .collect();
-    // A statement accepts a row once.
+    // One statement accepts each row only once.
     rows.sort_by_key(|row| row.symbol);
     rows.dedup_by_key(|row| row.symbol);
     for chunk in rows.chunks(500) {
@@ -95,8 +95,8 @@ pub fn state(tx: &mut Tx<'_>, source: &str) -> Result<Option<(Timestamp, i64)>, 
     Ok(Some((refreshed_at, active)))
 }
 
-/// Active listings whose symbol begins with `query`, shortest symbols first, then those with a word in the name that
-/// begins with it, in order of symbol.
+/// Active listings whose symbol begins with `query`, shortest symbols first, then those whose name has a word that
+/// begins with it, ordered by symbol.
 pub fn search(tx: &mut Tx<'_>, source: &str, query: &str, limit: i64) -> Result<Vec<Listing>, StoreError> {
     let letters = query.trim().to_uppercase().replace('-', ".");
     let by_symbol = active(source)
@@ -168,7 +168,7 @@ struct ListingRow {
 }
 
 impl From<ListingRow> for Listing {
-    /// The table knows no sectors; those of companies come with their profiles.
+    /// Converts a row. The table has no sectors; those of companies come with their profiles.
     fn from(row: ListingRow) -> Self {
         Self {
             symbol: row.symbol,
@@ -184,7 +184,8 @@ diesel::define_sql_function! {
     fn length(text: diesel::sql_types::Text) -> diesel::sql_types::Integer;
 }
 
-/// Lower-case letters and digits, with one blank before each word, so that a query matches the beginning of a word.
+/// Converts a text to lower-case letters and digits, with a space before each word, so that a query matches the
+/// beginning of a word.
 fn search_words(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !(c.is_alphanumeric() || c == '&' || c == '\''));

@@ -4,9 +4,10 @@ use diesel::ConnectionError;
 
 use crate::StoreError;
 
-/// libpq describes a failed connection only by text: an SQLSTATE is available only for statements. The server's part
-/// of the text is in the language of its `lc_messages`. A text that is not in this list counts as temporary, so a
-/// server with another language delays a refusal and never causes one.
+/// Texts of permanent failures. libpq describes a failed connection only by text: an SQLSTATE is available only for
+/// statements. The server's part of the text is in the language of its `lc_messages`. A text that is not in this list
+/// counts as temporary. A server with another language therefore delays the report of a permanent failure, but never
+/// reports a temporary failure as permanent.
 const REFUSALS: [&str; 19] = [
     "password authentication failed",
     "no password supplied",
@@ -17,7 +18,7 @@ const REFUSALS: [&str; 19] = [
     "permission denied for database",
     "certificate verify failed",
     "does not match host name",
-    // Files named in the URL, and its values.
+    // Messages about files named in the URL, and about its values.
     "certificate file",
     "private key file",
     "certificate revocation list",
@@ -42,8 +43,8 @@ pub(crate) fn connect_error(error: ConnectionError) -> StoreError {
 }
 
 fn is_refusal(text: &str) -> bool {
-    // With several hosts in the URL the text describes a failure for each, some in several lines; if one host may
-    // start later, waiting is worth it.
+    // With several hosts in the URL, the text describes a failure for each host, some in several lines. If one of the
+    // hosts may start later, waiting makes sense.
     let mut failures: Vec<String> = Vec::new();
     for line in text.lines() {
         match failures.last_mut() {

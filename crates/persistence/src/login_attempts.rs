@@ -7,8 +7,8 @@ use crate::connection::{Locked, each};
 use crate::schema::login_attempts::dsl;
 use crate::{StoreError, Tx};
 
-/// Returns the failures of a subject and the time of the last one, with the row locked until the transaction ends.
-/// A new subject gets a row with zero failures, so that there is a row to lock.
+/// Returns the failures of a subject and the time of the last one, and locks the row until the transaction ends. A new
+/// subject gets a row with zero failures, so that there is a row to lock.
 pub fn lock(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> Result<Option<(i32, Timestamp)>, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(dsl::login_attempts)
         .values((dsl::subject.eq(subject), dsl::failures.eq(0), dsl::last_failed_at.eq(now)))

@@ -1,4 +1,4 @@
-//! The version of the tables: the migrations of this program, and those that the database has run.
+//! The version of the tables: the migrations of this program, and those that the database has executed.
 
 use std::time::Duration;
 
@@ -31,13 +31,14 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The tables of a database, compared with those that this program expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaVersion {
-    /// No migration has ever run.
+    /// Whether no migration has ever been executed.
     pub is_new: bool,
-    /// A SQLite file with tables of other programs only. A PostgreSQL database may contain such tables beside ours.
+    /// Whether it is a SQLite file that contains only tables of other programs. A PostgreSQL database may contain such
+    /// tables too.
     pub is_foreign: bool,
-    /// Migrations of this program that the database has not run, in order.
+    /// Migrations of this program that the database has not executed, in order.
     pub pending: Vec<String>,
-    /// Migrations of the database that this program does not have, in order: a newer version ran them.
+    /// Migrations of the database that this program does not have, in order: a newer version executed them.
     pub unknown: Vec<String>,
 }
 
@@ -45,7 +46,7 @@ impl SchemaVersion {
     /// Checks that this program knows all migrations of the database.
     ///
     /// # Errors
-    /// [`StoreError::NewerSchema`] if the database has run unknown migrations, or [`StoreError::ForeignTables`].
+    /// [`StoreError::NewerSchema`] if the database has executed unknown migrations, or [`StoreError::ForeignTables`].
     pub fn check_known(&self) -> Result<(), StoreError> {
         match self.unknown.as_slice() {
             [] if self.is_foreign => Err(StoreError::ForeignTables),
@@ -68,7 +69,7 @@ impl Store {
     /// Runs the pending migrations and returns their names.
     ///
     /// # Errors
-    /// [`StoreError::NewerSchema`] if a newer version has migrated the database, which is unchanged;
+    /// [`StoreError::NewerSchema`] if a newer version has migrated the database, which then stays unchanged;
     /// [`StoreError::ForeignTables`] if a SQLite file belongs to another program; otherwise the error of a migration.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
         // A migration may rebuild a large table.
@@ -94,8 +95,8 @@ impl Store {
 }
 
 impl Conn {
-    /// Runs the pending migrations and returns their names. They run in one transaction, and processes that start
-    /// together wait for one another.
+    /// Runs the pending migrations and returns their names. They run in one transaction, and processes that start at
+    /// the same time wait for each other.
     pub(crate) fn migrate(&mut self, limits: Option<Limits>) -> Result<Vec<String>, StoreError> {
         let names = |versions: Vec<MigrationVersion<'_>>| versions.iter().map(ToString::to_string).collect();
         let migrated = self.write(limits, |conn| {
@@ -113,7 +114,8 @@ impl Conn {
         migrated.map_err(Failed::of_write)
     }
 
-    /// Unlike diesel's own function this creates no table, so a role without that right can call it.
+    /// Reads the version of the tables. Unlike diesel's function, this creates no table, so a role without that right
+    /// can call it.
     pub(crate) fn schema_version(&mut self) -> Result<SchemaVersion, StoreError> {
         let (wanted, is_new, has_tables) = match self {
             Self::Postgres(c) => {

@@ -1,5 +1,5 @@
 //! Checks that the open SQLite file is still the one at its path. After the file was deleted, replaced or moved, its
-//! connections would continue to write to a file that cannot be found again.
+//! connections would continue to write to a file that no path leads to.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,9 @@ impl From<FileLost> for StoreError {
 pub(crate) struct OpenedFile {
     path: PathBuf,
     log: PathBuf,
-    /// Device and inode of the opened file.
+    /// Device and inode of the file that was opened.
     identity: OnceLock<(u64, u64)>,
-    /// The event has been logged.
+    /// Whether the loss was logged.
     is_lost: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl OpenedFile {
         }
     }
 
-    /// Checks the file before a connection is made. Costs one system call and reads nothing.
+    /// Checks the file before a connection is opened. Costs one system call and reads no data.
     pub fn check(&self) -> Result<(), FileLost> {
         let Some(opened) = self.identity.get() else { return Ok(()) };
         self.note(match identity(&self.path) {
@@ -77,7 +77,7 @@ impl OpenedFile {
         })
     }
 
-    /// Checks the file and its write-ahead log in a transaction that has written, before its COMMIT.
+    /// Checks the file and its write-ahead log before the COMMIT of a transaction that has written.
     pub fn check_with_log(&self) -> Result<(), FileLost> {
         self.check()?;
         match self.log.exists() {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_deleted_moved_or_replaced_is_noticed_and_so_is_its_return() {
+    fn a_deleted_moved_or_replaced_file_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let (path, aside) = (folder.path().join("x.db"), folder.path().join("aside.db"));
         let file = OpenedFile::new(path.to_str().unwrap());

@@ -1,4 +1,4 @@
-//! Lists of a portfolio's orders, filtered, by the time of submission.
+//! Filtered lists of a portfolio's orders, by the time of submission.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -9,11 +9,11 @@ use crate::orders::{OrderRow, is_open, orders_of};
 use crate::schema::{orders, stocks};
 use crate::{StoreError, Tx};
 
-/// Where an order stands in a list of its portfolio's orders: when it was submitted, and its id among those of the same
-/// instant.
+/// The place of an order in a list of its portfolio's orders: its time of submission, and its id among orders of the
+/// same time.
 pub type OrderPlace = (Timestamp, OrderId);
 
-/// The place of an order of that portfolio.
+/// The place of an order of the portfolio.
 pub fn place_of(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -26,14 +26,14 @@ pub fn place_of(
         .optional()?)
 }
 
-/// Begins the condition that an order or one of its legs is open, up to the id of the portfolio. It starts from the open
-/// orders, which are few.
+/// The start of the condition that an order or one of its legs is open, up to the id of the portfolio. It selects from
+/// the open orders, which are few.
 const OPEN_WITH_LEGS: &str =
     "orders.id IN (SELECT COALESCE(o.parent_order_id, o.id) FROM orders o WHERE o.portfolio_id = ";
 const OPEN_WITH_LEGS_END: &str = " AND o.status IN ('held', 'accepted', 'partially_filled'))";
 
-/// Up to `limit` orders that come after the place `last` in the direction of the filter. The index `orders_submitted`
-/// has them in this order.
+/// Up to `limit` orders after the place `last` in the direction of the filter. The index `orders_submitted` has the
+/// same order.
 pub fn page(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -73,7 +73,7 @@ pub fn page(
     if let Some(until) = filter.until {
         query = query.filter(orders::submitted_at.lt(until));
     }
-    // The first condition is one for the index, the second leaves out those of the same instant.
+    // The first condition uses the index; the second one removes orders of the same time before the place.
     query = match (filter.direction, last) {
         (SortDirection::Descending, Some((at, id))) => query
             .filter(orders::submitted_at.le(at))

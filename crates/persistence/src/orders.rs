@@ -1,4 +1,4 @@
-//! Orders.
+//! The orders of portfolios.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ impl From<&Order> for OrderRow {
         let (quantity, notional) = match order.size.clone() {
             OrderSize::Quantity(quantity) => (Some(quantity), None),
             OrderSize::Notional(notional) => (None, Some(notional)),
-            // Rejected by the table's check: a placed order has a quantity or an amount.
+            // A constraint of the table rejects this: a placed order has a quantity or an amount.
             OrderSize::OfPosition(_) => (None, None),
         };
         let (trail_price, trail_percent) = match order.terms.trail().cloned() {
@@ -103,7 +103,7 @@ impl From<&Order> for OrderRow {
     }
 }
 
-/// The table's checks ensure that size and prices are set.
+/// Converts a row. Constraints of the table ensure that size and prices are set.
 fn order((row, symbol): (OrderRow, Symbol)) -> Result<Order, StoreError> {
     let corrupt = || StoreError::Corrupt(format!("order {} lacks its size or its prices", row.id));
     let size = match (row.quantity, row.notional) {
@@ -158,8 +158,8 @@ pub(crate) fn orders_of(rows: Vec<(OrderRow, Symbol)>) -> Result<Vec<Order>, Sto
     rows.into_iter().map(order).collect()
 }
 
-/// Adds orders, parents before their legs. Each comes with the canonical line of its command, which identifies a
-/// repeated request.
+/// Adds orders, parents before their legs. Each comes with the canonical line of its command, by which a repeated
+/// request is recognized.
 pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// The insertion of `rows`, which were made from `new`.
+/// The statement that inserts `rows`, which were made from `new`.
 pub(crate) fn insertion<'a>(rows: &'a [OrderRow], new: &'a [(&Order, &str)]) -> Unnest<'a, ()> {
     Unnest::<()>::new(
         "INSERT INTO orders (id, portfolio_id, stock_id, client_order_id, request, side, order_type, \
@@ -222,7 +222,7 @@ pub(crate) fn insertion<'a>(rows: &'a [OrderRow], new: &'a [(&Order, &str)]) -> 
     .column::<Nullable<Text>, _>(rows.iter().map(|row| row.reject_reason.as_deref()))
 }
 
-/// Writes the changes of existing orders.
+/// Updates existing orders.
 pub fn update(tx: &mut Tx<'_>, changed: &[&Order]) -> Result<(), StoreError> {
     for order in changed {
         diesel::update(orders::table.find(order.id)).set(OrderRow::from(*order)).execute(tx.conn)?;
@@ -279,7 +279,7 @@ pub fn by_client_order_ids(
     found.into_iter().map(|(row, symbol, request)| Ok((order((row, symbol))?, request))).collect()
 }
 
-/// The groups of the given orders, in order of their roots' ids. Replaced legs are omitted.
+/// The groups of the given orders, ordered by the ids of their roots. Replaced legs are omitted.
 pub fn groups(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<OrderGroup>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -330,7 +330,7 @@ pub fn newest_match(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
         .get_result(tx.conn)?)
 }
 
-/// Stocks with open orders, in order of id.
+/// Stocks with open orders, ordered by id.
 pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(orders::table
         .filter(is_open())
@@ -340,7 +340,7 @@ pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
         .load(tx.conn)?)
 }
 
-/// Portfolios with open orders, in order of id.
+/// Portfolios with open orders, ordered by id.
 pub fn portfolios_with_open(tx: &mut Tx<'_>) -> Result<Vec<PortfolioId>, StoreError> {
     Ok(orders::table
         .filter(is_open())
@@ -354,13 +354,13 @@ pub fn portfolios_with_open(tx: &mut Tx<'_>) -> Result<Vec<PortfolioId>, StoreEr
 pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.eq(portfolio).and(is_open()))
-        // As the index of open orders has them.
+        // The same order as in the index of open orders.
         .order((orders::submitted_at, orders::id))
         .select(orders::id)
         .load(tx.conn)?)
 }
 
-/// The ids of those portfolios' open orders for one stock, one portfolio after the other in order of submission.
+/// The ids of these portfolios' open orders for one stock, grouped by portfolio, in order of submission.
 pub fn open_ids_of_stock(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -368,13 +368,13 @@ pub fn open_ids_of_stock(
 ) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.eq_any(portfolios).and(orders::stock_id.eq(stock)).and(is_open()))
-        // As the index of open orders has them.
+        // The same order as in the index of open orders.
         .order((orders::portfolio_id, orders::submitted_at, orders::id))
         .select(orders::id)
         .load(tx.conn)?)
 }
 
-/// Written exactly as in the index, otherwise the planner does not use it.
+/// The condition for open orders. It is written exactly as in the index; otherwise the planner does not use the index.
 pub(crate) fn is_open() -> SqlLiteral<Bool> {
     sql("orders.status IN ('held', 'accepted', 'partially_filled')")
 }
@@ -407,7 +407,7 @@ pub fn successor(
         .optional()?)
 }
 
-/// The orders with these ids, whether part of a group or replaced.
+/// The orders with these ids, including legs and replaced orders.
 pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -422,8 +422,8 @@ pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError
     )
 }
 
-/// Up to `limit` orders of those portfolios that were placed, triggered, filled or ended at or after an instant. A leg
-/// comes with the order that it belongs to; one that was filled or has ended also as an order of its own.
+/// Up to `limit` orders of these portfolios that were placed, triggered, filled or ended at or after a time. A leg is
+/// included in the order it belongs to; a leg that was filled or has ended is also listed separately.
 pub fn changed_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -467,7 +467,7 @@ pub fn changed_since(
     Ok(changed.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
 }
 
-/// The legs of the given orders, in order of id; replaced ones are omitted.
+/// The legs of the given orders, ordered by id; replaced legs are omitted.
 pub fn legs(tx: &mut Tx<'_>, parents: &[OrderId]) -> Result<Vec<Order>, StoreError> {
     orders_of(
         orders::table
@@ -480,7 +480,7 @@ pub fn legs(tx: &mut Tx<'_>, parents: &[OrderId]) -> Result<Vec<Order>, StoreErr
     )
 }
 
-/// An order's effects on the books, and its reservation.
+/// The effects of an order on the books, and its reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = orders)]
 pub struct Booked {
@@ -514,7 +514,7 @@ pub fn sizes(
         .load(tx.conn)?)
 }
 
-/// The orders of the portfolios with ids in `(after, last]`, one portfolio after the other.
+/// The orders of the portfolios with ids in `(after, last]`, grouped by portfolio.
 pub fn booked_in_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -527,7 +527,7 @@ pub fn booked_in_range(
         .load(tx.conn)?)
 }
 
-/// Up to `limit` orders of one portfolio that come after the order `last`, newest first.
+/// Up to `limit` orders of one portfolio after the order `last`, newest first.
 pub fn booked(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,

@@ -1,4 +1,4 @@
-//! Splits from before all holdings: they convert older prices and are applied to no portfolio.
+//! Splits from before all holdings. They are needed to convert older prices, and are applied to no portfolio.
 
 use diesel::prelude::*;
 use domain::{SplitConfirmation, StockId, Timestamp};
@@ -8,7 +8,7 @@ use crate::corporate_actions::{self, Told};
 use crate::schema::corporate_actions as table;
 use crate::{StoreError, Tx};
 
-/// Stores a split as applied to all portfolios, unless the books know a split of the stock on that day. Returns
+/// Stores a split as applied to all portfolios, unless the books already have a split of the stock on that day. Returns
 /// whether it is new.
 pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
     let Told { stock_id, action, effective_at, .. } = told;
@@ -37,7 +37,7 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
     Ok(noted > 0)
 }
 
-/// Whether the books know an action of that kind of the stock on that day, under any of its symbols.
+/// Whether the books have an action of that kind of the stock on that day, under any of its symbols.
 pub fn is_known(tx: &mut Tx<'_>, stock: StockId, told: &Told) -> Result<bool, StoreError> {
     let known = corporate_actions::of_stock(tx, stock)?;
     let kind = told.action.kind.as_str();

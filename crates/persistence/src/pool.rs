@@ -1,8 +1,8 @@
-//! The connections of a process: idle ones, and the limit on all.
+//! The connections of a process: the idle ones, and the limit on their total number.
 //!
-//! A call takes an idle connection or makes one on its own thread, so that a database that is back is used at once.
-//! When one connection is found dead, all of its age or older are closed, because after a restart of the server none
-//! of them works.
+//! A call takes an idle connection or opens one on its own thread, so that a database that has come back is used
+//! immediately. When one connection is found dead, all connections of its age or older are closed, because none of them
+//! works after a restart of the server.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,11 +16,11 @@ use crate::connection::{Conn, Connector, DatabaseUrl};
 use crate::error::StoreError;
 use crate::watch::Watch;
 
-/// Older connections are closed after their use, because the server's memory for them grows.
+/// Connections older than this are closed after their use, because the server's memory for them grows.
 const OLDEST: Duration = Duration::from_secs(30 * 60);
 /// Idle connections are closed after this time.
 const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
-/// The most threads that may wait for a dead connection without counting as connections. Beyond that, calls find no
+/// The most threads that may wait for a dead connection without counting as connections. Beyond that, new calls find no
 /// free connection.
 const MOST_LEFT_BEHIND: usize = 128;
 
@@ -28,15 +28,15 @@ pub(crate) struct Pool {
     pub connector: Connector,
     pub size: usize,
     pub permits: Arc<Semaphore>,
-    /// The last used one is at the back.
+    /// The idle connections; the most recently used one is at the back.
     idle: Mutex<VecDeque<Pooled>>,
     /// Incremented when a connection is found dead.
     generation: AtomicU64,
-    /// Threads whose callers have given up.
+    /// The number of threads whose callers have given up.
     left_behind: AtomicUsize,
-    /// A connection that was idle for longer is tested before a statement is sent.
+    /// A connection that was idle for longer than this is tested before a statement is sent.
     pub probe_after: Duration,
-    /// Counts statements, for tests.
+    /// The number of statements, counted for tests.
     statements: Option<Arc<AtomicUsize>>,
 }
 
@@ -50,12 +50,12 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    /// Whether the server may have gone away since the last use.
+    /// Whether the connection was idle for so long that the server may be gone.
     pub fn is_rested(&self, probe_after: Duration) -> bool {
         matches!(self.conn, Conn::Postgres(_)) && self.used_at.elapsed() >= probe_after
     }
 
-    /// Records a use.
+    /// Records that the connection was used now.
     pub fn rest(&mut self) {
         self.used_at = Instant::now();
     }
@@ -71,10 +71,10 @@ impl Pooled {
 pub struct PoolState {
     /// The most simultaneous calls.
     pub size: usize,
-    /// Current calls.
+    /// The number of current calls.
     pub in_use: usize,
     pub idle: usize,
-    /// Threads that wait for a connection after their callers have given up.
+    /// Threads that still wait for a connection although their callers have given up.
     pub left_behind: usize,
 }
 
@@ -110,38 +110,38 @@ impl Pool {
         Watch::new(self.statements.clone())
     }
 
-    /// An idle connection.
+    /// Takes an idle connection.
     pub fn take(&self) -> Option<Pooled> {
         self.idle().pop_back()
     }
 
-    /// The last used idle connection, if it has been idle for `since`.
+    /// Takes the most recently used idle connection, if it has been idle for `since`.
     pub fn take_rested(&self, since: Duration) -> Option<Pooled> {
         let mut idle = self.idle();
         idle.pop_back_if(|pooled| pooled.is_rested(since))
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub fn connect(&self, watch: &Arc<Watch>) -> Result<Pooled, StoreError> {
-        // Read before connecting, because the server may restart meanwhile.
+        // Read before connecting, because the server may restart in between.
         let generation = self.generation();
         let conn = self.connector.connect(watch)?;
         let now = Instant::now();
         Ok(Pooled { conn, watch: watch.clone(), generation, made_at: now, used_at: now })
     }
 
-    /// Takes a connection back after a call, or closes it. Its watch has ended the call.
+    /// Takes a connection back after a call, or closes it. The call has already ended in its watch.
     pub fn put(&self, mut pooled: Pooled, was_abandoned: bool) {
         let lost = self.note_loss(&mut pooled);
         let is_old = pooled.made_at.elapsed() > OLDEST;
-        // An error of SQLite does not affect its connection.
+        // On SQLite, an error does not affect the connection.
         let is_sound = pooled.watch.is_sound() || !self.is_on_postgres();
         if lost || was_abandoned || is_old || !is_sound || !self.is_current(&pooled) {
             return;
         }
         pooled.rest();
         let mut idle = self.idle();
-        // One per call is enough, because calls are frequent.
+        // Closing one per call is enough, because calls are frequent.
         let unused = match idle.front() {
             Some(oldest) if oldest.used_at.elapsed() > IDLE_FOR => idle.pop_front(),
             _ => None,
@@ -151,7 +151,7 @@ impl Pool {
         drop(unused);
     }
 
-    /// Whether the connection is broken. Then older ones are closed too.
+    /// Returns whether the connection is broken. If it is, older ones are closed too.
     pub fn note_loss(&self, pooled: &mut Pooled) -> bool {
         let broken =
             <Conn as Connection>::TransactionManager::is_broken_transaction_manager(&mut pooled.conn);
@@ -169,7 +169,7 @@ impl Pool {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Closes the idle connections of that generation, unless it has ended already.
+    /// Closes the idle connections of that generation, unless a new generation has already begun.
     pub fn distrust(&self, generation: u64) {
         if !self.is_on_postgres() {
             return;
@@ -220,7 +220,7 @@ impl Right {
         self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The caller has given up: another call may use its place, unless too many threads are abandoned.
+    /// Called when the caller has given up: another call may use its place, unless too many threads are abandoned.
     pub fn leave_behind(&self) {
         let counted = self.pool.left_behind.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
             (count < MOST_LEFT_BEHIND).then_some(count + 1)
@@ -231,7 +231,7 @@ impl Right {
         }
     }
 
-    /// The thread has finished.
+    /// Called when the thread has finished.
     pub fn give_back(&self) {
         if self.take().is_none() {
             self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);

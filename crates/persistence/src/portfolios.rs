@@ -22,19 +22,19 @@ pub struct PortfolioRecord {
     pub cash_balance: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Reserved by open orders.
+    /// Cash that is reserved by open orders.
     pub reserved_cash: Money,
-    /// Since when the portfolio is archived and read-only.
+    /// When the portfolio was archived; since then it is read-only.
     pub archived_at: Option<Timestamp>,
-    /// Over the portfolio's life, paid or owed.
+    /// All dividends since the portfolio was opened, paid or owed.
     pub dividends: Money,
     pub dividends_receivable: Money,
-    /// Grows with every change of the row, the positions, the orders and the journal.
+    /// A number that increases with every change of the row, the positions, the orders and the journal.
     pub version: i64,
     /// The symbol of the stock or fund that the portfolio is compared with.
     pub benchmark: Symbol,
     pub visibility: Visibility,
-    /// Takes the place of the id in addresses; present exactly when the visibility is `Link`.
+    /// The key that replaces the id in addresses; set exactly when the visibility is `Link`.
     pub link_key: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub fn page_of_user(
         .load(tx.conn)?)
 }
 
-/// `None` also if it belongs to another user.
+/// The portfolio of a user; `None` also if it belongs to another user.
 pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .find(id)
@@ -137,7 +137,7 @@ pub fn public_of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioReco
         .load(tx.conn)?)
 }
 
-/// Writes who may read the portfolio. `link_key` is present exactly for `Visibility::Link`.
+/// Sets the visibility of a portfolio. `link_key` is set exactly for `Visibility::Link`.
 pub fn set_visibility(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -164,8 +164,8 @@ pub struct LockedPortfolio {
     pub archived: bool,
 }
 
-/// Locks the rows in the order of their ids, so that orders and cash movements of a portfolio follow one another
-/// without deadlocks.
+/// Locks the rows in the order of their ids, so that orders and cash movements of a portfolio are executed one at a
+/// time, without deadlocks.
 pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>, StoreError> {
     let rows: Vec<PortfolioRecord> = match tx.conn {
         Conn::Sqlite(c) => {
@@ -201,7 +201,7 @@ pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>
         .collect())
 }
 
-/// The owners and versions of these portfolios, and the versions of their snapshots; missing portfolios are omitted.
+/// The owners and versions of these portfolios, and the versions of their snapshots. Missing portfolios are omitted.
 pub fn versions(
     statement: Statement<'_>,
     ids: &[PortfolioId],
@@ -237,7 +237,7 @@ pub fn update(
         .optional()?)
 }
 
-/// Portfolios that are compared with a stock keep it under its new symbol.
+/// Replaces the old symbol of a renamed stock in the portfolios that are compared with it.
 pub(crate) fn rename_benchmark(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> Result<(), StoreError> {
     diesel::update(portfolios::table.filter(portfolios::benchmark.eq(old)))
         .set((portfolios::benchmark.eq(new), portfolios::version.eq(portfolios::version + 1)))
@@ -245,7 +245,7 @@ pub(crate) fn rename_benchmark(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> R
     Ok(())
 }
 
-/// Writes cash, reserved cash and the time of the change.
+/// Updates cash, reserved cash and the time of the change.
 pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result<(), StoreError> {
     if changed.is_empty() {
         return Ok(());
@@ -272,7 +272,7 @@ pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result
     Ok(())
 }
 
-/// Writes the total of dividends, and the part that is owed.
+/// Updates the total of dividends and the owed part.
 pub fn save_dividends(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -289,7 +289,7 @@ pub fn save_dividends(
     Ok(())
 }
 
-/// The rows of these portfolios, in order of id.
+/// The rows of these portfolios, ordered by id.
 pub fn by_ids(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::id.eq_any(ids))
@@ -324,7 +324,7 @@ pub fn delete(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<bool, St
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
 }
 
-/// Up to `limit` portfolios with ids in `(after, last]`, in order of id.
+/// Up to `limit` portfolios with ids in `(after, last]`, ordered by id.
 pub fn range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -339,7 +339,7 @@ pub fn range(
         .load(tx.conn)?)
 }
 
-/// The portfolios among these that were opened before `at` and not archived then.
+/// Those of these portfolios that were opened before `at` and not archived then.
 pub fn active_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -374,7 +374,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(portfolios::table.count().get_result(tx.conn)?)
 }
 
-/// All users' portfolios, newest first, with the owner's name.
+/// The portfolios of all users, newest first, with the owner's name.
 pub fn page(
     tx: &mut Tx<'_>,
     search: &str,

@@ -1,4 +1,4 @@
-//! Positions, one row per portfolio and stock. The row of a closed position stays: it has the realized result.
+//! Positions, one row per portfolio and stock. The row of a closed position is kept for its realized result.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,8 @@ fn position((quantity, cost_basis, realized_pnl): (Quantity, Money, Money)) -> P
     Position { quantity, cost_basis, realized_pnl }
 }
 
-/// With their stocks and the shares reserved by open orders, in order of symbol; closed positions included.
+/// The positions with their stocks and the shares reserved by open orders, ordered by symbol, including closed
+/// positions.
 pub fn of_portfolio(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -54,7 +55,7 @@ pub fn of_portfolios(
     Ok(found)
 }
 
-/// A position with the shares that open orders keep.
+/// A position with the shares that open orders reserve.
 pub type Kept = (Position, Quantity);
 
 /// The positions of the portfolios with ids in `(after, last]`.
@@ -88,7 +89,7 @@ pub fn of_pairs(
         Conn::Sqlite(c) => {
             let mut rows = Vec::new();
             for (portfolio, stock) in pairs {
-                // Without a LIMIT, for whose value SQLite would plan the statement again each time.
+                // Without a LIMIT: SQLite would plan the statement again for each value of it.
                 rows.extend(
                     positions::table
                         .filter(positions::portfolio_id.eq(portfolio).and(positions::stock_id.eq(stock)))
@@ -176,7 +177,7 @@ pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     )
 }
 
-/// Updates existing positions: no id is used up, and no index is checked twice.
+/// Updates existing positions: this uses no new ids and does not check an index twice.
 pub(crate) fn updating<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     with_columns(
         Unnest::new(
@@ -199,7 +200,7 @@ fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [Changed<'_>]) -> Un
         .column::<Exact, _>(changed.iter().map(|row| row.reserved))
 }
 
-/// The number of portfolios that hold each stock, in order of stock.
+/// The number of portfolios that hold each stock, ordered by stock.
 pub fn holders(tx: &mut Tx<'_>) -> Result<Vec<(StockId, i64)>, StoreError> {
     Ok(positions::table
         .filter(positions::quantity.ne(Quantity::zero()))

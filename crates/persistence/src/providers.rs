@@ -42,13 +42,13 @@ pub fn spent(tx: &mut Tx<'_>, window: &str) -> Result<u32, StoreError> {
     Ok(used.map_or(0, |used| u32::try_from(used).unwrap_or(u32::MAX)))
 }
 
-/// Deletes windows that ended and leases that expired before then.
+/// Deletes windows that ended and leases that expired before this time.
 pub fn delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {
     diesel::delete(provider_leases::table.filter(provider_leases::ends_at.lt(before))).execute(tx.conn)?;
     Ok(diesel::delete(provider_budget::table.filter(provider_budget::ends_at.lt(before))).execute(tx.conn)?)
 }
 
-/// The time of the provider's next call, with the row locked until the transaction ends; `now` for a new provider.
+/// The time of the provider's next call (`now` for a new provider), with the row locked until the transaction ends.
 pub fn lock_queue(tx: &mut Tx<'_>, provider: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(providers::table)
         .values((providers::name.eq(provider), providers::next_call_at.eq(now)))
@@ -59,13 +59,13 @@ pub fn lock_queue(tx: &mut Tx<'_>, provider: &str, now: Timestamp) -> Result<Tim
     Ok(row.get_result(tx.conn)?)
 }
 
-/// Sets the time of the provider's next call. The queue's row must be locked.
+/// Sets the time of the provider's next call. The caller must have locked the queue's row.
 pub fn set_next_call(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider)).set(providers::next_call_at.eq(at)).execute(tx.conn)?;
     Ok(())
 }
 
-/// Sets the time before which the provider is not called. The queue's row must be locked.
+/// Sets the time before which the provider is not called. The caller must have locked the queue's row.
 pub fn park(tx: &mut Tx<'_>, provider: &str, until: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider))
         .set((providers::next_call_at.eq(until), providers::parked_until.eq(until)))
@@ -100,12 +100,12 @@ pub struct ProviderRecord {
     pub last_error: Option<String>,
 }
 
-/// `None` for a provider that was never called.
+/// The state of a provider; `None` if it was never called.
 pub fn record(tx: &mut Tx<'_>, provider: &str) -> Result<Option<ProviderRecord>, StoreError> {
     Ok(providers::table.find(provider).select(ProviderRecord::as_select()).first(tx.conn).optional()?)
 }
 
-/// A lease that ends so much later than a new one comes from a wrong clock.
+/// A lease that ends this much later than a new one comes from a wrong clock.
 const TOO_LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// Gives `holder` the lease until `until`, unless another holder has it at `now`.
@@ -136,14 +136,14 @@ pub fn try_lease(
     Ok(taken > 0)
 }
 
-/// Ends a lease of `holder`. Leases of others are unchanged.
+/// Releases a lease of `holder`. Leases of other holders are unchanged.
 pub fn release(tx: &mut Tx<'_>, name: &str, holder: &str) -> Result<(), StoreError> {
     let mine = provider_leases::table.find(name).filter(provider_leases::holder.eq(holder));
     diesel::delete(mine).execute(tx.conn)?;
     Ok(())
 }
 
-/// Ends all leases of `holder`.
+/// Releases all leases of `holder`.
 pub fn release_all(tx: &mut Tx<'_>, holder: &str) -> Result<(), StoreError> {
     diesel::delete(provider_leases::table.filter(provider_leases::holder.eq(holder))).execute(tx.conn)?;
     Ok(())
@@ -183,7 +183,7 @@ pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), Sto
             fetched_at: *fetched_at,
         })
         .collect();
-    // Always in the same order, to avoid deadlocks; and a statement accepts a row once.
+    // Always in the same order, to avoid deadlocks; and one statement accepts each row only once.
     rows.sort_by(|a, b| (&a.symbol, b.fetched_at).cmp(&(&b.symbol, a.fetched_at)));
     rows.dedup_by(|a, b| a.symbol == b.symbol);
     for row in &rows {
@@ -223,7 +223,7 @@ pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), Sto
     Ok(())
 }
 
-/// The stored quotes of these symbols with their request times, in order of symbol.
+/// The stored quotes of these symbols with their request times, ordered by symbol.
 pub fn published(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<(Quote, Timestamp)>, StoreError> {
     let rows: Vec<QuoteRow> = provider_quotes::table
         .filter(provider_quotes::symbol.eq_any(symbols))
@@ -278,7 +278,7 @@ impl From<UnconfirmedRow> for Unconfirmed {
             as_of: row.as_of,
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
-            // The table's check allows no other values.
+            // A constraint of the table allows only valid values.
             doubt: row.doubt.parse().unwrap_or(Doubt::UnitSlip),
             accepted: row.accepted_price,
         };
@@ -322,7 +322,7 @@ pub fn forget_held_back(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<(), Store
     Ok(())
 }
 
-/// The unconfirmed prices of a source, in order of symbol; of these symbols, or of all.
+/// The unconfirmed prices of a source, ordered by symbol; of these symbols, or all.
 pub fn unconfirmed(
     tx: &mut Tx<'_>,
     source: &str,
@@ -340,7 +340,7 @@ pub fn unconfirmed(
     Ok(rows.into_iter().map(Unconfirmed::from).collect())
 }
 
-/// Makes an unconfirmed price the accepted one, whatever the current price is, and deletes the unconfirmed price.
+/// Makes an unconfirmed price the accepted one, even if the current price is newer, and deletes the unconfirmed price.
 pub fn accept(tx: &mut Tx<'_>, unconfirmed: &Unconfirmed, now: Timestamp) -> Result<(), StoreError> {
     let Unconfirmed { symbol, source, freshness, price } = unconfirmed;
     let quote = Quote {

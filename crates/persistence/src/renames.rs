@@ -1,4 +1,4 @@
-//! New symbols that administrators record.
+//! Renames of stocks that administrators record.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;

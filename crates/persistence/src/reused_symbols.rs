@@ -18,8 +18,8 @@ type CompanyRow = (StockId, Symbol, String, String, Option<NaiveDate>, Option<Na
 /// The most symbols per statement.
 const TOGETHER: usize = 500;
 
-/// The known companies of these symbols; symbols without a stock are omitted. The listing date is that stored with
-/// the stock, else that of the last table of listings.
+/// The known companies of these symbols; symbols without a stock are omitted. The listing date comes from the stock, or
+/// else from the last table of listings.
 pub fn companies(
     tx: &mut Tx<'_>,
     symbols: &[Symbol],
@@ -79,10 +79,10 @@ pub fn keep_listed_on(tx: &mut Tx<'_>, id: StockId, listed_on: NaiveDate) -> Res
     Ok(())
 }
 
-/// Gives a stock another symbol, because its own belongs to another company from the day `on`: the symbol with the
-/// year and month of that day, `XYZ-202611`. Prices of the other company that were stored since are deleted, and the
-/// last price is the one before. Returns the new symbol. `first_bar_of_other` is the first trading day of the other
-/// company, if known.
+/// Gives a stock another symbol, because its symbol belongs to another company from the day `on`: the new symbol is the
+/// old one with the year and month of that day, `XYZ-202611`. Prices of the other company that were stored since are
+/// deleted, and the last earlier price becomes the last price. Returns the new symbol. `first_bar_of_other` is the
+/// first trading day of the other company, if known.
 pub fn archive(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -91,7 +91,7 @@ pub fn archive(
     first_bar_of_other: Option<NaiveDate>,
 ) -> Result<Symbol, StoreError> {
     let archived = free_symbol(tx, symbol, on)?;
-    // They may belong to the other company.
+    // These prices may belong to the other company.
     crate::former_symbols::forget_prices(tx, symbol)?;
     if !crate::stocks::rename(tx, id, (symbol, &archived), None, on)? {
         return Err(StoreError::Corrupt(format!("another stock already has the symbol {archived}")));
@@ -109,20 +109,21 @@ pub fn archive(
     Ok(archived)
 }
 
-/// The day from which on another company has the symbol that a stock had; `None` for a stock with its own symbol.
+/// The day from which another company has the symbol that a stock had; `None` if this did not happen.
 pub fn replaced_on(tx: &mut Tx<'_>, id: StockId) -> Result<Option<NaiveDate>, StoreError> {
     let found: Option<Option<NaiveDate>> =
         stocks::table.find(id).select(stocks::replaced_on).first(tx.conn).optional()?;
     Ok(found.flatten())
 }
 
-/// Ends the archiving of a stock that has a symbol of its own again.
+/// Ends the archiving of a stock that got a new symbol.
 pub fn restore(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     diesel::update(stocks::table.find(id)).set(stocks::replaced_on.eq(None::<NaiveDate>)).execute(tx.conn)?;
     Ok(())
 }
 
-/// Makes the newest stored close the last price, or removes the last price. Adjusted bars do not count.
+/// Makes the newest stored close the last price, or removes the last price if there is no close. Adjusted bars do not
+/// count.
 fn restore_last_price(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     let closes: Vec<(NaiveDate, Price, String)> = price_bars::table
         .filter(price_bars::stock_id.eq(id).and(price_bars::source.ne(ADJUSTED)))
@@ -145,12 +146,12 @@ fn restore_last_price(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A symbol similar to the given one that no stock has or had.
+/// Returns a symbol similar to the given one that no stock has or had.
 fn free_symbol(tx: &mut Tx<'_>, symbol: &Symbol, on: NaiveDate) -> Result<Symbol, StoreError> {
     let texts =
         [on.format("-%Y%m").to_string(), on.format("-%y%m").to_string(), on.format("-%y%m%d").to_string()]
             .map(|suffix| format!("{symbol}{suffix}"));
-    // Longer symbols are cut; a letter distinguishes several ones.
+    // Longer symbols are cut; a letter makes them unique.
     let short: String = symbol.as_str().chars().take(6).collect();
     let numbered = (b'A'..=b'Z').map(|letter| format!("{short}-{}{}", on.format("%y%m"), char::from(letter)));
     for text in texts.into_iter().chain(numbered) {

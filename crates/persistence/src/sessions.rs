@@ -44,13 +44,13 @@ pub fn by_key(tx: &mut Tx<'_>, key_hash: &str, now: Timestamp) -> Result<Option<
         .optional()?)
 }
 
-/// The newest use of any session.
+/// The newest time at which any session was used.
 pub fn newest_use(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(sessions::table.select(diesel::dsl::max(sessions::last_seen_at)).get_result(tx.conn)?)
 }
 
-/// The live sessions among those with these hashes, with their users; none of closed accounts. At most 30,000 hashes,
-/// SQLite's limit for one statement.
+/// The live sessions with these hashes, with their users; sessions of closed accounts are omitted. At most 30,000
+/// hashes, SQLite's limit for one statement.
 pub fn owners(
     statement: Statement<'_>,
     key_hashes: &[String],
@@ -75,7 +75,7 @@ pub struct SessionUpdate<'a> {
     pub expires_at: Timestamp,
 }
 
-/// Returns whether the session still exists.
+/// Updates a session and returns whether it still exists.
 pub fn save(tx: &mut Tx<'_>, key_hash: &str, update: &SessionUpdate<'_>) -> Result<bool, StoreError> {
     let updated = diesel::update(sessions::table.filter(sessions::key_hash.eq(key_hash)))
         .set(update)
@@ -100,7 +100,7 @@ pub fn delete_by_key(tx: &mut Tx<'_>, key_hash: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// A user's live sessions, last used first.
+/// A user's live sessions, most recently used first.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
     Ok(sessions::table
         .filter(sessions::user_id.eq(user).and(sessions::expires_at.gt(now)))
@@ -114,7 +114,7 @@ pub fn delete_of_user(tx: &mut Tx<'_>, user: UserId, id: i64) -> Result<bool, St
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
 }
 
-/// Ends all sessions of a user except the one with that key.
+/// Ends all sessions of a user except the one with the key `keep`.
 pub fn delete_others(tx: &mut Tx<'_>, user: UserId, keep: Option<&str>) -> Result<usize, StoreError> {
     let others =
         sessions::table.filter(sessions::user_id.eq(user).and(sessions::key_hash.ne(keep.unwrap_or(""))));

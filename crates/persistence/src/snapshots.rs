@@ -41,7 +41,7 @@ impl From<SnapshotRow> for Snapshot {
     }
 }
 
-/// What becomes of a row that is there. The database decides, because another process may be writing a final row.
+/// The rule for replacing an existing row. The database applies it, because another process may be writing a final row.
 macro_rules! replace {
     () => {
         "ON CONFLICT (portfolio_id, date) DO UPDATE SET total_value = excluded.total_value, \
@@ -100,7 +100,8 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
 /// The number of portfolio ids that share a version.
 pub(crate) const BATCH: i64 = 4096;
 
-/// Counts the write for the portfolios of these rows, in the order of their batches, so that two writers cannot deadlock.
+/// Increments the version of the portfolios of these rows, in the order of their batches, so that two writers cannot
+/// deadlock.
 fn count_write(tx: &mut Tx<'_>, rows: &[Snapshot]) -> Result<(), StoreError> {
     let batches: BTreeSet<i64> = rows.iter().map(|row| row.portfolio_id.0 / BATCH).collect();
     for batch in batches {
@@ -114,7 +115,7 @@ fn count_write(tx: &mut Tx<'_>, rows: &[Snapshot]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A number that grows with every write of snapshots of the portfolio; 0 before the first.
+/// A number that increases with every write of snapshots of the portfolio; 0 before the first.
 pub fn version(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<i64, StoreError> {
     let found = snapshot_versions::table
         .find(portfolio.0 / BATCH)
@@ -159,7 +160,7 @@ pub fn sizes(
         .load(tx.conn)?)
 }
 
-/// The final rows of the portfolios with ids in `(after, last]`, one portfolio after the other, oldest first.
+/// The final rows of the portfolios with ids in `(after, last]`, grouped by portfolio, oldest first.
 pub fn finals_in_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -205,7 +206,8 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(portfolio_snapshots::table.count().get_result(tx.conn)?)
 }
 
-/// All portfolios' rows, newest first, with the portfolio's name; `before` is the id of the last row seen.
+/// The rows of all portfolios, newest first, with the portfolio's name; `before` is the id of the last row on the
+/// previous page.
 pub fn page_of_all(
     tx: &mut Tx<'_>,
     before: Option<i64>,

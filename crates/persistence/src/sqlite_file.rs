@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use crate::connection::Conn;
 use crate::{SchemaVersion, StoreError};
 
-/// Opens the file exclusively: without the pool, and without write-ahead logging.
+/// Opens the file exclusively, without the pool and without write-ahead logging.
 fn open(file: &Path) -> Result<SqliteConnection, StoreError> {
     let path = file.to_str().ok_or_else(|| StoreError::Unavailable("its name is not valid UTF-8".into()))?;
     let unavailable = |error| StoreError::Unavailable(Box::new(error));
@@ -26,12 +26,12 @@ pub fn create(file: &Path) -> Result<(), StoreError> {
     Conn::Sqlite(open(file)?).migrate(None).map(drop)
 }
 
-/// Checks the whole file for damage and returns the version of its tables. A write-ahead log beside the file is
-/// folded into it, so that the file is complete.
+/// Checks the whole file for damage and returns the version of its tables. A write-ahead log beside the file is merged
+/// into it, so that the file is complete.
 ///
 /// # Errors
-/// [`StoreError::Damaged`], [`StoreError::ForeignTables`] without Stockyard's tables, or the reason why it cannot be
-/// read.
+/// [`StoreError::Damaged`], [`StoreError::ForeignTables`] if it has no tables of Stockyard, or the reason why it cannot
+/// be read.
 pub fn check_alone(file: &Path) -> Result<SchemaVersion, StoreError> {
     let mut conn = open(file)?;
     conn.batch_execute("PRAGMA journal_mode = DELETE")?;
@@ -43,7 +43,7 @@ pub fn check_alone(file: &Path) -> Result<SchemaVersion, StoreError> {
     if version.is_new { Err(StoreError::ForeignTables) } else { Ok(version) }
 }
 
-/// Folds the write-ahead log beside the file into it and deletes the log.
+/// Merges the write-ahead log beside the file into it and deletes the log.
 ///
 /// # Errors
 /// If another program has the file open, or the file is damaged.

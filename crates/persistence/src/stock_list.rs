@@ -8,20 +8,20 @@ use crate::listings::FUND;
 use crate::schema::{listings, stocks};
 use crate::{StoreError, Tx};
 
-/// Where a stock stands in a list: its company's name and its symbol.
+/// The place of a stock in a list: its company's name and its symbol.
 pub type StockPlace = (String, Symbol);
 
-/// A stock of a list.
+/// A stock in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedStock {
-    /// `None` for one that nobody has looked up yet.
+    /// The id; `None` if the stock has never been looked up.
     pub id: Option<StockId>,
     pub listing: Listing,
     pub delisted_on: Option<NaiveDate>,
 }
 
 type KnownRow = (Symbol, String, String, String, StockId, Option<NaiveDate>);
-/// Of the listing, its type, and of the stock if it is known.
+/// The columns of a listing, its type, and the columns of the stock if it is known.
 type ListedRow = ((Symbol, String, String), String, (Option<StockId>, Option<String>, Option<NaiveDate>));
 
 fn listed(
@@ -33,7 +33,7 @@ fn listed(
     ListedStock { id, listing, delisted_on }
 }
 
-/// Adds place, direction and limit of a page to a query over a table with symbols and names of companies.
+/// Adds the place, the direction and the limit of a page to a query over a table with symbols and company names.
 macro_rules! page {
     ($query:expr, $table:ident, $filter:expr, $last:expr, $limit:expr) => {{
         let mut query = $query;
@@ -75,7 +75,7 @@ pub fn place_of_known(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<StockPl
         .optional()?)
 }
 
-/// Up to `limit` stocks that this installation knows, delisted ones included, after the place `last`.
+/// Up to `limit` stocks after the place `last` that this installation knows, including delisted ones.
 pub fn known(
     tx: &mut Tx<'_>,
     filter: &StockFilter,
@@ -118,8 +118,8 @@ pub fn place_of_listed(
         .optional()?)
 }
 
-/// Up to `limit` stocks that a provider lists as active, after the place `last`. The provider tells no sectors: those of
-/// stocks that this installation knows are taken from there.
+/// Up to `limit` stocks after the place `last` that a provider lists as active. The provider's table has no sectors;
+/// sectors are taken from the stocks that this installation knows.
 pub fn listed_by(
     tx: &mut Tx<'_>,
     source: &str,

@@ -52,7 +52,7 @@ impl From<StockRow> for Stock {
     }
 }
 
-/// A LIKE pattern for texts that contain `part`, with its wildcards escaped.
+/// A LIKE pattern for texts that contain `part`; wildcards in `part` are escaped.
 pub(crate) fn containing(part: &str) -> String {
     format!("%{}%", part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
@@ -78,8 +78,8 @@ pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError>
     Ok(stocks::table.filter(stocks::symbol.eq(&listing.symbol)).select(stocks::id).first(tx.conn)?)
 }
 
-/// Adds a stock unless one has its symbol. Returns the stock with that symbol as it is: another process may have
-/// added it meanwhile, with newer data.
+/// Adds a stock, unless there is one with its symbol, and returns the stock with that symbol. Existing data is not
+/// changed: another process may have added newer data.
 pub fn add(tx: &mut Tx<'_>, listing: &Listing) -> Result<Stock, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(stocks::table)
         .values((
@@ -99,7 +99,7 @@ pub fn add(tx: &mut Tx<'_>, listing: &Listing) -> Result<Stock, StoreError> {
     Ok(row.into())
 }
 
-/// Sets a stock's sector, unless its symbol has changed meanwhile.
+/// Sets a stock's sector, unless its symbol is no longer `symbol`.
 pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -> Result<(), StoreError> {
     diesel::update(stocks::table.find(id))
         .filter(stocks::symbol.eq(symbol).and(stocks::replaced_on.is_null()))
@@ -108,7 +108,7 @@ pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -
     Ok(())
 }
 
-/// The stock with that symbol now.
+/// The stock that has the symbol now.
 pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     let found: Option<StockRow> = stocks::table
         .filter(stocks::symbol.eq(symbol))
@@ -118,7 +118,7 @@ pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreEr
     Ok(found.map(Stock::from))
 }
 
-/// The stock with that symbol now, else the last one that had it before.
+/// The stock that has the symbol now, or else the last one that had it.
 pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     if let Some(found) = called(tx, symbol)? {
         return Ok(Some(found));
@@ -133,8 +133,8 @@ pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, Stor
     Ok(found.map(Stock::from))
 }
 
-/// Gives a stock another symbol and name from that day on; the old symbol is remembered. An unused stock with the new
-/// symbol is removed. Returns `false` and changes nothing if such a stock is in use.
+/// Gives a stock another symbol and name from that day on; the old symbol becomes a former symbol. An unused stock with
+/// the new symbol is removed. If such a stock is in use, returns `false` and changes nothing.
 pub fn rename(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -173,14 +173,14 @@ pub fn relist(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// All stocks, in order of symbol.
+/// All stocks, ordered by symbol.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =
         stocks::table.order(stocks::symbol).select(StockRow::as_select()).load(tx.conn)?;
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// The stocks with these symbols, in order of symbol.
+/// The stocks with these symbols, ordered by symbol.
 pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::symbol.eq_any(symbols))
@@ -190,7 +190,7 @@ pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, Sto
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// The stocks with these symbols now, in order of symbol. At most 30,000 symbols, SQLite's limit for one statement.
+/// The stocks that have these symbols now, ordered by symbol. At most 30,000 symbols, SQLite's limit for one statement.
 pub fn called_any(statement: Statement<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::symbol.eq_any(symbols))
@@ -200,7 +200,7 @@ pub fn called_any(statement: Statement<'_>, symbols: &[Symbol]) -> Result<Vec<St
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// The symbols among these whose stocks are delisted.
+/// Those of these symbols whose stocks are delisted.
 pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, StoreError> {
     let found: Vec<Symbol> = stocks::table
         .filter(stocks::symbol.eq_any(symbols).and(stocks::delisted_on.is_not_null()))
@@ -209,7 +209,7 @@ pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, 
     Ok(found.into_iter().collect())
 }
 
-/// The stocks with these ids, in order of id.
+/// The stocks with these ids, ordered by id.
 pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::id.eq_any(ids))
@@ -219,8 +219,8 @@ pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Stores a quote as the last price of its stock, unless a newer one of the same source exists, or the stock no
-/// longer has the quote's symbol: then it may be another company's price.
+/// Stores a quote as the last price of its stock. Does nothing if there is a newer one from the same source, or if the
+/// stock no longer has the quote's symbol: then the price may be another company's.
 pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<(), StoreError> {
     let newer = stocks::last_updated
         .is_null()
@@ -240,8 +240,8 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
     Ok(())
 }
 
-/// Stocks that are or were held, ordered or watched, in order of symbol: their actions matter. Without stocks whose
-/// symbol another company has.
+/// Stocks that are or were held, ordered or watched, ordered by symbol; jobs request their corporate actions. Stocks
+/// whose symbol now belongs to another company are omitted.
 pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(
@@ -260,8 +260,8 @@ pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Stocks that are or were held, or are watched, in order of symbol: their prices are kept up to date. Without stocks
-/// whose symbol another company has.
+/// Stocks that are or were held, or are watched, ordered by symbol; jobs keep their prices up to date. Stocks whose
+/// symbol now belongs to another company are omitted.
 pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =
         stocks::table
@@ -283,7 +283,7 @@ pub fn is_in_demand(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     Ok(diesel::select(in_demand).get_result(tx.conn)?)
 }
 
-/// Stocks that a user has looked up and that have no price of that source, the newest first.
+/// Stocks that a user has looked up and that have no price from this source, newest first.
 pub fn without_price(tx: &mut Tx<'_>, source: &str, limit: i64) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::last_price.is_null().or(stocks::price_source.ne(source)))
@@ -299,7 +299,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(stocks::table.count().get_result(tx.conn)?)
 }
 
-/// In order of symbol; `search` is a part of a symbol or a name.
+/// Returns stocks, ordered by symbol; `search` is a part of a symbol or a name.
 pub fn page(
     tx: &mut Tx<'_>,
     search: &str,
@@ -350,8 +350,8 @@ impl From<BarRow> for Bar {
     }
 }
 
-/// Stores bars of finished sessions. An existing bar stays, because the books were valued with it; an adjusted bar is
-/// replaced, see [`crate::adjusted_bars`].
+/// Stores bars of finished sessions. An existing bar is not changed, because the books were valued with it; an adjusted
+/// bar is replaced, see [`crate::adjusted_bars`].
 pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Result<(), StoreError> {
     let rows: Vec<BarRow> = bars
         .iter()
@@ -377,8 +377,8 @@ pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Re
     Ok(())
 }
 
-/// [`save_bars`] for a stock that was requested by a symbol, unless it has another symbol meanwhile. Returns whether
-/// the bars were stored.
+/// Like [`save_bars`], for a stock that was requested by a symbol. Stores nothing if it now has another symbol. Returns
+/// whether the bars were stored.
 pub fn save_bars_of(
     tx: &mut Tx<'_>,
     (id, symbol): (StockId, &Symbol),
@@ -423,7 +423,7 @@ pub fn bars_with_sources(
     Ok(rows.into_iter().map(with_source).collect())
 }
 
-/// Like [`bars`], only from that source.
+/// Like [`bars`], only from one source.
 pub fn bars_from(
     tx: &mut Tx<'_>,
     id: StockId,

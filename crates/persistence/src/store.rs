@@ -1,4 +1,4 @@
-//! The store: a pool of connections and the two kinds of transaction.
+//! The store: a pool of connections, and transactions that read or write.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
@@ -19,7 +19,7 @@ use crate::watch::{CallNumber, Limits, Watch};
 pub struct Store {
     pool: Arc<Pool>,
     limits: Limits,
-    /// SQLite has one writer: writers of this process queue here, in order, instead of polling its lock.
+    /// SQLite has one writer: writers of this process queue here in order, instead of polling its lock.
     writer: Option<Arc<Mutex<()>>>,
     _wal_keeper: Option<Arc<WalKeeper>>,
 }
@@ -40,20 +40,20 @@ impl Default for StoreOptions {
     }
 }
 
-/// Jobs have this many times the deadline of requests.
+/// The factor by which the deadlines of jobs are longer than those of requests.
 const JOBS: u32 = 10;
-/// A connection that was idle for longer is tested before a statement is sent.
+/// A connection that was idle for longer than this is tested before a statement is sent.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// How often an idle pool is tested.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// An open transaction. Repository functions take one.
+/// An open transaction. Repository functions take one as a parameter.
 pub struct Tx<'c> {
     pub(crate) conn: &'c mut Conn,
 }
 
-/// The permission to run one statement outside a transaction. A single statement sees one consistent state without
-/// the round trips of BEGIN and COMMIT; functions take it by value, so it cannot be used twice.
+/// The permission to run one statement outside a transaction. A single statement sees one consistent state without the
+/// round trips of BEGIN and COMMIT. Functions take it by value, so it cannot be used twice.
 pub struct Statement<'c> {
     pub(crate) conn: &'c mut Conn,
 }
@@ -76,7 +76,7 @@ impl Store {
         Self::watched(url, options, PROBE_AFTER, None)
     }
 
-    /// Also counts statements.
+    /// Opens the database, counting statements for tests.
     pub(crate) fn watched(
         url: DatabaseUrl,
         options: StoreOptions,
@@ -97,13 +97,13 @@ impl Store {
         Ok(Self { pool, limits, writer, _wal_keeper: wal_keeper })
     }
 
-    /// The same database with the longer deadlines of jobs.
+    /// Returns the same database with the longer deadlines of jobs.
     #[must_use]
     pub fn for_jobs(&self) -> Self {
         self.within(self.pool.connector.limits.statement * JOBS)
     }
 
-    /// The same database with another deadline for statements.
+    /// Returns the same database with another deadline for statements.
     pub(crate) fn within(&self, timeout: Duration) -> Self {
         Self { limits: Limits::new(timeout), ..self.clone() }
     }
@@ -116,12 +116,12 @@ impl Store {
         self.pool.connector.file.as_ref().map_or(Ok(()), |file| Ok(file.check()?))
     }
 
-    /// Whether writing transactions follow one another, so that a second writer would only wait.
+    /// Whether writing transactions run one at a time, so that a second writer would only wait.
     pub fn has_one_writer(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Makes all connections now.
+    /// Opens all connections now.
     #[cfg(feature = "testing")]
     pub(crate) fn fill(&self) {
         for _ in 0..self.pool.size {
@@ -155,13 +155,13 @@ impl Store {
         self.pool_state().in_use
     }
 
-    /// A connection outside the pool, made when it is first used.
+    /// Returns a connection outside the pool; it is opened when it is first used.
     pub fn lane(&self) -> Lane {
         Lane::new(self.pool.clone(), self.limits, self.writer.clone())
     }
 
-    /// Tests the database once per second while no call does, so that a process that was idle during a restart or a
-    /// failover finds no dead connections afterwards. Ends with the store.
+    /// Tests the database once per second while there are no calls, so that a process that was idle during a restart or
+    /// a failover finds no dead connections afterwards. Ends with the store.
     pub async fn look_after_idle_connections(self) {
         let limits = Limits::new(LOOK_EVERY);
         loop {
@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// Checkpoints SQLite's write-ahead log before a process ends, as far as no reader uses an older state. Does not
-    /// wait.
+    /// wait for readers.
     ///
     /// # Errors
     /// If the file cannot be written; then the log still contains everything.
@@ -203,7 +203,7 @@ impl Store {
     /// Runs `work` in a transaction that sees one consistent state of the database.
     ///
     /// # Errors
-    /// Those of `work`, and of the database.
+    /// The errors of `work` and of the database.
     pub async fn read<T, E>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -224,7 +224,7 @@ impl Store {
     /// Runs a single statement that reads.
     ///
     /// # Errors
-    /// Those of `work`, and of the database.
+    /// The errors of `work` and of the database.
     pub async fn query<T, E>(
         &self,
         work: impl FnOnce(Statement<'_>) -> Result<T, E> + Send + 'static,
@@ -246,7 +246,7 @@ impl Store {
     /// Runs `work` in a transaction that may write; an error rolls it back.
     ///
     /// # Errors
-    /// Those of `work`, and of the database. After [`StoreError::OutcomeUnknown`] the changes may have been made.
+    /// The errors of `work` and of the database. After [`StoreError::OutcomeUnknown`] the changes may have been made.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -267,21 +267,21 @@ impl Store {
                 })
             };
             let result = begun(&pool, pooled, transact);
-            // Held here and not by the caller, which may have gone away while the transaction runs.
+            // Held here and not by the caller, which may be gone while the transaction still runs.
             drop(turn);
             result?.map_err(Failed::of_write)
         })
         .await
     }
 
-    /// The turn to write, if the database has one writer.
+    /// Waits for the turn to write, if the database has one writer.
     async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, StoreError> {
         let Some(writer) = &self.writer else { return Ok(None) };
         let turn = tokio::time::timeout(self.limits.statement, writer.clone().lock_owned()).await;
         turn.map(Some).map_err(|late| StoreError::Busy(late.into()))
     }
 
-    /// The limits of a transaction that differ from those of the connections.
+    /// The limits of a transaction, if they differ from those of the connections.
     fn own_limits(&self) -> Option<Limits> {
         (self.limits != self.pool.connector.limits).then_some(self.limits)
     }
@@ -308,7 +308,7 @@ impl Store {
         }
     }
 
-    /// Runs `work` with a connection on a thread that may block, and waits for it no longer than the limits allow.
+    /// Runs `work` with a connection on a thread that may block. Waits for it no longer than the limits allow.
     async fn call<T, E>(
         &self,
         work: impl FnOnce(&mut Pooled, CallNumber) -> Result<T, E> + Send + 'static,
@@ -384,7 +384,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// `None` if the call has ended.
+    /// Gives up waiting; `None` if the call has ended.
     fn give_up(&mut self) -> Option<StoreError> {
         self.waits = false;
         let is_silent = self.watch.is_silent(self.limits);
@@ -398,7 +398,7 @@ impl Caller {
 }
 
 impl Drop for Caller {
-    /// If the caller has gone away, another task waits for the call instead.
+    /// If the caller goes away, another task waits for the call instead.
     fn drop(&mut self) {
         if !self.waits {
             return;
@@ -421,7 +421,7 @@ impl Drop for Caller {
     }
 }
 
-/// Returns the place of a call, also if its work panics.
+/// Returns the place of a call, even if its work panics.
 struct Done(Right);
 
 impl Drop for Done {
@@ -430,7 +430,7 @@ impl Drop for Done {
     }
 }
 
-/// Runs a transaction. If its connection was dead before any statement, it runs on a new one.
+/// Runs a transaction. If its connection was dead before any statement was sent, the transaction runs on a new one.
 fn begun<T, E>(
     pool: &Pool,
     pooled: &mut Pooled,
@@ -446,14 +446,14 @@ fn begun<T, E>(
     }
 }
 
-/// Replaces a dead connection by a new one.
+/// Replaces a dead connection with a new one.
 fn replace(pool: &Pool, pooled: &mut Pooled) -> Result<(), StoreError> {
     pool.note_loss(pooled);
     *pooled = pool.connect(&pooled.watch.clone())?;
     Ok(())
 }
 
-/// A transaction's work, which runs once, but may have to wait for a second BEGIN.
+/// Wraps a transaction's work, which runs only once, but may have to wait for a second BEGIN.
 pub(crate) fn once<T, E>(
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
 ) -> impl FnMut(&mut Tx<'_>) -> Result<T, E> {
@@ -466,7 +466,7 @@ pub(crate) fn once<T, E>(
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// On its own thread, because libpq may wait longer.
+/// Tries to connect, on a separate thread, because libpq may take longer than the deadline.
 fn try_to_connect(connector: Connector) -> Result<(), StoreError> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(connector.connect(&Watch::new(None)).map(drop)));

@@ -1,5 +1,5 @@
-//! A fresh database per test, on the backend in `STOCKYARD_TEST_BACKEND`: `sqlite` (default) or `postgres`, the
-//! latter on the server of `TEST_DATABASE_URL`.
+//! A fresh database per test, on the backend that `STOCKYARD_TEST_BACKEND` names: `sqlite` (default), or `postgres` on
+//! the server of `TEST_DATABASE_URL`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::{DatabaseUrl, Store, StoreOptions};
 /// Long, because the test machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store with a database that is deleted with it.
+/// A store with a temporary database, which is deleted with it.
 pub struct TestStore {
     pub store: Store,
     pub url: DatabaseUrl,
@@ -35,7 +35,7 @@ impl TestStore {
         test
     }
 
-    /// A database without tables.
+    /// Creates a database without tables.
     pub fn empty(connections: u32) -> Self {
         #[expect(
             clippy::disallowed_methods,
@@ -56,7 +56,7 @@ impl TestStore {
         Self { store, url, statements, _folder: folder }
     }
 
-    /// The number of statements sent to the database, `BEGIN` and `COMMIT` included.
+    /// The number of statements sent to the database, including `BEGIN` and `COMMIT`.
     pub fn statements(&self) -> usize {
         self.statements.load(Ordering::Relaxed)
     }
@@ -71,7 +71,7 @@ impl TestStore {
         self.connect().batch_execute(statements)
     }
 
-    /// The number that the query returns as `number`.
+    /// The number that the query returns in the column `number`.
     ///
     /// # Panics
     /// If it returns none.
@@ -95,8 +95,8 @@ impl TestStore {
     }
 }
 
-/// Opens a store and makes all its connections. A pool that still makes some in the background while the test process
-/// ends can crash it, because exit handlers remove what TLS libraries need.
+/// Opens a store and all its connections. A pool that is still opening connections in the background when the test
+/// process ends can crash it, because exit handlers remove data that TLS libraries need.
 ///
 /// # Panics
 /// If the database cannot be reached.
@@ -106,7 +106,7 @@ pub fn open(url: DatabaseUrl, connections: u32) -> Store {
 
 fn open_with(url: DatabaseUrl, connections: u32, statements: Option<Arc<AtomicUsize>>) -> Store {
     let options = StoreOptions { connections, timeout: TIMEOUT };
-    // The test's own statements are the only ones.
+    // Nothing else sends statements, so that only the test's own are counted.
     let store = Store::watched(url, options, Duration::MAX, statements).expect("open the test database");
     store.fill();
     store

@@ -26,7 +26,7 @@ pub fn insert(tx: &mut Tx<'_>, token: Token) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The tokens with these hashes and their owners, expired ones included. At most 30,000 hashes, SQLite's limit for
+/// The tokens with these hashes and their owners, including expired tokens. At most 30,000 hashes, SQLite's limit for
 /// one statement.
 pub fn by_hashes(statement: Statement<'_>, hashes: &[String]) -> Result<Vec<(Token, User)>, StoreError> {
     Ok(api_tokens::table
@@ -37,7 +37,7 @@ pub fn by_hashes(statement: Statement<'_>, hashes: &[String]) -> Result<Vec<(Tok
         .load(statement.conn)?)
 }
 
-/// A user's tokens, newest first, expired ones included.
+/// A user's tokens, newest first, including expired ones.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Token>, StoreError> {
     Ok(api_tokens::table
         .filter(api_tokens::user_id.eq(user))

@@ -1,4 +1,4 @@
-//! The journal: rows are added and never changed.
+//! The journal: rows are only added, never changed.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,8 @@ struct TransactionRow {
 }
 
 impl TransactionRow {
-    /// The table's checks and [`append`] ensure a readable ratio and all terms of an action.
+    /// Converts the columns of an action. Constraints of the table and [`append`] ensure that the ratio and all terms
+    /// are valid.
     fn action(&mut self) -> Option<BookedAction> {
         let (id, effective_at) = self.action_id.zip(self.effective_at)?;
         let ratio = self.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok());
@@ -109,12 +110,12 @@ impl From<TransactionRow> for JournalEntry {
     }
 }
 
-/// Appends lines and returns them with their ids, which grow in the given order.
+/// Appends lines and returns them with their ids, which increase in the given order.
 pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    // Trades are frequent and have none of the columns of actions and reversals.
+    // Trades are frequent, and do not use the columns of actions and reversals.
     if entries.iter().any(|entry| entry.action.is_some() || entry.reverses.is_some()) {
         return append_one_by_one(tx, entries);
     }
@@ -156,7 +157,7 @@ pub(crate) fn with_ids(entries: &[JournalEntry], ids: Vec<TransactionId>) -> Vec
     entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect()
 }
 
-/// Returns the ids in the order of the entries.
+/// The statement that appends entries. It returns the ids in the order of the entries.
 pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
     let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
     Unnest::<BigInt>::new(
@@ -230,7 +231,7 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
     Ok(appended)
 }
 
-/// The lines of a portfolio of that user, newest first, before the line with that time and id.
+/// The lines of a portfolio of the user, newest first, before the line with the given time and id.
 pub fn page(
     statement: Statement<'_>,
     user: UserId,
@@ -281,7 +282,7 @@ pub fn by_id(
     Ok(row.map(JournalEntry::from))
 }
 
-/// The entries of the given orders, in order of id.
+/// The entries of the given orders, ordered by id.
 pub fn of_orders(tx: &mut Tx<'_>, orders: &[OrderId]) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
         .filter(transactions::order_id.eq_any(orders))
@@ -291,7 +292,7 @@ pub fn of_orders(tx: &mut Tx<'_>, orders: &[OrderId]) -> Result<Vec<JournalEntry
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The entries of several portfolios at or after an instant, in order of id.
+/// The entries of several portfolios at or after a time, ordered by id.
 pub fn since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -305,8 +306,8 @@ pub fn since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The entries of several portfolios at or after `from`, and deposits and withdrawals at or after `flows_from`, in order
-/// of id.
+/// The entries of several portfolios at or after `from`, and their deposits and withdrawals at or after `flows_from`,
+/// ordered by id.
 pub fn since_with_flows(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -323,7 +324,7 @@ pub fn since_with_flows(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The number of entries at or after an instant of each of these portfolios; portfolios without any are omitted.
+/// The number of entries at or after a time for each of these portfolios; portfolios without entries are omitted.
 pub fn counts_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -337,7 +338,7 @@ pub fn counts_since(
     Ok(counts.into_iter().collect())
 }
 
-/// The entries of one portfolio at or after an instant, or all, in order of id.
+/// The entries of one portfolio at or after a time, or all, ordered by id.
 pub fn of_portfolio(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -354,7 +355,7 @@ pub fn of_portfolio(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The entries of one portfolio at or after an instant and up to `last`, in order of id.
+/// The entries of one portfolio at or after a time and up to `last`, ordered by id.
 pub fn since_up_to(
     statement: Statement<'_>,
     portfolio: PortfolioId,
@@ -370,7 +371,7 @@ pub fn since_up_to(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The entries of one stock in several portfolios at or after an instant, in order of id.
+/// The entries of one stock in several portfolios at or after a time, ordered by id.
 pub fn of_stock_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -386,7 +387,7 @@ pub fn of_stock_since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The portfolios among these with a split of the stock in their journal.
+/// Those of these portfolios that have a split of the stock in their journal.
 pub fn with_splits_of(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -401,7 +402,7 @@ pub fn with_splits_of(
         .load(tx.conn)?)
 }
 
-/// All entries of one stock in several portfolios, in order of id.
+/// All entries of one stock in several portfolios, ordered by id.
 pub fn of_stock(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -415,7 +416,7 @@ pub fn of_stock(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The splits and reversals of a portfolio, in order of id.
+/// The splits and reversals of a portfolio, ordered by id.
 pub fn splits(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
         .filter(transactions::portfolio_id.eq(portfolio))
@@ -439,7 +440,7 @@ pub fn sizes(
         .load(tx.conn)?)
 }
 
-/// The journals of the portfolios with ids in `(after, last]`, one after the other, each in the order of time.
+/// The journals of the portfolios with ids in `(after, last]`, grouped by portfolio, each ordered by time.
 pub fn of_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -447,14 +448,14 @@ pub fn of_range(
 ) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
         .filter(transactions::portfolio_id.gt(after).and(transactions::portfolio_id.le(last)))
-        // In this order the index can be read without sorting.
+        // In this order, the index can be read without sorting.
         .order((transactions::portfolio_id.desc(), transactions::timestamp, transactions::id))
         .select(TransactionRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The journal of one portfolio in the order of time: up to `limit` entries after the given one.
+/// The journal of one portfolio ordered by time: up to `limit` entries after the given one.
 pub fn in_time_order(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -466,7 +467,7 @@ pub fn in_time_order(
         .select(TransactionRow::as_select())
         .into_boxed();
     if let Some((at, id)) = after {
-        // The first condition repeats the second so that the index starts there.
+        // The first condition is redundant; it makes the scan of the index start there.
         query = query.filter(transactions::timestamp.ge(at)).filter(
             transactions::timestamp.gt(at).or(transactions::timestamp.eq(at).and(transactions::id.gt(id))),
         );
@@ -476,7 +477,7 @@ pub fn in_time_order(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The deposits (positive) and withdrawals (negative) of a portfolio's life, oldest first.
+/// All deposits (positive) and withdrawals (negative) of a portfolio, oldest first.
 pub fn flows(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<(Timestamp, Money)>, StoreError> {
     Ok(transactions::table
         .filter(transactions::portfolio_id.eq(portfolio))
@@ -501,7 +502,8 @@ pub struct NamedEntry {
     pub username: String,
 }
 
-/// All portfolios' lines, newest first, with ids below `before`; `search` is a part of an owner's name or a symbol.
+/// The lines of all portfolios with ids below `before`, newest first; `search` is a part of an owner's name, or a
+/// symbol.
 pub fn page_of_all(
     tx: &mut Tx<'_>,
     search: &str,

@@ -10,8 +10,8 @@ use crate::schema::{
 };
 use crate::{StoreError, Tx, former_symbols};
 
-/// Whether the stock is or was held or ordered, or was received in an exchange. Its own splits, dividends and
-/// delisting do not count; watchlists can get the other stock.
+/// Whether the stock is or was held or ordered, or was received in an exchange. Its splits, dividends and delisting do
+/// not count, and neither do watchlists, which can get the other stock.
 pub fn is_used(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     let own: Vec<ActionId> = corporate_actions::table
         .filter(corporate_actions::stock_id.eq(id))
@@ -27,7 +27,7 @@ pub fn is_used(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     Ok(diesel::select(used).get_result(tx.conn)?)
 }
 
-/// Removes an unused stock with all its data. Its earlier symbols then lead to `heir`, and watchlists get `heir`.
+/// Removes an unused stock with all its data. `heir` gets its former symbols and its place in watchlists.
 pub(crate) fn remove(tx: &mut Tx<'_>, id: StockId, heir: StockId) -> Result<(), StoreError> {
     former_symbols::hand_over(tx, id, heir)?;
     let has_heir: Vec<WatchlistId> = watchlist_items::table
@@ -39,7 +39,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, id: StockId, heir: StockId) -> Result<(), 
     diesel::delete(of_it.filter(watchlist_items::watchlist_id.eq_any(has_heir))).execute(tx.conn)?;
     diesel::update(of_it).set(watchlist_items::stock_id.eq(heir)).execute(tx.conn)?;
     diesel::delete(corporate_actions::table.filter(corporate_actions::stock_id.eq(id))).execute(tx.conn)?;
-    // Deletes its bars and evidence too.
+    // This also deletes its bars and evidence.
     diesel::delete(stocks::table.find(id)).execute(tx.conn)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::schema::{portfolios, users};
 use crate::{StoreError, Tx};
 
 diesel::define_sql_function! {
-    /// The database's own function, on both sides of a comparison: SQLite changes the case of ASCII letters only.
+    /// The database's `lower`, used on both sides of a comparison: SQLite changes only the case of ASCII letters.
     fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
@@ -18,7 +18,7 @@ pub struct User {
     pub id: UserId,
     pub username: String,
     pub email: String,
-    /// PHC string.
+    /// The hash as a PHC string.
     pub password_hash: String,
     pub first_name: String,
     pub last_name: String,
@@ -74,7 +74,7 @@ pub fn by_login(tx: &mut Tx<'_>, login: &str) -> Result<Option<User>, StoreError
         .optional()?)
 }
 
-/// Whether another user than `except` has that name or that address: (name taken, address taken).
+/// Whether a user other than `except` has that name or that address, as (name taken, address taken).
 pub fn taken(
     tx: &mut Tx<'_>,
     username: &str,
@@ -96,7 +96,7 @@ pub fn update(tx: &mut Tx<'_>, id: UserId, changes: UserChanges) -> Result<Optio
     let changed =
         diesel::update(users::table.find(id)).set(&changes).returning(users::all_columns).get_result(tx.conn);
     match changed.optional() {
-        // Without changes diesel returns an error.
+        // If there are no changes, diesel returns an error.
         Err(diesel::result::Error::QueryBuilderError(_)) => by_id(tx, id),
         other => Ok(other?),
     }
@@ -104,7 +104,7 @@ pub fn update(tx: &mut Tx<'_>, id: UserId, changes: UserChanges) -> Result<Optio
 
 /// Deletes the user and all their data.
 pub fn delete(tx: &mut Tx<'_>, id: UserId) -> Result<bool, StoreError> {
-    // In the order in which all transactions lock portfolios, and before the user's own row, to which a new portfolio
+    // In the order in which all transactions lock portfolios, and before the user's row, to which a new portfolio
     // refers, to avoid deadlocks.
     let owned: Vec<PortfolioId> = portfolios::table
         .filter(portfolios::user_id.eq(id))
@@ -117,8 +117,8 @@ pub fn delete(tx: &mut Tx<'_>, id: UserId) -> Result<bool, StoreError> {
     Ok(diesel::delete(users::table.find(id)).execute(tx.conn)? > 0)
 }
 
-/// The number of active administrators, with their rows locked, so that two who leave at the same time cannot both be
-/// the last one.
+/// The number of active administrators. Their rows are locked, so that the last two administrators cannot both leave at
+/// the same time.
 pub fn lock_admins(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let admins =
         users::table.filter(users::is_admin.and(users::is_active)).order(users::id).select(users::id);
@@ -129,7 +129,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(users::table.count().get_result(tx.conn)?)
 }
 
-/// Newest first, with the number of their portfolios; `search` is a part of a name or an address.
+/// Returns users with the number of their portfolios, newest first; `search` is a part of a name or an address.
 pub fn page(
     tx: &mut Tx<'_>,
     search: &str,

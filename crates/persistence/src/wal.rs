@@ -1,7 +1,7 @@
-//! Keeps SQLite's write-ahead log small, by its size and by the free space of the disk.
+//! Keeps SQLite's write-ahead log small, depending on its size and on the free space of the disk.
 //!
-//! A checkpoint copies the log into the file, which needs space for new pages. A disk that is filled by the log would
-//! leave none, so the log is emptied while there is space; on a full disk the keeper retries until space is free.
+//! A checkpoint copies the log into the file, which needs space for new pages. If the log filled the disk, there would
+//! be none, so the log is emptied while there is space; on a full disk the keeper retries until space is free.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use tokio::sync::Mutex;
 
-/// The largest size of the log. SQLite's own checkpoints, every 32 MiB, copy it but never shorten the file, and do
+/// The largest size of the log. SQLite's own checkpoints, every 32 MiB, copy the log but never shorten its file, and do
 /// not restart the log while a reader uses an old state.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
-/// A smaller log is not emptied, however full the disk is.
+/// A log smaller than this is not emptied, even if the disk is full.
 const LEAST_BYTES: u64 = 256 << 10;
-/// A larger log causes a warning: readers keep it from being emptied.
+/// A log larger than this causes a warning: readers prevent it from being emptied.
 const WARN_BYTES: u64 = 4 * MOST_BYTES;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The number of log pages after which a connection starts a checkpoint: 8192 (32 MiB) instead of 1000. Orders of
-/// many portfolios change so many pages that every other batch would wait for one. On a small disk it is a sixteenth
-/// of the free space.
+/// The number of log pages after which a connection starts a checkpoint: 8192 (32 MiB) instead of the default of 1000.
+/// Orders of many portfolios change so many pages that every other batch would wait for a checkpoint. On a small disk
+/// it is a sixteenth of the free space.
 pub(crate) fn checkpoint_pages(file: &str) -> u64 {
     (free_bytes(Path::new(file)) / 16 / PAGE_BYTES).clamp(64, 8192)
 }
 
-/// SQLite's default size.
+/// SQLite's default page size.
 const PAGE_BYTES: u64 = 4096;
 
 /// The free space that unprivileged processes can use on the file's disk.
@@ -38,14 +38,14 @@ fn free_bytes(file: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Keeps the log small as long as it exists.
+/// Keeps the log small while it exists.
 pub(crate) struct WalKeeper {
     _alive: mpsc::Sender<()>,
 }
 
 impl WalKeeper {
-    /// `writer` is held while the log is emptied, so that writers of this process wait in their queue and do not
-    /// poll.
+    /// Starts the keeper. It holds `writer` while it empties the log, so that writers of this process wait in their
+    /// queue instead of polling.
     pub fn start(path: &str, writer: Arc<Mutex<()>>) -> Self {
         let (alive, ended) = mpsc::channel();
         let mut log = Log {
@@ -75,9 +75,9 @@ impl WalKeeper {
 struct Log {
     file: String,
     path: PathBuf,
-    /// Opened when it is first needed.
+    /// The connection, which is opened when it is first needed.
     conn: Option<SqliteConnection>,
-    /// The failure was logged, and its end was not.
+    /// Whether a failure was logged whose end was not logged yet.
     has_failed: bool,
     was_long: bool,
 }
@@ -132,13 +132,13 @@ impl Log {
         }
     }
 
-    /// Returns whether the log is empty now; readers of an old state can prevent that.
+    /// Empties the log and returns whether it is empty now; readers of an old state can prevent that.
     fn checkpoint(&mut self, writer: &Mutex<()>) -> QueryResult<bool> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(connect(&self.file)?),
         };
-        // Copies while others write, so that the wait for the rest is short.
+        // Copies while others can write, so that the wait for the rest is short.
         conn.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?;
         let turn = writer.blocking_lock();
         let row: Checkpointed = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(conn)?;
@@ -147,7 +147,7 @@ impl Log {
     }
 }
 
-/// Half of the free space: then the file can grow by the whole log, and by simultaneous writes.
+/// Half of the free space: then the file can grow by the whole log and by simultaneous writes.
 fn most_bytes(free: u64) -> u64 {
     (free / 2).min(MOST_BYTES)
 }
@@ -155,7 +155,7 @@ fn most_bytes(free: u64) -> u64 {
 fn connect(file: &str) -> QueryResult<SqliteConnection> {
     let refused = |error: ConnectionError| diesel::result::Error::QueryBuilderError(error.into());
     let mut conn = SqliteConnection::establish(file).map_err(refused)?;
-    // Readers are waited for and writers wait meanwhile, so the timeout is short.
+    // The keeper waits for readers, and writers wait for the keeper, so the timeout is short.
     conn.batch_execute("PRAGMA busy_timeout = 200; PRAGMA synchronous = FULL")?;
     Ok(conn)
 }

@@ -1,8 +1,8 @@
-//! The progress of calls on a connection, shared by the thread that uses it and the caller that waits for that
-//! thread.
+//! Follows the progress of calls on a connection. The thread that uses the connection and the caller that waits for the
+//! thread share it.
 //!
-//! libpq and SQLite cannot be interrupted. A caller waits until its deadline and then abandons the thread: an
-//! abandoned transaction never begins its COMMIT.
+//! libpq and SQLite cannot be interrupted. A caller waits until its deadline and then abandons the thread; an abandoned
+//! transaction never begins its COMMIT.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -17,14 +17,14 @@ use crate::opened_file::OpenedFile;
 /// The deadlines of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// For one statement, and for a free connection.
+    /// The deadline for one statement, and for getting a free connection.
     pub statement: Duration,
 }
 
-/// The time for the server to report by itself that a statement took too long.
+/// Additional time for the server to report that a statement took too long.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// The longest wait for a lock, whatever the deadline of statements is.
+/// The longest wait for a lock, even if the deadline of statements is longer.
 const LONGEST_LOCK: Duration = Duration::from_secs(60);
 
 impl Limits {
@@ -37,7 +37,7 @@ impl Limits {
         self.statement.min(LONGEST_LOCK)
     }
 
-    /// A connection without any answer for this time counts as dead.
+    /// The time without any answer after which a connection counts as dead.
     fn silence(self) -> Duration {
         self.statement + SLACK
     }
@@ -48,7 +48,7 @@ impl Limits {
     }
 }
 
-/// The phases of a call, in the last two bits of the state, after the number of the call.
+/// The phases of a call, stored in the last two bits of the state, below the number of the call.
 const IDLE: u64 = 0;
 const RUNNING: u64 = 1;
 const COMMITTING: u64 = 2;
@@ -63,18 +63,18 @@ const SOUND: u8 = 0;
 const SUSPECT: u8 = 1;
 const LOST: u8 = 2;
 
-/// Belongs to one connection, for one call after the other.
+/// The watch of one connection, reused for one call after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     state: AtomicU64,
     health: AtomicU8,
-    /// When the call began, in milliseconds since the process's first use.
+    /// When the call began, in milliseconds since this process first used a watch.
     began_at: AtomicU64,
-    /// When it last sent a statement or began to connect.
+    /// When the call last sent a statement or began to connect.
     active_at: AtomicU64,
-    /// Counts statements, for tests.
+    /// The number of statements, counted for tests.
     statements: Option<Arc<AtomicUsize>>,
-    /// The file of the connection, on SQLite.
+    /// The file of the connection; only on SQLite.
     file: OnceLock<Arc<OpenedFile>>,
 }
 
@@ -92,12 +92,12 @@ impl Watch {
         Arc::new(Self { statements, ..Self::default() })
     }
 
-    /// Sets the file of the connection, on SQLite.
+    /// Sets the file of the connection; only on SQLite.
     pub fn writes_to(&self, file: &Arc<OpenedFile>) {
         self.file.get_or_init(|| file.clone());
     }
 
-    /// Begins a call. Only the owner of the connection does, after the end of the previous call.
+    /// Begins a call. Only the owner of the connection may do so, after the end of the previous call.
     pub fn begin(&self) -> CallNumber {
         let now = now_ms();
         self.began_at.store(now, Ordering::Release);
@@ -107,7 +107,7 @@ impl Watch {
         CallNumber(number)
     }
 
-    /// Records that a statement is sent.
+    /// Records that a statement was sent.
     pub fn touch(&self) {
         self.active_at.store(now_ms(), Ordering::Release);
     }
@@ -117,7 +117,7 @@ impl Watch {
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Checks before COMMIT that the caller still waits. From then on the outcome is unknown until the answer.
+    /// Checks before a COMMIT that the caller still waits. From then on the outcome is unknown until the answer comes.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the caller has given up: it was told that nothing was changed. Also if the
@@ -136,12 +136,12 @@ impl Watch {
         before % PHASES == ABANDONED
     }
 
-    /// Gives up waiting for a call. The error says whether changes may have been made; `None` if the call has ended
-    /// and its result is about to arrive.
+    /// Gives up waiting for a call. The returned error tells whether changes may have been made; `None` if the call has
+    /// ended and its result is about to arrive.
     pub fn abandon(&self, call: CallNumber) -> Option<StoreError> {
         let silent_for = now_ms().saturating_sub(self.active_at.load(Ordering::Acquire));
         let cause = format!("no answer for {silent_for} ms").into();
-        // In this order, because a running call may begin its COMMIT in between.
+        // In this order, because a running call may begin its COMMIT between the two checks.
         if self.advance(call, RUNNING, ABANDONED) {
             Some(StoreError::Unavailable(cause))
         } else if self.advance(call, COMMITTING, ABANDONED) {
@@ -151,7 +151,7 @@ impl Watch {
         }
     }
 
-    /// How long to wait before the next check; `None` if the call has ended or is overdue.
+    /// The time to wait before the next check; `None` if the call has ended or is overdue.
     pub fn patience(&self, CallNumber(number): CallNumber, limits: Limits) -> Option<Duration> {
         let state = self.state.load(Ordering::Acquire);
         if state / PHASES != number || state % PHASES == IDLE {
@@ -162,12 +162,12 @@ impl Watch {
         (left > 0).then(|| Duration::from_millis(left))
     }
 
-    /// When the connection counts as dead unless a statement is sent before.
+    /// The time at which the connection counts as dead, unless a statement is sent before.
     fn silent_at(&self, limits: Limits) -> u64 {
         self.active_at.load(Ordering::Acquire).saturating_add(ms(limits.silence()))
     }
 
-    /// Whether the database has been silent for so long that its connections cannot be trusted.
+    /// Whether the database has not answered for so long that its connections cannot be trusted.
     pub fn is_silent(&self, limits: Limits) -> bool {
         self.silent_at(limits) <= now_ms()
     }
@@ -179,7 +179,7 @@ impl Watch {
         }
     }
 
-    /// Whether no error but rejected rows occurred on the connection.
+    /// Whether no error other than rejected rows has occurred on the connection.
     pub fn is_sound(&self) -> bool {
         self.health.load(Ordering::Acquire) == SOUND
     }
@@ -204,7 +204,7 @@ impl Watch {
     }
 }
 
-/// Reports diesel's events on a connection to its watch.
+/// Passes diesel's events on a connection to its watch.
 pub(crate) struct Reporter(pub Arc<Watch>);
 
 impl Instrumentation for Reporter {

@@ -1,4 +1,4 @@
-//! Watchlists.
+//! The watchlists of users.
 
 use diesel::prelude::*;
 use domain::{Stock, StockId, Timestamp, UserId, WatchlistId};
@@ -23,7 +23,7 @@ pub fn insert(tx: &mut Tx<'_>, user: UserId, name: &str, now: Timestamp) -> Resu
         .get_result(tx.conn)?)
 }
 
-/// A user's watchlists, in order of creation.
+/// A user's watchlists, in the order in which they were created.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Watchlist>, StoreError> {
     Ok(watchlists::table
         .filter(watchlists::user_id.eq(user))
@@ -32,7 +32,7 @@ pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Watchlist>, StoreErr
         .load(tx.conn)?)
 }
 
-/// `None` also if it belongs to another user.
+/// The watchlist of a user; `None` also if it belongs to another user.
 pub fn owned(tx: &mut Tx<'_>, id: WatchlistId, user: UserId) -> Result<Option<Watchlist>, StoreError> {
     Ok(watchlists::table
         .find(id)
@@ -63,7 +63,7 @@ pub fn items(tx: &mut Tx<'_>, id: WatchlistId) -> Result<Vec<Stock>, StoreError>
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Adding a stock twice changes nothing.
+/// Adds a stock. Adding it twice changes nothing.
 pub fn add_item(tx: &mut Tx<'_>, id: WatchlistId, stock: StockId, now: Timestamp) -> Result<(), StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(watchlist_items::table)
         .values((

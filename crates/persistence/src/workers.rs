@@ -11,7 +11,7 @@ use crate::{StoreError, Tx};
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = workers)]
 pub struct WorkerRecord {
-    /// Unique for each start of a worker.
+    /// The worker's name, unique for each start.
     pub name: String,
     pub host: String,
     pub process_id: i64,
@@ -23,7 +23,7 @@ pub struct WorkerRecord {
     pub last_seen_at: Timestamp,
 }
 
-/// Records a heartbeat, and deletes the rows of workers whose last one is older than `forget_before`.
+/// Records a heartbeat, and deletes the rows of workers whose last heartbeat is older than `forget_before`.
 pub fn beat(tx: &mut Tx<'_>, worker: &WorkerRecord, forget_before: Timestamp) -> Result<(), StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(workers::table)
         .values(worker)
@@ -35,7 +35,7 @@ pub fn beat(tx: &mut Tx<'_>, worker: &WorkerRecord, forget_before: Timestamp) ->
     Ok(())
 }
 
-/// Deletes the row of a worker that shuts down.
+/// Deletes the row of a worker that is shutting down.
 pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<bool, StoreError> {
     Ok(diesel::delete(workers::table.find(name)).execute(tx.conn)? > 0)
 }

@@ -7,12 +7,12 @@ use domain::{ActionId, KnownAction, Price, SplitConfirmation, SplitRatio, StockI
 use crate::schema::corporate_actions;
 use crate::{StoreError, Tx};
 
-/// The origin of a decision on a split.
+/// The reason for a decision on a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decider {
-    /// The first price after it: the expected one and the one found.
+    /// The first price after the split: the expected price, then the one found.
     Price(Price, Price),
-    /// The source reports something else now.
+    /// The source reports a different split now.
     News,
     Administrator {
         reason: String,
@@ -29,8 +29,8 @@ impl Decider {
     }
 }
 
-/// Decides on a split, unless another process has changed its confirmation from `from` meanwhile. Returns whether it
-/// was changed.
+/// Decides on a split, unless its confirmation is no longer `from` because another process has changed it. Returns
+/// whether it was changed.
 pub fn decide(
     tx: &mut Tx<'_>,
     id: ActionId,
@@ -82,8 +82,8 @@ pub fn is_decided_by_administrator(
     Ok(decided > 0)
 }
 
-/// Replaces a withdrawn split by one with another ratio, which prices must confirm unless an administrator has decided on
-/// it. Its key continues that of the first one: `…/split/2`.
+/// Replaces a withdrawn split with one of another ratio. Prices must confirm it, unless an administrator has decided on
+/// it. Its key is derived from the first split's: `…/split/2`.
 pub fn replace_split(
     tx: &mut Tx<'_>,
     old: &KnownAction,

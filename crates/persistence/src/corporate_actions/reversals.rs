@@ -1,4 +1,4 @@
-//! Reversals of splits that were applied and then withdrawn, and the orders as they were before.
+//! Reversals of splits that were applied and then withdrawn, and the state of orders before the splits.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::connection::each;
 use crate::schema::{corporate_actions, orders_before_splits, portfolio_actions};
 use crate::{StoreError, Tx};
 
-/// Up to `limit` portfolios with ids above `after` in which a split was applied and not reversed, in order of id.
+/// Up to `limit` portfolios with ids above `after` in which a split was applied and not reversed, ordered by id.
 pub fn to_be_reversed(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -28,7 +28,7 @@ pub fn to_be_reversed(
         .load(tx.conn)?)
 }
 
-/// The portfolios among these in which a split is not reversed yet.
+/// Those of these portfolios in which a split is not reversed yet.
 pub fn have_it_still(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -82,7 +82,7 @@ struct BeforeRow {
     filled_quantity: Option<Quantity>,
 }
 
-/// Stores open orders as they are before a split.
+/// Stores the state of open orders before a split.
 pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> Result<(), StoreError> {
     let rows: Vec<BeforeRow> = orders
         .iter()
@@ -113,7 +113,7 @@ pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> R
     Ok(())
 }
 
-/// The given orders that a split changed, as they were before it.
+/// Those of the given orders that a split changed, in their state before it.
 pub fn orders_before(
     tx: &mut Tx<'_>,
     action: ActionId,
