@@ -175,7 +175,7 @@ fn list<T>(
     let parts = text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
     let parts: Vec<&str> = parts.collect();
     if parts.len() > most {
-        return Err(Problem::invalid(vec![FieldError::new(field, format!("name {most} at most"))]));
+        return Err(Problem::invalid(vec![FieldError::new(field, format!("send {most} at most"))]));
     }
     let parts = parts.into_iter();
     let (read, wrong): (Vec<_>, Vec<_>) =
@@ -201,7 +201,7 @@ fn list<T>(
 /// ends, and when the server stops: reconnect then.
 #[utoipa::path(
     get, path = "/api/v1/stream", tag = "stream", operation_id = "streamEvents",
-    params(Following, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` of a stream before.")),
+    params(Following, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` of an earlier stream.")),
     responses((status = 200, description = "Events, each with a kind and a JSON object", body = StreamEvent, content_type = "text/event-stream")),
     extensions(("x-problem-codes" = json!(["not_found", "too_many_streams", "streams_full", "unknown_symbol"]))),
 )]

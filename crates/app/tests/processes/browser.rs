@@ -174,7 +174,7 @@ impl Browser {
         self.fill("#ticket [name=symbol]", symbol).await;
         self.fill("#ticket [name=quantity]", quantity).await;
         self.button("Preview order").await;
-        self.says("nothing is sent yet").await;
+        self.says("the order is not placed yet").await;
         self.press(Locator::Css("main form.ticket button")).await;
         self.says("Bought").await
     }
@@ -271,7 +271,7 @@ async fn a_person_registers_buys_and_sees_the_position() {
     browser.fill("#ticket [name=symbol]", "AAPL").await;
     browser.fill("#ticket [name=quantity]", "11").await;
     browser.button("Preview order").await;
-    browser.says("this would sell 11").await;
+    browser.says("the order sells 11").await;
     let typed = browser.page.find(Locator::Css("#ticket [name=quantity]")).await.unwrap();
     assert_eq!(typed.prop("value").await.unwrap().as_deref(), Some("11"));
 
@@ -296,7 +296,7 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     let portfolio = browser.open_portfolio("Long run").await;
     browser.go("/watchlist?list=new").await;
     browser.fill("main [name=name]", "Main").await;
-    browser.button("Make the list").await;
+    browser.button("Create list").await;
     browser.fill("main [name=symbols]", "AAPL, MSFT").await;
     browser.button("Add").await;
     let price = browser.text("[data-symbol=AAPL] [data-value=price]").await;
@@ -424,10 +424,10 @@ async fn back_and_reload_after_a_receipt_do_not_repeat_the_order() {
         browser.fill("#ticket [name=symbol]", "KO").await;
         browser.fill("#ticket [name=quantity]", "1").await;
         browser.button("Preview order").await;
-        browser.says("nothing is sent yet").await;
+        browser.says("the order is not placed yet").await;
         for _ in 0..2 {
             browser.page.refresh().await.unwrap();
-            browser.says("nothing is sent yet").await;
+            browser.says("the order is not placed yet").await;
         }
         let button = browser.page.find(Locator::Css("main form.ticket button")).await.unwrap();
         let twice = "arguments[0].click(); arguments[0].click();";

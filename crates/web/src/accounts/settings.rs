@@ -190,7 +190,7 @@ pub struct Display {
 }
 
 pub async fn update_display(shell: Shell, _: Signed, Form(posted): Form<Display>) -> PageResult {
-    let answer = shell.done("/settings", "The display is saved in this browser.").await;
+    let answer = shell.done("/settings", "The display settings are saved in this browser.").await;
     Ok(with_display(answer, shell.config(), &posted.theme, &posted.gain))
 }
 
@@ -247,7 +247,7 @@ pub async fn end_session(
 ) -> PageResult {
     match state.services.accounts().revoke_session(signed.account.id, posted.end).await {
         Ok(()) | Err(services::Error::NotFound(NotFound::Session)) => {
-            Ok(shell.done("/settings#security", "That login has ended.").await)
+            Ok(shell.done("/settings#security", "That session was logged out.").await)
         }
         Err(error) => Err(error.into()),
     }

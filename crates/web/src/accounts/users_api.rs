@@ -66,7 +66,7 @@ pub struct UserChanges {
 #[utoipa::path(
     patch, path = "/api/v1/users/me", tag = "account", operation_id = "updateMe",
     request_body = UserChanges,
-    responses((status = 200, description = "Your account as changed", body = User)),
+    responses((status = 200, description = "Your changed account", body = User)),
     extensions(("x-problem-codes" = json!(["session_required", "taken"]))),
 )]
 pub async fn update(

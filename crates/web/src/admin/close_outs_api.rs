@@ -142,7 +142,7 @@ impl NewCloseOut {
 #[utoipa::path(
     post, path = "/api/v1/admin/close-outs/preview", tag = "admin", operation_id = "adminPreviewCloseOut",
     request_body = NewCloseOut,
-    responses((status = 200, description = "What the close-out would change", body = CloseOutPreviewed)),
+    responses((status = 200, description = "The changes that the close-out would make", body = CloseOutPreviewed)),
     extensions(("x-problem-codes" = json!(["unknown_symbol", "not_tradable"]))),
 )]
 pub async fn preview(
@@ -163,7 +163,7 @@ pub async fn preview(
     post, path = "/api/v1/admin/close-outs", tag = "admin", operation_id = "adminCloseOutStock",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = NewCloseOut,
-    responses((status = 201, description = "The close-out as booked", body = ClosedOut)),
+    responses((status = 201, description = "The booked close-out", body = ClosedOut)),
     extensions(("x-problem-codes" = json!(["unknown_symbol", "not_tradable", "idempotency_key_reused", "busy"]))),
 )]
 pub async fn close_out(

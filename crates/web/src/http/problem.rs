@@ -124,7 +124,7 @@ impl Problem {
     }
 
     pub fn internal() -> Self {
-        let detail = "Something went wrong on our side. It is in the log; trying again may help.";
+        let detail = "Something went wrong on our side. The error is logged; trying again may help.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 

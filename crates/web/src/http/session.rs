@@ -163,7 +163,7 @@ pub fn log_in(
         }
         (stored, logged_in) => {
             tracing::error!(?stored, logged_in = logged_in.is_ok(), "the session cannot be written");
-            Err(Problem::forbidden("session", "The login could not be kept. Try again."))
+            Err(Problem::forbidden("session", "Your session could not be stored. Try again."))
         }
     }
 }

@@ -45,21 +45,21 @@ macro_rules! enums {
 enums! {
     BookFigure: "A figure of the books that can be explained.",
         "total_value" | "day_change" | "average_buy_price" | "herfindahl";
-    CancelOutcome: "What became of an order that was to be canceled: `ended` had ended otherwise before, `failed` may still be open.",
+    CancelOutcome: "The result of canceling an order: `ended` means that it had already ended otherwise, `failed` that it may still be open.",
         "canceled" | "ended" | "failed";
-    CashDirection: "Whether cash is paid in or out.", "deposit" | "withdrawal";
+    CashDirection: "Whether cash is deposited or withdrawn.", "deposit" | "withdrawal";
     CircuitBreaker: "Whether calls are sent to a provider: `closed` (yes), `open` (no) or `half_open` (one, to see whether it is back).",
         "closed" | "open" | "half_open";
-    CloseOutKind: "What holders get for the shares of a delisted stock.", "cash" | "write_off" | "exchange";
+    CloseOutKind: "What holders receive for the shares of a delisted stock.", "cash" | "write_off" | "exchange";
     ConcentrationLevel: "`broad` below 0.10, `moderate` up to 0.18, else `concentrated`.",
         "broad" | "moderate" | "concentrated";
-    CorporateActionKind: "What happens to a stock.",
+    CorporateActionKind: "The kind of a corporate action.",
         "split" | "cash_dividend" | "symbol_change" | "delisting" | "close_out";
-    DelistingEvidence: "What suggests that a stock is delisted.", "not_listed" | "listed_as_delisted" | "not_found";
+    DelistingEvidence: "The kind of evidence that a stock is delisted.", "not_listed" | "listed_as_delisted" | "not_found";
     DelistingResolution: "Whether a stock is delisted (`confirm`) or still traded (`refuse`).", "confirm" | "refuse";
     DelistingStatus: "`pending`: evidence is being collected; `refused`: an administrator says that the stock is traded.",
         "pending" | "refused" | "delisted";
-    FillRule: "The price of the quote that a fill took: `last` where the source gives no bid and ask, `past_close` while \
+    FillRule: "The price of the quote at which an order filled: `last` if the source gives no bid and ask, `past_close` while \
         the exchange is closed, `open` and `close` for orders at an auction.",
         "ask" | "bid" | "last" | "past_close" | "open" | "close";
     Freshness: "How current the prices of a source are.", "simulated" | "realtime" | "delayed" | "end_of_day";
@@ -73,15 +73,15 @@ enums! {
     MarketCalendar: "The sessions of the market: every day of New York from midnight to midnight (`always_open`), or those of the \
         New York exchanges (`xnys`).",
         "always_open" | "xnys";
-    OrderClass: "How orders belong together: an order alone, an entry with two exits (`bracket`), two exits of which one \
+    OrderClass: "The kind of order group: a single order (`simple`), an entry with two exits (`bracket`), two exits of which one \
         cancels the other (`oco`), or an entry with one exit (`oto`).",
         "simple" | "bracket" | "oco" | "oto";
-    OrderFilter: "Which orders to list.", "open" | "closed" | "all";
+    OrderFilter: "Selects orders by their state.", "open" | "closed" | "all";
     OrderStatus: "The state of an order. `held` is an exit that waits for its entry; `held`, `accepted` and \
         `partially_filled` are open; the others are final.",
         "held" | "accepted" | "partially_filled" | "filled" | "canceled" | "expired" | "rejected" | "replaced";
-    OrderType: "How an order finds its price.", "market" | "limit" | "stop" | "stop_limit" | "trailing_stop";
-    PerformancePeriod: "A period that ends today. It grows from the close before its first day: a week, a month, three or six \
+    OrderType: "The type of an order.", "market" | "limit" | "stop" | "stop_limit" | "trailing_stop";
+    PerformancePeriod: "A period that ends today. Its returns count from the close before its first day: a week, a month, three or six \
         months, the year so far, one, three or five years, or all since the portfolio began.",
         "1W" | "1M" | "3M" | "6M" | "YTD" | "1Y" | "3Y" | "5Y" | "ALL";
     PriceDoubt: "Why a price is not used before it is confirmed.",
@@ -91,18 +91,18 @@ enums! {
     SplitConfirmation: "Whether prices confirm a split.", "awaiting" | "confirmed" | "suspended" | "withdrawn";
     SplitResolution: "How a split in doubt is resolved: it happened as announced, with another ratio, or not at all.",
         "confirm" | "correct" | "withdraw";
-    StockSort: "By what stocks are sorted; the symbol decides among equal ones.", "symbol" | "company_name";
-    TableFormat: "How a table is written: `standard` as in RFC 4180, with commas between fields and points in numbers; \
+    StockSort: "The field by which stocks are sorted; equal ones are sorted by symbol.", "symbol" | "company_name";
+    TableFormat: "The format of a table: `standard` as in RFC 4180, with commas between fields and points in numbers; \
         `spreadsheet` with semicolons, decimal commas and a byte order mark.",
         "standard" | "spreadsheet";
     TimeInForce: "How long an order works: until the close (`day`), until it is canceled (`gtc`), immediate or cancel \
         (`ioc`), fill or kill (`fok`), at the next opening (`opg`) or at the close (`cls`).",
         "day" | "gtc" | "ioc" | "fok" | "opg" | "cls";
-    TokenScope: "What a token may do: read, also trade, or administer and read.", "trade" | "read" | "admin";
+    TokenScope: "The rights of a token: `read`, `trade` (trading and reading) or `admin` (administration and reading).", "trade" | "read" | "admin";
     TradingMode: "Whether orders may fill while the market is closed (`practice`), or wait for its next session (`realistic`).",
         "practice" | "realistic";
     TradingRestriction: "Why no orders in a stock are accepted.", "delisted" | "halted";
-    TransactionType: "What a transaction books.",
+    TransactionType: "The type of a transaction.",
         "deposit" | "withdrawal" | "buy" | "sell" | "dividend" | "split" | "fee" | "reversal" | "close_out" | "exchange";
     Visibility: "Who may read a portfolio besides its owner: no one, readers who know its address with a random key, or \
         everyone. Only its owner may change it.",

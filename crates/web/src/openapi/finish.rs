@@ -89,20 +89,20 @@ fn headers() -> Value {
             "schema": {"type": "string", "format": "uuid"},
         },
         "Location": {
-            "description": "The address of what was created.",
+            "description": "The address of the new object.",
             "schema": {"type": "string", "format": "uri-reference"},
         },
         "Idempotent-Replayed": {
-            "description": "Present when the request was carried out before: this is its result.",
+            "description": "Present if the request was carried out before; the response is its result.",
             "schema": {"type": "string", "const": "true"},
         },
         "RateLimit-Policy": {
-            "description": "The budgets that this request counts against: `q` requests, which come back within `w` seconds.",
+            "description": "The rate limits that this request counts against: `q` requests, which are available again after `w` seconds.",
             "schema": {"type": "string"},
             "example": "\"account\";q=300;w=6",
         },
         "RateLimit": {
-            "description": "What is left of each budget: `r` requests. More come within `t` seconds.",
+            "description": "The rest of each rate limit: `r` requests. More become available within `t` seconds.",
             "schema": {"type": "string"},
             "example": "\"account\";r=299;t=1",
         },
@@ -111,7 +111,7 @@ fn headers() -> Value {
             "schema": {"type": "string"},
         },
         "Cache-Control": {
-            "description": "Who may keep the response; it is to be asked about before it is used again.",
+            "description": "Who may cache the response. It must be revalidated before each use.",
             "schema": {"type": "string"},
         },
         "Retry-After": {

@@ -69,7 +69,7 @@ pub fn arrays_for_objects(request: &HttpRequest, body: &RawValue) -> Vec<Misfit>
 }
 
 const NO_OBJECT: &str = "must be a JSON object";
-const UNFIT: &str = "does not fit the description of this operation";
+const UNFIT: &str = "does not match the description of this operation";
 
 /// The errors of a query that could not be read.
 pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {

@@ -149,7 +149,7 @@ pub struct Reset {
     post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", operation_id = "resetPortfolio",
     params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = Reset,
-    responses((status = 201, description = "The portfolio that takes its place", body = Portfolio)),
+    responses((status = 201, description = "The new portfolio", body = Portfolio)),
     extensions(("x-problem-codes" = json!([
         "portfolio_archived", "idempotency_key_reused", "busy", "too_many_portfolios"
     ]))),
@@ -227,7 +227,7 @@ pub struct PortfolioChanges {
     patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "updatePortfolio",
     params(("id" = i64, Path)),
     request_body = PortfolioChanges,
-    responses((status = 200, description = "The portfolio as changed", body = Portfolio)),
+    responses((status = 200, description = "The changed portfolio", body = Portfolio)),
     extensions(("x-problem-codes" = json!(["portfolio_archived"]))),
 )]
 pub async fn update(

@@ -289,7 +289,7 @@ fn concentration_facts(valuation: &Valuation, measured: &Concentration) -> Vec<F
         Fact { label: "Largest holding", value: format!("{largest}, {}", format::share(measured.top_1)) },
         Fact { label: "Five largest", value: format::share(measured.top_5) },
         Fact { label: "HHI", value: format!("{:.3}", measured.herfindahl) },
-        Fact { label: "Counts as", value: format!("{:.1} equal holdings", measured.effective_positions) },
+        Fact { label: "Equivalent to", value: format!("{:.1} equal holdings", measured.effective_positions) },
     ]
 }
 
@@ -300,5 +300,5 @@ fn concentration_note(level: ConcentrationLevel) -> String {
         ConcentrationLevel::Concentrated => "above 0.18",
     };
     let level = format::capitalized(level.as_str());
-    format!("{level}: {bounds}. Over the holdings alone, cash left out. A fund counts as one holding.")
+    format!("{level}: {bounds}. Cash is not included, and a fund counts as one holding.")
 }

@@ -109,7 +109,7 @@ impl From<LimitExceeded> for ConcentrationNote {
     operation_id = "setConcentrationLimits",
     params(("id" = i64, Path)),
     request_body = NewConcentrationLimits,
-    responses((status = 200, description = "The limits as set", body = ConcentrationLimits)),
+    responses((status = 200, description = "The new limits", body = ConcentrationLimits)),
 )]
 pub async fn set(
     user: CurrentUser,

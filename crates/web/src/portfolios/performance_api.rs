@@ -515,5 +515,5 @@ fn last_point(analysis: &Analysis) -> Option<PerformancePoint> {
     })
 }
 
-const EXPLAINED: &str = "send the name of a measure of this answer, such as twr, xirr, contributions or sharpe; of the benchmark \
-                         twr is benchmark_twr";
+const EXPLAINED: &str = "send the name of a measure in this response, such as twr, xirr, contributions or sharpe; the twr of the \
+                         benchmark is benchmark_twr";

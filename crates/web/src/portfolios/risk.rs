@@ -113,9 +113,9 @@ impl Figures<'_> {
             self.row(
                 Measure::Gain,
                 Some(format::gain(&measures.gain).text),
-                "what prices, dividends and trading brought",
+                "from price changes, dividends and trading",
             ),
-            self.row(Measure::MaxDrawdown, percent(depth), "the deepest fall below an earlier high"),
+            self.row(Measure::MaxDrawdown, percent(depth), "the largest loss since an earlier high"),
             self.row(
                 Measure::LongestUnderWater,
                 longest.map(|longest| format!("{} days", format::count(longest.days))),
@@ -129,7 +129,7 @@ impl Figures<'_> {
             self.row(
                 Measure::DownsideDeviation,
                 percent(measures.downside_deviation),
-                "the same of the days below the risk-free rate alone",
+                "the same, only for days below the risk-free rate",
             ),
             self.row(
                 Measure::Sharpe,
@@ -169,17 +169,17 @@ impl Figures<'_> {
             self.row(
                 Measure::UnrealizedPnl,
                 gain(measures.unrealized_pnl.as_ref()),
-                "market value less cost of what is held at the end",
+                "market value less cost of the positions at the end",
             ),
             self.row(
                 Measure::Dividends,
                 measures.dividends.as_ref().map(format::money),
-                "with ex-dates in this period, paid or still owed",
+                "with ex-dates in this period, paid or receivable",
             ),
             self.row(
                 Measure::Commissions,
                 measures.commissions.as_ref().map(format::money),
-                "of all trades; they are in the cost of shares and in what sells brought",
+                "of all trades; the cost of shares and the proceeds of sells already include them",
             ),
             self.row(
                 Measure::Turnover,
@@ -228,7 +228,7 @@ impl Figures<'_> {
             self.row(
                 Measure::Correlation,
                 ratio(of.correlation),
-                "1 when both always move together, 0 when independently",
+                "1 if both always move together, 0 if they move independently",
             ),
             self.row(
                 Measure::TrackingError,

@@ -148,12 +148,12 @@ pub async fn move_cash(
             let text = match direction {
                 _ if moved.replayed => {
                     format!(
-                        "{} was moved already. It was not moved a second time.",
+                        "{} was already booked. It was not booked a second time.",
                         format::money(&entry.amount.abs())
                     )
                 }
-                CashDirection::Deposit => format!("{} is paid in.", format::money(&entry.amount)),
-                CashDirection::Withdrawal => format!("{} is taken out.", format::money(&entry.amount.abs())),
+                CashDirection::Deposit => format!("{} was deposited.", format::money(&entry.amount)),
+                CashDirection::Withdrawal => format!("{} was withdrawn.", format::money(&entry.amount.abs())),
             };
             Ok(shell.done(format!("/portfolios/{id}"), text).await)
         }
@@ -161,7 +161,7 @@ pub async fn move_cash(
         Err(error) => {
             let lacking = match &error {
                 services::Error::InsufficientCash { available, .. } => {
-                    Some(format!("{} is there to take out", format::money(available)))
+                    Some(format!("you can withdraw up to {}", format::money(available)))
                 }
                 _ => None,
             };

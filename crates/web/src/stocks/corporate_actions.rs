@@ -97,8 +97,8 @@ fn for_each(ratio: SplitRatio) -> String {
 pub fn sentence(entry: &JournalEntry) -> Option<String> {
     if let Some(reversal) = &entry.reverses {
         let what = match reversal.ratio {
-            Some(ratio) => format!("The {} split is taken back", for_each(ratio)),
-            None => "A trade is taken back".to_owned(),
+            Some(ratio) => format!("The {} split is reversed", for_each(ratio)),
+            None => "A trade is reversed".to_owned(),
         };
         let shares = entry.quantity.clone().unwrap_or_else(Quantity::zero);
         return Some(format!(
@@ -120,7 +120,10 @@ pub fn sentence(entry: &JournalEntry) -> Option<String> {
             };
             let corrected = match &entry.realized_pnl {
                 Some(by) => {
-                    format!(" What sales since then had realized was corrected by {}.", format::gain(by).text)
+                    format!(
+                        " The realized gain of sales since then was corrected by {}.",
+                        format::gain(by).text
+                    )
                 }
                 None => String::new(),
             };
@@ -137,7 +140,7 @@ pub fn sentence(entry: &JournalEntry) -> Option<String> {
                 (Some(cash), None) => format!("Closed out: {shares} shares for {cash} in cash each."),
                 (None, None) => format!("Written off: {shares} shares are worthless."),
                 (cash, Some(ratio)) => format!(
-                    "Exchanged: {shares} shares for those of another stock, {}{}. Their cost goes over to the new shares.",
+                    "Exchanged: {shares} shares for those of another stock, {}{}. Their cost basis moves to the new shares.",
                     for_each(*ratio),
                     and_cash(cash.as_ref())
                 ),
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(
             sentence(&late).unwrap(),
             "3 for 2 split: 10 became 15 shares. It took effect on 2 Dec 2026 and was booked when it became known. \
-             What sales since then had realized was corrected by +675.00."
+             The realized gain of sales since then was corrected by +675.00."
         );
         let dividend = BookedTerms::Dividend { per_share: PerShare::from_scaled(2_575, 4).unwrap() };
         assert_eq!(

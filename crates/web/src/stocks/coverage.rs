@@ -20,14 +20,14 @@ pub fn note(known: &[Coverage], today: NaiveDate) -> String {
         .collect();
     let since = format::date(first);
     match (shown.is_covered, listed(&others)) {
-        (false, None) => format!("Since {since}: all that the source gives."),
+        (false, None) => format!("Since {since}: the source has no older prices."),
         (false, Some(names)) => {
             let show = if others.len() == 1 { "shows" } else { "show" };
-            format!("Since {since}: all that the source gives. {names} {show} the same.")
+            format!("Since {since}: the source has no older prices. {names} {show} the same.")
         }
         (true, Some(names)) => {
             let begin = if others.len() == 1 { "begins" } else { "begin" };
-            format!("{names} {begin} on {since}: all that the source gives.")
+            format!("{names} {begin} on {since}: the source has no older prices.")
         }
         (true, None) => String::new(),
     }
@@ -83,23 +83,23 @@ mod tests {
         let year = coverage(HistoryRange::Year, "2026-06-30", false);
         assert_eq!(
             note(&[year], today),
-            "Since 30 Jun 2026: all that the source gives. YTD, 5Y and All show the same."
+            "Since 30 Jun 2026: the source has no older prices. YTD, 5Y and All show the same."
         );
         let month = coverage(HistoryRange::Month, "2026-10-20", true);
         assert_eq!(
             note(&[month, year], today),
-            "YTD, 1Y, 5Y and All begin on 30 Jun 2026: all that the source gives."
+            "YTD, 1Y, 5Y and All begin on 30 Jun 2026: the source has no older prices."
         );
         let all = coverage(HistoryRange::All, "2026-06-30", true);
         assert_eq!(
             note(&[all, year], today),
-            "YTD, 1Y, 5Y and All begin on 30 Jun 2026: all that the source gives."
+            "YTD, 1Y, 5Y and All begin on 30 Jun 2026: the source has no older prices."
         );
         let full = coverage(HistoryRange::Year, "2025-11-20", true);
         let five_years = coverage(HistoryRange::FiveYears, "2023-01-03", false);
         assert_eq!(
             note(&[five_years, full], today),
-            "Since 3 Jan 2023: all that the source gives. All shows the same."
+            "Since 3 Jan 2023: the source has no older prices. All shows the same."
         );
         assert_eq!(note(&[month, full], today), "");
         assert_eq!(

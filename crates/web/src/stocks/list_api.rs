@@ -144,11 +144,11 @@ fn symbols(text: &str) -> Result<Vec<Symbol>, Problem> {
             symbols.push(symbol);
         }
         if symbols.len() > MOST_QUOTES {
-            return Err(refused(format!("name {MOST_QUOTES} at most")));
+            return Err(refused(format!("send {MOST_QUOTES} symbols at most")));
         }
     }
     if symbols.is_empty() {
-        Err(refused("name at least one symbol, like AAPL,MSFT".into()))
+        Err(refused("send at least one symbol, like AAPL,MSFT".into()))
     } else {
         Ok(symbols)
     }

@@ -70,7 +70,7 @@ pub async fn note_on_orders(services: &Services) -> String {
 fn sentence(minutes: Option<u32>) -> String {
     minutes.map_or_else(String::new, |minutes| {
         format!(
-            "Prices for open orders come about {} at the moment: limit and stop orders are matched that often.",
+            "Prices for open orders are updated about {} at the moment, and limit and stop orders are matched only that often.",
             comes(Some(minutes))
         )
     })
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(sentence(None), "");
         assert_eq!(
             sentence(Some(26)),
-            "Prices for open orders come about every 26 minutes at the moment: limit and stop orders are matched that often."
+            "Prices for open orders are updated about every 26 minutes at the moment, and limit and stop orders are matched only that often."
         );
     }
 }

@@ -60,7 +60,7 @@ impl From<closing::CancelAttempt> for CancelAttempt {
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "cancelAllOrders",
     params(("id" = i64, Path), OrdersToCancel),
-    responses((status = 200, description = "The orders and what became of each", body = Items<CancelAttempt>)),
+    responses((status = 200, description = "The orders, each with its result", body = Items<CancelAttempt>)),
     extensions(("x-problem-codes" = json!(["busy", "portfolio_archived"]))),
 )]
 pub async fn cancel_all(
@@ -205,7 +205,7 @@ impl From<closing::CloseAttempt> for CloseAttempt {
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/positions", tag = "portfolios", operation_id = "closeAllPositions",
     params(("id" = i64, Path), OrdersToo, ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, description = "The positions and what became of each", body = Items<CloseAttempt>)),
+    responses((status = 200, description = "The positions, each with its result", body = Items<CloseAttempt>)),
     extensions(("x-problem-codes" = json!(["portfolio_archived", "busy"]))),
 )]
 pub async fn close_all_positions(

@@ -296,7 +296,7 @@ async fn cancel_all(
     match attempts.iter().find_map(|attempt| attempt.failure.as_ref()) {
         Some(failure) => {
             let failure = format::sentence(&failure.to_string());
-            Ok(shell.not_done(back, format!("{told} Others were not: {failure}")).await)
+            Ok(shell.not_done(back, format!("{told} Some could not be canceled: {failure}")).await)
         }
         None => Ok(shell.done(back, told).await),
     }
@@ -319,7 +319,7 @@ async fn order_view(
         id.map(|id| Link { text, label: label.to_owned(), href: address(&access.address, id) })
     };
     let links = [
-        link("It came with", "its entry", order.parent_order_id),
+        link("It was placed with", "its entry", order.parent_order_id),
         link("It replaced", "an earlier order", order.replaces),
         link("It was replaced by", "another order", successor),
     ];

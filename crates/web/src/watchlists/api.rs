@@ -96,7 +96,7 @@ pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Re
     patch, path = "/api/v1/watchlists/{id}", tag = "watchlists", operation_id = "renameWatchlist",
     params(("id" = i64, Path)),
     request_body = WatchlistName,
-    responses((status = 200, description = "The watchlist as changed", body = Watchlist)),
+    responses((status = 200, description = "The changed watchlist", body = Watchlist)),
 )]
 pub async fn rename(
     user: CurrentUser,

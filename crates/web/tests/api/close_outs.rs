@@ -111,7 +111,7 @@ async fn an_administrator_closes_a_stock_out_by_the_api() {
       },
       {
         "amount": "1500.00",
-        "description": "Exchanged: 10 shares for those of another stock, 1 for 2, and 1.50 in cash for each. Their cost goes over to the new shares.",
+        "description": "Exchanged: 10 shares for those of another stock, 1 for 2, and 1.50 in cash for each. Their cost basis moves to the new shares.",
         "per_share": "1.50",
         "quantity": "10",
         "quantity_before": null,

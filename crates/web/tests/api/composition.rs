@@ -116,9 +116,13 @@ async fn the_overview_adds_all_portfolios() {
 
     let browser = app.log_in("sam").await;
     let page = browser.get("/portfolios").await.is(200).text();
-    for words in
-        ["Allocation of all portfolios", "By sector", "14,450.00", "+3.00%", "all as one, since 20 Nov 2026"]
-    {
+    for words in [
+        "Allocation of all portfolios",
+        "By sector",
+        "14,450.00",
+        "+3.00%",
+        "all portfolios combined, since 20 Nov 2026",
+    ] {
         assert!(page.contains(words), "{words}");
     }
     assert!(page.contains("href=\"/portfolios/explain/twr\""));

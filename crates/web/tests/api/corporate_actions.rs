@@ -174,7 +174,7 @@ async fn a_price_history_is_in_todays_shares() {
     app.at("2026-11-24T12:00:00Z");
     assert_eq!(closes().await, ["100.00", "100.00", "100.00", "100.00", "99.00"]);
     let page = app.log_in("mara").await.get("/stocks/AAPL?range=1W").await.is(200).text();
-    assert!(page.contains("Prices of before a split are shown in today’s shares."), "{page}");
+    assert!(page.contains("Prices before a split are adjusted to today’s shares."), "{page}");
 }
 
 #[tokio::test]

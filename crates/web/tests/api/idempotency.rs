@@ -199,8 +199,8 @@ async fn a_form_that_moves_cash_is_carried_out_once() {
         let fields = [("type", "deposit"), ("amount", "50"), ("idempotency_key", key)];
         browser.follow(&browser.submit(&page, &target, &fields).await).await.is(200).text()
     };
-    assert!(send(&key).await.contains("50.00 is paid in"));
-    assert!(send(&key).await.contains("50.00 was moved already. It was not moved a second time."));
+    assert!(send(&key).await.contains("50.00 was deposited"));
+    assert!(send(&key).await.contains("50.00 was already booked. It was not booked a second time."));
     assert_eq!(mara.cash(portfolio).await, "1050.00");
     let next = hidden_key(&browser.get(&page).await.is(200).text(), &target);
     assert_ne!(next, key);

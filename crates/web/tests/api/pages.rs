@@ -413,7 +413,7 @@ async fn a_success_message_is_shown_once() {
     let own = format!("/portfolios/{portfolio}");
     let fields = [("type", "withdrawal"), ("amount", "1,000")];
     let done = browser.submit(&format!("{own}/settings"), &format!("{own}/cash"), &fields).await.is(303);
-    let said = "1,000.00 is taken out.";
+    let said = "1,000.00 was withdrawn.";
     assert!(browser.get(location(&done)).await.is(200).text().contains(said));
     assert!(!browser.get(location(&done)).await.is(200).text().contains(said));
     let fields = [("type", "withdrawal"), ("amount", "99,000")];

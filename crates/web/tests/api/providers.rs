@@ -125,7 +125,7 @@ async fn only_administrators_see_the_state_of_the_provider() {
     assert_eq!(limits["parked_until"], json!("2026-11-20T21:12:00Z"));
     assert_eq!(limits["last_error"], "the price source does not accept more requests now");
     let page = ada.get("/admin/providers").await.is(200).text();
-    for part in ["No call is sent before", "20 Nov 2026, 16:12", "Calls of the day", "Paused after errors"] {
+    for part in ["Calls are paused until", "20 Nov 2026, 16:12", "Calls of the day", "Paused after errors"] {
         assert!(page.contains(part), "{part}: {page}");
     }
 }
@@ -139,9 +139,9 @@ async fn update_intervals_are_shown_to_administrators_and_to_users_with_orders()
     let ticket = async || {
         app.log_in("mara").await.get(&format!("/portfolios/{portfolio}?symbol=AAPL")).await.is(200).text()
     };
-    let note = "every 10 minutes at the moment: limit and stop orders are matched that often.";
+    let note = "every 10 minutes at the moment, and limit and stop orders are matched only that often.";
     for text in [stock_page().await, ticket().await] {
-        assert!(!text.contains("are matched that often"), "one stock has its price each minute: {text}");
+        assert!(!text.contains("are matched only that often"), "one stock has its price each minute: {text}");
     }
     // At 8:00 in New York, fifteen stocks have open orders: 525 calls in 406 minutes.
     app.at("2026-11-23T13:00:00Z");
@@ -169,11 +169,11 @@ async fn update_intervals_are_shown_to_administrators_and_to_users_with_orders()
     assert_eq!(intervals, expected);
     let page = ada.get("/admin/providers").await.is(200).text();
     for part in [
-        "Prices come seldom.",
-        "How often prices come",
+        "Prices are updated rarely.",
+        "Update intervals",
         "every 12 minutes",
         "525 are left for prices",
-        "75 are kept",
+        "75 are reserved",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
@@ -200,7 +200,7 @@ async fn administrators_see_what_the_provider_refuses_to_the_key() {
     assert_eq!(*features, expected);
     let page = ada.get("/admin/providers").await.is(200).text();
     for part in [
-        "The key does not cover this: Prices 15 minutes behind the market.",
+        "The key does not include this: Prices 15 minutes behind the market.",
         "21 Nov 2026, 14:12",
         "Charts of decades",
     ] {
@@ -214,7 +214,7 @@ async fn the_built_in_market_has_no_limits_to_show() {
     let ada = app.admin().await;
     let answer = ada.get(PROVIDERS).await.is(200).json();
     assert_eq!(answer["items"][0]["limits"], json!(null));
-    assert!(ada.get("/admin/providers").await.is(200).text().contains("there is nobody to ask"));
+    assert!(ada.get("/admin/providers").await.is(200).text().contains("there are no calls and no limits"));
 }
 
 #[tokio::test]

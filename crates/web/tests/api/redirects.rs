@@ -122,7 +122,7 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let fields = [("symbol", &*endless), ("side", "buy"), ("quantity", &*endless), ("unit", "shares")];
     forms.refused(preview, &own, &target, &fields, "1111").await;
     let shown = forms.accepted(preview, &own, &target, &ticket("10")).await;
-    assert!(shown.contains("nothing is sent yet"), "{shown}");
+    assert!(shown.contains("the order is not placed yet"), "{shown}");
     let (place, target) = ("/portfolios/{id}/orders", format!("{own}/orders"));
     let token = csrf_token(&shown);
     for (quantity, key, refused) in [("ten", "a", true), ("9999", "b", true), ("10", "c", false)] {
@@ -377,6 +377,6 @@ async fn a_preview_without_a_client_order_id_gets_one() {
     let own = format!("/portfolios/{portfolio}/orders/preview?symbol=AAPL&side=buy&quantity=1&unit=shares");
     for address in [own.clone(), format!("{own}&client_order_id=nonsense")] {
         let named = location(&browser.get(&address).await.is(303));
-        assert!(browser.get(&named).await.is(200).text().contains("nothing is sent yet"), "{named}");
+        assert!(browser.get(&named).await.is(200).text().contains("the order is not placed yet"), "{named}");
     }
 }

@@ -116,7 +116,7 @@ async fn a_halt_is_shown_everywhere_and_an_administrator_resolves_it_by_the_api(
     mara.buy(portfolio, "AAPL", "1").await.is(201);
     let browser = app.log_in("mara").await;
     let page = browser.get(&format!("/portfolios/{portfolio}/transactions")).await.is(200).text();
-    assert!(page.contains("The 20 for 1 split is taken back: 200 became 10 shares."), "{page}");
+    assert!(page.contains("The 20 for 1 split is reversed: 200 became 10 shares."), "{page}");
 }
 
 #[tokio::test]

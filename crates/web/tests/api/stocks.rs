@@ -271,20 +271,20 @@ async fn a_history_says_where_it_begins_and_whether_it_covers_its_range() {
     let browser = app.log_in("mara").await;
     let page = async |of: &str| browser.get(&format!("/stocks/{of}")).await.is(200).text();
     for (range, note) in [
-        ("1y", "Since 12 Aug 2026: all that the source gives. YTD, 5Y and All show the same."),
-        ("all", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: all that the source gives."),
-        ("1w", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: all that the source gives."),
+        ("1y", "Since 12 Aug 2026: the source has no older prices. YTD, 5Y and All show the same."),
+        ("all", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: the source has no older prices."),
+        ("1w", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: the source has no older prices."),
     ] {
         let page = page(&format!("AAPL?range={range}")).await;
         assert!(page.contains(note), "{range}: {page}");
         assert!(page.contains("Since 12 Aug 2026</span>") && !page.contains("52 weeks"), "{page}");
     }
     let covered = page("MSFT?range=1y").await;
-    assert!(covered.contains("52 weeks") && !covered.contains("all that the source gives"), "{covered}");
+    assert!(covered.contains("52 weeks") && !covered.contains("the source has no older prices"), "{covered}");
     assert!(
         page("MSFT?range=5y")
             .await
-            .contains("Since 20 Nov 2025: all that the source gives. All shows the same.")
+            .contains("Since 20 Nov 2025: the source has no older prices. All shows the same.")
     );
 }
 

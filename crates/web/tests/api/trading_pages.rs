@@ -111,7 +111,7 @@ async fn a_limit_order_goes_from_the_ticket_over_its_preview_to_its_page() {
     let shown = browser.get(&page).await.is(200).text();
     assert_says(
         &shown,
-        "Bought 10 AAPL at 139.50: last price 139.50 at 14:12:01 New York, 0.0 s old, no slippage. 1,395.00 left your cash.",
+        "Bought 10 AAPL at 139.50: last price 139.50 at 14:12:01 New York, 0.0 s old, no slippage. 1,395.00 was debited from your cash.",
     );
     assert!(!shown.contains("id=\"change\""), "what has ended cannot be changed");
 }
@@ -399,7 +399,7 @@ async fn a_bracket_is_ordered_on_the_ticket_and_its_exits_are_on_its_page() {
     let shown = preview(&browser, portfolio, &ticket).await.is(200).text();
     assert_says(
         &shown,
-        "Exits, once it has filled Take-profit, limit limit 170.00 Stop-loss, stop limit stop 130.00, limit 129.50",
+        "Exits, active after the fill Take-profit, limit limit 170.00 Stop-loss, stop limit stop 130.00, limit 129.50",
     );
     let page = trade_by_form(&browser, portfolio, &ticket).await;
     let order = order_at(&browser, &page).await;
@@ -453,7 +453,7 @@ async fn a_pair_of_exits_is_ordered_on_the_ticket() {
     let refused = preview(&browser, portfolio, &market).await.text();
     assert_says(
         &refused,
-        "Beside a stop-loss the sell itself takes the profit and cannot be of type Market: choose Limit.",
+        "A sell with a stop-loss is the take-profit itself and cannot be of type Market: choose Limit.",
     );
 }
 
@@ -482,7 +482,7 @@ async fn orders_are_filtered_by_tab_and_paged() {
     assert!(second.contains("First page") && !second.contains("rel=\"next\""));
     assert_says(&shown("?symbol=msft").await, "Only MSFT.");
     assert_eq!(rows(&shown("?symbol=MSFT&status=open").await), 0);
-    assert_says(&shown("?symbol=MSFT&status=open").await, "There are no such orders.");
+    assert_says(&shown("?symbol=MSFT&status=open").await, "No orders match this filter.");
     // Invalid parameters are ignored.
     assert_eq!(rows(&shown("?status=nonsense&cursor=nonsense&symbol=%20").await), 50);
 }
@@ -502,7 +502,7 @@ async fn commission_and_slippage_are_on_every_page_of_a_trade() {
     assert_says(&shown, "10 × 150.15 1,501.50 Commission 1.00 Slippage +0.15 a share To pay, USD 1,502.50");
     let page = trade_by_form(&browser, portfolio, &ticket).await;
     let sentence = "Bought 10 AAPL at 150.15: last price 150.00 at 14:12:00 New York, 0.0 s old, +0.15 slippage. \
-                    1,502.50 left your cash, 1.00 of it commission.";
+                    1,502.50 was debited from your cash, including 1.00 of commission.";
     assert_says(&browser.get(&page).await.is(200).text(), sentence);
     let journal = browser.get(&format!("/portfolios/{portfolio}/transactions")).await.is(200).text();
     assert_says(&journal, sentence);
@@ -511,7 +511,7 @@ async fn commission_and_slippage_are_on_every_page_of_a_trade() {
     let stop =
         [("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("type", "stop"), ("stop_price", "160")];
     let shown = preview(&browser, portfolio, &stop).await.is(200).text();
-    assert_says(&shown, "1 × 160.16 160.16 Commission 1.00 Slippage 0.1%, reckoned in");
+    assert_says(&shown, "1 × 160.16 160.16 Commission 1.00 Slippage 0.1%, included");
 }
 
 #[tokio::test]
@@ -574,7 +574,7 @@ async fn a_reset_opens_a_new_portfolio_and_the_old_one_stays_readable() {
     assert_eq!(browser.get(&format!("/api/v1{new}")).await.json()["cash_balance"], "25000.00");
 
     let overview = browser.get("/portfolios").await.is(200).text();
-    assert_says(&overview, "Archived 1, from before they began anew");
+    assert_says(&overview, "Archived 1 from before a reset");
     assert!(overview.contains(&format!("href=\"/portfolios/{old}\"")));
     for rest in ["", "/orders", "/transactions", "/performance", "/composition", "/settings"] {
         let html = browser.get(&format!("/portfolios/{old}{rest}")).await.is(200).text();

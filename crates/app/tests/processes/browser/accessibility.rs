@@ -64,7 +64,7 @@ async fn pages_fit_phones_and_desks_and_are_accessible() {
         browser.fill("#ticket [name=symbol]", "KO").await;
         browser.fill("#ticket [name=quantity]", "1").await;
         browser.button("Preview order").await;
-        browser.says("nothing is sent yet").await;
+        browser.says("the order is not placed yet").await;
         browser.assert_accessible(&axe, "the preview").await;
         made.run(&["snapshot"]).await.succeeded();
         // A missing page was requested on purpose.

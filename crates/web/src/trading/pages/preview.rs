@@ -308,7 +308,7 @@ fn slippage(preview: &OrderPreview, rules: &TradingRules) -> String {
     match (known, &rules.slippage) {
         (Some(change), _) if !change.is_zero() => format!("{} a share", format::change(&change).text),
         (None, Some(percent)) if preview.order.terms.limit_price().is_none() => {
-            format!("{percent}%, reckoned in")
+            format!("{percent}%, included")
         }
         _ => "none".to_owned(),
     }

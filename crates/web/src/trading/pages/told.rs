@@ -257,11 +257,13 @@ pub fn fill_sentence(entry: &JournalEntry, symbol: &str) -> String {
     let amount = format::money(&entry.amount.abs());
     let commission = entry.commission.is_positive().then(|| format::money(&entry.commission));
     let cash = match (side, commission) {
-        (Side::Buy, None) => format!("{amount} left your cash."),
-        (Side::Buy, Some(commission)) => format!("{amount} left your cash, {commission} of it commission."),
-        (Side::Sell, None) => format!("{amount} came into your cash."),
+        (Side::Buy, None) => format!("{amount} was debited from your cash."),
+        (Side::Buy, Some(commission)) => {
+            format!("{amount} was debited from your cash, including {commission} of commission.")
+        }
+        (Side::Sell, None) => format!("{amount} was credited to your cash."),
         (Side::Sell, Some(commission)) => {
-            format!("{amount} came into your cash, after {commission} of commission.")
+            format!("{amount} was credited to your cash, after {commission} of commission.")
         }
     };
     format!("{} {quantity} {symbol} at {price}{origin}. {cash}", past(side))
@@ -323,8 +325,8 @@ mod tests {
         let bought = entry(TransactionType::Buy, "189.42", "-1894.20", "0");
         assert_eq!(
             fill_sentence(&bought, "AAPL"),
-            "Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage. 1,894.20 left your \
-             cash."
+            "Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage. 1,894.20 was debited \
+             from your cash."
         );
         assert_eq!(
             provenance(&bought),
@@ -333,8 +335,8 @@ mod tests {
         let sold = entry(TransactionType::Sell, "189.38", "1892.80", "1.00");
         assert_eq!(
             fill_sentence(&sold, "AAPL"),
-            "Sold 10 AAPL at 189.38: bid 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage. 1,892.80 came into \
-             your cash, after 1.00 of commission."
+            "Sold 10 AAPL at 189.38: bid 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage. 1,892.80 was \
+             credited to your cash, after 1.00 of commission."
         );
         let later = JournalEntry {
             timestamp: at("2026-11-23T14:30:00Z"),

@@ -87,7 +87,9 @@ pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
         OrderTextIssue::NoStopPrice => "enter a stop price".to_owned(),
         OrderTextIssue::NoTrail => "enter trail_price or trail_percent".to_owned(),
         OrderTextIssue::TwoTrails => "send trail_price or trail_percent, not both".to_owned(),
-        OrderTextIssue::NotOfType(order_type) => format!("a {order_type} order has none: leave it out"),
+        OrderTextIssue::NotOfType(order_type) => {
+            format!("a {order_type} order has no such field: leave it out")
+        }
         OrderTextIssue::TakeProfitOfSimple => "needs order_class bracket or oto".to_owned(),
         OrderTextIssue::StopLossOfSimple => "needs order_class bracket, oco or oto".to_owned(),
         OrderTextIssue::IncompleteBracket => "a bracket has a take_profit and a stop_loss".to_owned(),
@@ -114,7 +116,7 @@ pub fn warning(warning: &OrderWarning) -> String {
             "The market is at the limit or better already: the order fills at once.".to_owned()
         }
         OrderWarning::StopReached => {
-            "The market has reached the stop already: the order works at once.".to_owned()
+            "The market has reached the stop already: the order is triggered at once.".to_owned()
         }
         OrderWarning::FillsInPart { filled } => {
             format!("Shares that fill at once: {filled}. The rest waits until more is traded.")

@@ -64,13 +64,14 @@ pub fn rejected(reason: &OrderRejected) -> Problem {
         OrderRejected::InsufficientBuyingPower { required, available } => {
             let missing = required.clone() - available;
             let [required, available, missing] = [required, available, &missing].map(format::money);
-            let text =
-                format!("this costs {required} and {available} is there to spend: {missing} is missing");
+            let text = format!(
+                "the order costs {required} and your buying power is {available}: {missing} is missing"
+            );
             at(OrderField::Quantity, text)
         }
         OrderRejected::InsufficientShares { required, available } => {
             let (most, asked) = (format::quantity(available), format::quantity(required));
-            at(OrderField::Quantity, format!("{most} can be sold, and this would sell {asked}"))
+            at(OrderField::Quantity, format!("you can sell {most}, and the order sells {asked}"))
         }
         OrderRejected::NothingHeld => {
             Problem::invalid(vec![FieldError::new("symbol", "you hold no shares of this stock")])
@@ -95,13 +96,13 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
         OrderIssue::StopTimeInForce(time) => {
             let chosen = good(*time);
             format!(
-                "a stop order waits for its price; {chosen} does not suit it: choose Day or Good until canceled"
+                "a stop order waits for its price and cannot be {chosen}: choose Day or Good till canceled"
             )
         }
         OrderIssue::StopByNotional => "a stop order is sized in shares: choose Shares".to_owned(),
         OrderIssue::LinkedTimeInForce(time) => {
             let chosen = good(*time);
-            format!("{chosen} does not suit an order with exits: choose Day or Good until canceled")
+            format!("an order with exits cannot be {chosen}: choose Day or Good till canceled")
         }
         OrderIssue::LinkedByNotional => "an order with exits is sized in shares: choose Shares".to_owned(),
         OrderIssue::BuyByPartOfPosition => {
@@ -111,7 +112,7 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
             "a take-profit and stop-loss pair sells shares that you hold: choose Sell".to_owned()
         }
         OrderIssue::OcoWithoutLimit(order_type) => format!(
-            "beside a stop-loss the sell itself takes the profit and cannot be of type {}: choose Limit",
+            "a sell with a stop-loss is the take-profit itself and cannot be of type {}: choose Limit",
             type_name(*order_type)
         ),
         OrderIssue::SellWithEntryExits => {
@@ -136,7 +137,7 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
             format!("the entry of {} must be between its stop-loss and its take-profit", format::price(entry))
         }
         OrderIssue::NoOpeningPrices => {
-            "the price source publishes closing prices only: choose At the close, Today or Until canceled"
+            "the price source publishes closing prices only: choose At the close, Day or Good till canceled"
                 .to_owned()
         }
         OrderIssue::NoLimitToChange(order_type) => none_to_change(*order_type, "limit price"),
@@ -158,7 +159,7 @@ fn none_to_change(order_type: OrderType, what: &str) -> String {
 
 pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
     match issue {
-        OrderTextIssue::Word(_) => "choose one of the entries of the list".to_owned(),
+        OrderTextIssue::Word(_) => "choose one of the options".to_owned(),
         OrderTextIssue::Symbol(cause) => cause.to_string(),
         OrderTextIssue::Decimal(cause) => cause.to_string(),
         OrderTextIssue::NotionalNotPositive => "must be more than zero".to_owned(),
@@ -169,7 +170,7 @@ pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
         OrderTextIssue::NoTrail => "enter how far the stop trails the market".to_owned(),
         OrderTextIssue::TwoTrails => "enter the trail as an amount or in percent".to_owned(),
         OrderTextIssue::NotOfType(order_type) => {
-            format!("an order of type {} has none: leave it empty", type_name(*order_type))
+            format!("an order of type {} has no such field: leave it empty", type_name(*order_type))
         }
         OrderTextIssue::TakeProfitOfSimple | OrderTextIssue::StopLossOfSimple => {
             "this order has no exits: leave it empty".to_owned()
@@ -197,7 +198,7 @@ pub fn warning(warning: &OrderWarning) -> Option<String> {
             "The market is at the limit or better already: the order fills at once.".to_owned()
         }
         OrderWarning::StopReached => {
-            "The market has reached the stop already: the order works at once.".to_owned()
+            "The market has reached the stop already: the order is triggered at once.".to_owned()
         }
         OrderWarning::OnHold { symbol, hold } => format!("{symbol}: {hold}."),
         OrderWarning::ExchangeClosed => {
