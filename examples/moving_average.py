@@ -14,7 +14,7 @@ def connect():
     return http.client.HTTPConnection(SERVER.hostname, SERVER.port, timeout=40)  # a heartbeat is due every 15 s
 
 def call(method, path, body=None, **headers):
-    """Sends a request until there is an answer; the key of an order keeps it from being placed twice."""
+    """Sends a request until there is a response; the key of an order prevents placing it twice."""
     while True:
         try:
             connection = connect()
@@ -28,7 +28,7 @@ def call(method, path, body=None, **headers):
             time.sleep(1)  # the server restarts, or the network was interrupted
 
 def events():
-    """Yields every event. Comes back after an interruption with the last id, so that no order is missed."""
+    """Yields every event. Reconnects after an interruption with the last id, so that no order is missed."""
     resume = {}
     while True:
         try:
@@ -51,7 +51,7 @@ def events():
         time.sleep(1)
 
 def note(order, working):
-    """Keeps the ids of open orders, exits included."""
+    """Updates the ids of open orders, including exits."""
     for one in [order, *order["legs"]]:
         is_open = not (one["filled_at"] or one["canceled_at"])
         (working.add if is_open else working.discard)(one["id"])

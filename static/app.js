@@ -133,7 +133,7 @@
     }
   }
 
-  // For charts.js.
+  // Sends an event to charts.js.
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`stockyard:${name}`, { detail }));
 
   let newestQuote = "";
@@ -174,7 +174,7 @@
     const now = { version: valuation.version, at: Date.parse(valuation.valued_at) };
     if (before && (now.version < before.version || (now.version === before.version && now.at < before.at))) return false;
     shown.set(id, now);
-    // Only the server renders content other than prices, such as weights and orders.
+    // Only the server renders content other than prices, such as weights and orders, so the page is fetched again.
     if (written.has(id) && now.version > written.get(id)) renew();
     return true;
   }
@@ -269,7 +269,7 @@
       }
     }
 
-    // Polls as often as is allowed without a stream.
+    // Polls as often as the limits allow without a stream.
     async function ask() {
       const answered = await reload();
       if (document.hidden || stream) return;
@@ -397,7 +397,8 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
-  // Loads the numbers of a figure into its details when they are opened. Without this script the link leads to them.
+  // Loads the calculation of a figure when its details are opened. Without this script, a link leads to the
+  // calculation.
   document.addEventListener("toggle", async (event) => {
     const box = event.target;
     if (!(box instanceof HTMLDetailsElement) || !box.open || !box.matches("[data-explain]")) return;
@@ -410,13 +411,13 @@
       const found = response.ok && !response.redirected && fresh.querySelector("#explanation");
       if (!found) throw new Error("no explanation");
       found.removeAttribute("id");
-      // The definition is shown once: in what was loaded.
+      // The loaded part contains the definition, so it is removed here.
       for (const part of box.querySelectorAll(":scope > p:not(:first-of-type)")) part.remove();
       if (box.matches(".one")) box.querySelector(":scope > p")?.remove();
       box.append(document.adoptNode(found));
       box.dataset.explain = "loaded";
     } catch {
-      // The link stays.
+      // The link stays, so that the calculation can still be opened.
       box.dataset.explain = "";
     }
   }, true);

@@ -1,12 +1,12 @@
 // Makes charts interactive: crosshair with date and values, zoom, ranges by drag, candles, volume, markers. The library
-// is TradingView's Lightweight Charts. The server draws every chart as SVG, which stays for the first paint, for print, and
-// when this script or its data does not load.
+// is TradingView's Lightweight Charts. The server draws every chart as SVG, which is shown first, in print, and if this
+// script or its data cannot be loaded.
 "use strict";
 
 (() => {
   // --- Data ---
 
-  // Daily bars, and the newest price as the bar of its day.
+  // Returns the daily bars, with the newest price as the bar of its day.
   function priceData(items, latest) {
     const bars = items.map(({ date, open, high, low, close, volume }) => ({
       time: date, open: Number(open), high: Number(high), low: Number(low), close: Number(close), volume,
@@ -18,7 +18,7 @@
     const value = Number(price);
     const last = bars.at(-1);
     if (last && date < last.time) return bars;
-    // The bar of a finished session does not change; one that this function made has no volume.
+    // The bar of a finished session does not change. A bar that was made from the newest price has no volume.
     if (last && date === last.time) {
       if (last.volume !== undefined) return bars;
       const bar = { ...last, high: Math.max(last.high, value), low: Math.min(last.low, value), close: value };
@@ -29,7 +29,7 @@
 
   const closes = (bars) => bars.map(({ time, close }) => ({ time, value: close }));
 
-  // Lines of the performance API: value in money, growth of 100, and drawdown in percent.
+  // Returns the lines of the performance API: value in money, growth of 100, and drawdown in percent.
   function performanceData(body) {
     let high = 1;
     const days = body.series.map((point) => {
@@ -50,7 +50,7 @@
   const line = (days, name) =>
     days.filter((day) => day[name] !== undefined).map((day) => ({ time: day.time, value: day[name] }));
 
-  // Deposits and withdrawals after the first day, which is the one that opened the portfolio or began the window.
+  // Returns the deposits and withdrawals without the first day's, which is the start of the line.
   function flowMarks(days, { grouped }) {
     return days.slice(1).filter((day) => /[1-9]/.test(day.flow)).map((day) => ({
       date: day.time,
@@ -59,13 +59,13 @@
     }));
   }
 
-  // The texts of the marks of a day.
+  // Returns the texts of a day's marks.
   const notesOf = (marks, day) => marks.filter(({ date }) => date === day).map(({ text }) => text);
 
-  // Change from the first to the last of some days, in percent.
+  // Returns the change between two values in percent.
   const change = (from, to) => (from > 0 ? (to / from - 1) * 100 : undefined);
 
-  // The part of `count` days that a zoom shows, within the data and at least three days wide.
+  // Returns the part of `count` days that a zoom shows, within the data and at least three days wide.
   function zoomed({ from, to }, factor, count) {
     const width = Math.min(Math.max((to - from) * factor, 2), count - 1);
     const middle = (from + to) / 2;
@@ -126,7 +126,8 @@
     return made;
   }
 
-  // Chart, readout and tools in place of a chart of the server. `days` are the times of the data in order.
+  // Replaces a chart of the server with an interactive one: chart, readout and tools. `days` are the times of the data
+  // in order.
   class Frame {
     constructor(host) {
       this.host = host;
@@ -153,7 +154,7 @@
         rightPriceScale: { borderVisible: false },
         timeScale: { fixLeftEdge: true, fixRightEdge: true, minBarSpacing: 0.01, lockVisibleTimeRangeOnResize: true },
         crosshair: { mode: library.CrosshairMode.Magnet },
-        // The wheel scrolls the page; with Ctrl it zooms. A finger moves along the chart, two zoom.
+        // The wheel scrolls the page, and with Ctrl it zooms. One finger moves along the chart, two fingers zoom.
         handleScroll: { mouseWheel: false, pressedMouseMove: false, horzTouchDrag: true, vertTouchDrag: false },
         handleScale: { mouseWheel: false, pinch: true, axisPressedMouseMove: false },
         localization: { locale: "en-US", dateFormat: "dd MMM yyyy" },
@@ -175,11 +176,11 @@
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolor.forEach((paint) => paint()));
       this.reset = button("Reset", () => this.fit(), "Show the whole range");
       this.reset.hidden = true;
-      // On a phone two fingers zoom, and there is no room for these.
+      // Phones hide these buttons: they have no room for them, and two fingers zoom.
       const zooms = [button("−", () => this.zoom(1.6), "Zoom out"), button("+", () => this.zoom(1 / 1.6), "Zoom in")];
       zooms.forEach((each) => each.classList.add("wide"));
       this.tools.append(...zooms, this.reset);
-      // Without an event the chart itself has moved below the pointer, as after a zoom.
+      // A move without an event comes from the chart itself, for example after a zoom.
       this.chart.subscribeCrosshairMove(({ time, sourceEvent }) => {
         if (this.selecting || !sourceEvent) return;
         this.busy = time !== undefined;
@@ -207,7 +208,7 @@
       this.selectByDrag();
     }
 
-    // Sets colors now and whenever the theme changes.
+    // Calls `paint` now and whenever the theme changes.
     always(paint) {
       paint();
       this.recolor.push(paint);
@@ -219,7 +220,7 @@
       return series;
     }
 
-    // Leaves what the user is looking at: a day below the pointer, or a range.
+    // Sets the days of the data. The readout keeps the day or range that the user is looking at.
     setDays(days) {
       this.days = days;
       if (!this.busy) this.say();
@@ -236,7 +237,7 @@
       if (range) this.chart.timeScale().setVisibleLogicalRange(zoomed(range, factor, this.days.length));
     }
 
-    // The day under the crosshair, or the last one.
+    // Shows the values of the day under the crosshair, or of the last day.
     say(time) {
       const day = time || this.days.at(-1);
       if (day && this.describe) this.readout.replaceChildren(...this.describe(day));
@@ -249,13 +250,13 @@
       const at = this.days.indexOf(this.keyed ?? this.days.at(-1));
       this.busy = true;
       this.keyed = this.days[Math.min(Math.max(at + step, 0), this.days.length - 1)];
-      // Read aloud only when the user asks for days one by one.
+      // Screen readers read the values aloud only if the user moves from day to day.
       this.readout.setAttribute("aria-live", "polite");
       this.chart.setCrosshairPosition(this.valueAt(this.keyed), this.keyed, this.main());
       this.say(this.keyed);
     }
 
-    // A drag with the mouse marks a range, says how the values changed over it, and shows it alone.
+    // A drag with the mouse selects a range, shows how the values changed over it, and zooms to it.
     selectByDrag() {
       const scale = this.chart.timeScale();
       const index = (x) => Math.round(Math.min(Math.max(scale.coordinateToLogical(x) ?? 0, 0), this.days.length - 1));
@@ -335,7 +336,7 @@
   const plain = { lineWidth: 2, priceLineVisible: false };
   const custom = (formatter, minMove = 0.01) => ({ priceFormat: { type: "custom", formatter, minMove } });
 
-  // A control with two states; the one that is chosen is remembered.
+  // A control with several states; the chosen one is stored.
   function choice(frame, name, labels, act) {
     const made = labels.map(([value, text]) => button(text, () => choose(value)));
     const group = element("div", "chart-choice");
@@ -369,7 +370,7 @@
       downColor: color("--down"), borderDownColor: color("--down"), wickDownColor: color("--down"),
     }));
     const closing = frame.add(library.AreaSeries, { ...plain, ...custom(price, 0.0001) }, area);
-    // The library changes the objects that it gets.
+    // Given copies, because the library changes the objects.
     const put = () => {
       volume.setData(bars.filter((bar) => bar.volume).map((bar) => ({ time: bar.time, value: bar.volume })));
       candles.setData(bars.map((bar) => ({ ...bar })));
@@ -420,7 +421,8 @@
     });
   }
 
-  // Growth of 100 with a benchmark, and marks of deposits and withdrawals. Answers the line and the notes of a day.
+  // Draws the growth of 100 with a benchmark and the marks of flows. Returns the main line and a function for a day's
+  // notes.
   function growthLines(frame, { days, symbol }) {
     const growth = frame.add(library.LineSeries, { ...plain, ...custom(money) }, () => ({ color: color("--accent") }));
     growth.setData(line(days, "growth"));
@@ -469,7 +471,7 @@
     frame.fit();
   }
 
-  // The value of a portfolio in money, or its growth compared with a benchmark.
+  // Draws the value of a portfolio in money, or its growth compared with a benchmark.
   async function valueChart(host) {
     const { days } = performanceData(await load(host.dataset.source));
     if (days.length < 2) return;
@@ -494,7 +496,7 @@
         const point = days.find(({ time }) => time === day);
         return point ? [element("b", "", dayName(day)), part("", money(point.value)), ...notes(day)] : [];
       };
-      // The return between two days, which deposits do not change.
+      // The return between two days, without the effect of deposits.
       frame.describeRange = (from, to) => {
         const [first, last] = [from, to].map((day) => days.find(({ time }) => time === day));
         return changed("return", change(first.growth, last.growth));
@@ -535,7 +537,7 @@
 
   const KINDS = { price: priceChart, growth: growthChart, value: valueChart };
   for (const host of document.querySelectorAll("[data-chart]")) {
-    // Without its data the server's chart stays.
+    // Without its data, the server's chart stays.
     KINDS[host.dataset.chart]?.(host).catch(() => {});
   }
 })();

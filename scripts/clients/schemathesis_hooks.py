@@ -1,6 +1,6 @@
-"""Tells schemathesis what the description leaves out.
+"""Adds to the description what it leaves out on purpose.
 
-Decimals in requests may also be JSON numbers. The description has strings only, so that generated clients send these.
+Decimals in requests may also be JSON numbers. The description has only strings, so that generated clients send strings.
 """
 
 import schemathesis

@@ -1,4 +1,4 @@
-"""Trades with the generated Python client: what a program written against the description relies on.
+"""Trades with the generated Python client, and so tests what programs rely on that were written for the description.
 
     python trade.py SERVER
 """

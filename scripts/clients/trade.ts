@@ -1,4 +1,4 @@
-// Trades with the generated types: what a program written against the description relies on.
+// Trades with the generated types, and so tests what programs rely on that were written for the description.
 //
 //   node trade.js SERVER
 

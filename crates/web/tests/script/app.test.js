@@ -5,7 +5,7 @@ const app = require("../../../../static/app.js");
 
 const MINUS = "\u2212";
 
-// Elements with as much of the interface of a browser as app.js uses on them.
+// Elements with the part of a browser's interface that app.js uses.
 class Element {
   constructor(dataset = {}, text = "") {
     Object.assign(this, { dataset, text, children: [], className: "", parent: null });
@@ -16,7 +16,7 @@ class Element {
   append(...children) { for (const child of children) { child.parent = this; this.children.push(child); } }
   replaceChildren(...children) { [this.children, this.text] = [[], ""]; this.append(...children); }
   all() { return this.children.flatMap((child) => [child, ...child.all()]); }
-  // Knows only selectors of the form `[data-name]`.
+  // Supports only selectors of the form `[data-name]`.
   querySelectorAll(selector) {
     const name = /^\[data-(\w+)\]$/.exec(selector)[1];
     return this.all().filter((element) => element.dataset[name] !== undefined);
