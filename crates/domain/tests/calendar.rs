@@ -25,11 +25,11 @@ fn day(text: &str) -> NaiveDate {
 }
 
 #[test]
-fn the_sessions_of_twenty_one_years_are_new_yorks_with_their_opens_and_closes() {
+fn sessions_of_twenty_one_years_match_the_exchange() {
     let facts = facts();
     assert_eq!(facts.len(), 5279);
     let ours: Vec<Session> = Calendar::Xnys.sessions(day("2010-01-01"), day("2030-12-31")).collect();
-    // Differences first, because the whole lists are too long to read.
+    // The differences are compared first, because the whole lists are too long to read.
     let of_one_alone: Vec<_> = ours
         .iter()
         .filter(|session| !facts.contains(session))
@@ -40,7 +40,7 @@ fn the_sessions_of_twenty_one_years_are_new_yorks_with_their_opens_and_closes() 
 }
 
 #[test]
-fn a_day_without_a_session_has_none() {
+fn closed_days_have_no_session() {
     let facts = facts();
     let mut sessions = facts.iter().peekable();
     for date in day("2010-01-01").iter_days().take_while(|date| *date <= day("2030-12-31")) {
@@ -51,7 +51,7 @@ fn a_day_without_a_session_has_none() {
 }
 
 #[test]
-fn open_closed_next_and_last_are_told_at_every_open_and_close() {
+fn current_next_and_last_sessions_are_right_at_every_open_and_close() {
     let facts = facts();
     let dates = |at: Timestamp| {
         let open = Calendar::Xnys.session_at(at).map(|session| session.date);

@@ -1,4 +1,4 @@
-//! What splits and dividends do to a portfolio: numbers checked by hand, and what always holds.
+//! The effects of splits and dividends on a portfolio: hand-checked numbers and invariants.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use bigdecimal::RoundingMode;
@@ -112,7 +112,7 @@ impl Desk {
         self.journal.extend(entry.map(|entry| JournalEntry { id: Some(TransactionId(id)), ..entry }));
     }
 
-    /// Takes the newest split back.
+    /// Reverses the newest split.
     fn reverse(&mut self, by: &str, now: Timestamp, before: &[OrderBeforeSplit], groups: &mut [OrderGroup]) {
         let split = self.journal.iter().rposition(|entry| entry.transaction_type == TransactionType::Split);
         let (earlier, since) = self.journal.split_at(split.unwrap() + 1);
@@ -130,8 +130,10 @@ impl Desk {
         self.journal.extend(entry);
     }
 
+    /// Asserts that the journal alone gives the same books.
+    ///
     /// # Panics
-    /// When the journal alone gives other books.
+    /// When it does not.
     fn assert_books(&self) {
         let mut books = Books::default();
         for (index, entry) in self.journal.iter().enumerate() {
@@ -148,7 +150,7 @@ impl Desk {
 }
 
 #[test]
-fn shares_through_a_split_and_its_reverse_are_the_same_also_with_trades_between() {
+fn a_split_and_its_reverse_restore_the_shares_with_trades_between() {
     let mut desk = Desk::with_cash("100000");
     desk.trade(Side::Buy, "100", "10.00", at(1));
     desk.split(2, "1:3", at(2), at(2), &mut []);
@@ -168,7 +170,7 @@ fn shares_through_a_split_and_its_reverse_are_the_same_also_with_trades_between(
 }
 
 #[test]
-fn a_split_that_was_booked_without_a_remainder_is_right_by_its_own_rule() {
+fn a_split_booked_without_a_remainder_is_valid_by_the_old_rule() {
     let mut desk = Desk::with_cash("100000");
     desk.trade(Side::Buy, "100", "10.00", at(1));
     desk.split(2, "1:3", at(2), at(2), &mut []);
@@ -180,7 +182,7 @@ fn a_split_that_was_booked_without_a_remainder_is_right_by_its_own_rule() {
 }
 
 #[test]
-fn a_reversed_split_gives_back_shares_and_orders_as_they_were() {
+fn reversing_a_split_restores_shares_and_orders() {
     let mut desk = Desk::with_cash("100000");
     desk.trade(Side::Buy, "100", "100.00", at(1));
     let limit = OrderTerms::Limit { limit: price("140.07") };
@@ -197,7 +199,7 @@ fn a_reversed_split_gives_back_shares_and_orders_as_they_were() {
     let orders: Vec<OrderBeforeSplit> = groups.iter().map(|group| group.root().into()).collect();
     desk.split(10, "20:1", at(10), at(10), &mut groups);
     assert_eq!(desk.position().quantity, quantity("2000"));
-    // One that was placed in new shares.
+    // This order is placed in new shares.
     let late =
         command(Side::Sell, OrderSize::Quantity(quantity("40")), OrderTerms::Limit { limit: price("9.00") });
     let late = PlaceOrder { time_in_force: TimeInForce::Gtc, ..late };
@@ -239,7 +241,7 @@ fn shares_and_prices_by_hand() {
 }
 
 #[test]
-fn the_cost_of_all_shares_stays_and_that_of_one_falls() {
+fn a_split_keeps_the_total_cost_and_lowers_the_cost_per_share() {
     let mut desk = Desk::with_cash("10000");
     desk.trade(Side::Buy, "10", "150", at(1));
     desk.split(1, "10:1", at(10), at(10), &mut []);
@@ -251,7 +253,7 @@ fn the_cost_of_all_shares_stays_and_that_of_one_falls() {
 }
 
 #[test]
-fn a_holding_that_a_split_leaves_nothing_of_is_a_loss() {
+fn a_split_that_leaves_no_shares_realizes_a_loss() {
     let mut desk = Desk::with_cash("10000");
     desk.trade(Side::Buy, "0.000000019", "9000000", at(1));
     assert_eq!(desk.position().cost_basis, money("0.17"));
@@ -262,7 +264,7 @@ fn a_holding_that_a_split_leaves_nothing_of_is_a_loss() {
 }
 
 #[test]
-fn open_orders_are_put_into_new_shares_in_their_owners_favor() {
+fn open_orders_are_converted_to_new_shares_in_their_owners_favor() {
     let mut desk = Desk::with_cash("100000");
     desk.trade(Side::Buy, "100", "100", at(1));
     let terms = [
@@ -296,14 +298,14 @@ fn open_orders_are_put_into_new_shares_in_their_owners_favor() {
         OrderTerms::TrailingStop { trail: Trail::Percent("5".parse().unwrap()) },
     ];
     assert_eq!(told, expected.map(|terms| ("16.333333333".to_owned(), terms)));
-    // The best price of a sell's trail was 100.00: 42.857.
+    // The best price of a sell's trailing stop was 100.00: 42.857.
     assert_eq!(groups[4].root().high_water_price, Some(price("42.85")));
     assert_eq!((&desk.portfolio.cash_balance, desk.portfolio.buying_power()), (&cash, power));
     assert_eq!(desk.portfolio.reserved.shares[&STOCK], quantity("65.333333332"));
 }
 
 #[test]
-fn what_has_filled_of_an_open_order_is_told_in_new_shares() {
+fn the_filled_quantity_of_an_open_order_is_converted_to_new_shares() {
     let mut desk = Desk::with_cash("100000");
     let rules = TradingRules {
         liquidity: Some("50".parse().unwrap()),
@@ -337,7 +339,7 @@ fn what_has_filled_of_an_open_order_is_told_in_new_shares() {
 }
 
 #[test]
-fn an_order_by_money_stays_for_the_same_money() {
+fn an_order_by_money_keeps_its_amount() {
     let mut desk = Desk::with_cash("100000");
     let limit = OrderTerms::Limit { limit: price("90.00") };
     let size = OrderSize::Notional(money("500"));
@@ -348,7 +350,7 @@ fn an_order_by_money_stays_for_the_same_money() {
 }
 
 #[test]
-fn what_cannot_be_expressed_is_canceled_and_later_orders_are_left_alone() {
+fn orders_without_a_valid_price_are_canceled_and_later_orders_stay() {
     let mut desk = Desk::with_cash("100");
     let limit = |text| OrderTerms::Limit { limit: price(text) };
     let size = || OrderSize::Quantity(quantity("1000"));
@@ -363,7 +365,7 @@ fn what_cannot_be_expressed_is_canceled_and_later_orders_are_left_alone() {
 }
 
 #[test]
-fn the_end_of_a_listing_cancels_what_is_open_and_gives_back_what_it_kept() {
+fn a_delisting_cancels_open_orders_and_releases_reservations() {
     let mut desk = Desk::with_cash("1000");
     let attached = Attached::OtoTakeProfit { take_profit: price("20.00") };
     let entry =
@@ -376,7 +378,7 @@ fn the_end_of_a_listing_cancels_what_is_open_and_gives_back_what_it_kept() {
 }
 
 #[test]
-fn a_dividend_is_for_what_was_held_when_it_began_to_be_owed() {
+fn a_dividend_is_for_the_shares_held_at_the_ex_date() {
     let mut desk = Desk::with_cash("10000");
     desk.trade(Side::Buy, "10", "100", at(1));
     desk.trade(Side::Sell, "4", "100", at(10));
@@ -385,7 +387,7 @@ fn a_dividend_is_for_what_was_held_when_it_began_to_be_owed() {
     assert_eq!(entitled, quantity("10"));
     let each = PerShare::from_scaled(2_575, 4).unwrap();
     let entry = desk.portfolio.receive(booking(1, at(10), at(50)), &each, &entitled, &each.times(&entitled));
-    // 2.575 to the even cent.
+    // 2.575 is rounded to the even cent.
     assert_eq!(
         (entry.amount.clone(), desk.portfolio.cash_balance.clone()),
         (money("2.58"), money("9302.58"))
@@ -397,7 +399,7 @@ fn a_dividend_is_for_what_was_held_when_it_began_to_be_owed() {
 }
 
 #[test]
-fn the_journal_is_refused_where_a_split_or_a_dividend_is_not_what_it_says() {
+fn a_journal_with_a_wrong_split_or_dividend_is_rejected() {
     let mut desk = Desk::with_cash("10000");
     desk.trade(Side::Buy, "10", "150", at(1));
     desk.split(1, "3:2", at(10), at(10), &mut []);
@@ -421,10 +423,10 @@ fn the_journal_is_refused_where_a_split_or_a_dividend_is_not_what_it_says() {
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// (buy?, quantity in millionths, price in cents)
+    /// A trade as (buy?, quantity in millionths, price in cents).
     Trade(bool, i64, i64),
     Split(u32, u32),
-    /// Hundredths of a cent.
+    /// A dividend per share, in hundredths of a cent.
     Dividend(i64),
 }
 
@@ -451,8 +453,8 @@ fn cents(cents: i64) -> String {
 }
 
 proptest! {
-    /// Total gain = realized + unrealized + dividends, which is what value and flows give, and the journal alone gives
-    /// the same books.
+    /// The total gain is the sum of realized and unrealized gains and dividends, it follows from value and flows, and
+    /// the journal alone gives the same books.
     #[test]
     fn profit_and_loss_add_up_with_splits_and_dividends(events in events(), mark in 1_i64..200_000) {
         let mut desk = Desk::with_cash("250000.00");
@@ -488,9 +490,9 @@ proptest! {
         prop_assert_eq!(books.positions.get(&STOCK).cloned().unwrap_or_default(), position);
     }
 
-    /// However late a split becomes known, the books are what they would be had it been known.
+    /// However late a split becomes known, the books are the same as if it had been known in time.
     #[test]
-    fn a_late_split_leaves_what_a_split_in_time_does(
+    fn a_late_split_gives_the_same_books_as_one_in_time(
         first in 1_i64..50_000_000,
         trades in prop::collection::vec(trade(), 0..20),
         new in 1_u32..20,
@@ -507,7 +509,7 @@ proptest! {
             let Event::Trade(buy, size, last) = event else { continue };
             let side = if *buy { Side::Buy } else { Side::Sell };
             let (size, last) = (millionths(*size), cents(*last));
-            // What could be sold of the old shares can be sold of the new ones, which are not fewer.
+            // Sells that were possible with the old shares are possible with the new shares, which are not fewer.
             if late.trade(side, &size, &last, at(index)).is_some() {
                 prop_assert!(in_time.trade(side, &size, &last, at(index)).is_some());
             }

@@ -1,4 +1,4 @@
-//! A portfolio with its orders and its market, in memory. After each step it checks what must hold always.
+//! A portfolio with its orders and its market, in memory. The invariants are checked after each step.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ pub fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
 }
 
-/// Friday, two in the afternoon in New York; the market closes two hours later.
+/// Friday, 14:00 in New York; the market closes two hours later.
 pub fn friday() -> Timestamp {
     instant("2026-11-20T19:00:00Z")
 }
@@ -45,7 +45,7 @@ pub fn realistic() -> TradingRules {
     TradingRules { mode: domain::TradingMode::Realistic, ..TradingRules::practice(Calendar::Xnys) }
 }
 
-/// A last price without bid and ask, on Friday.
+/// A last price on Friday, without bid and ask.
 pub fn last(last: &str) -> PriceMove {
     let quote = Quote {
         symbol: "AAPL".parse().unwrap(),
@@ -62,13 +62,13 @@ pub fn last(last: &str) -> PriceMove {
     PriceMove { quote, volume: None }
 }
 
-/// A bid, a last price and an ask.
+/// A quote with bid, last price and ask.
 pub fn spread(bid: &str, mid: &str, ask: &str) -> PriceMove {
     let PriceMove { quote, volume } = last(mid);
     PriceMove { quote: Quote { bid: Some(price(bid)), ask: Some(price(ask)), ..quote }, volume }
 }
 
-/// A last price after so many shares were traded.
+/// A last price after this many shares were traded.
 pub fn traded(mid: &str, volume: u64) -> PriceMove {
     PriceMove { volume: Some(volume), ..last(mid) }
 }
@@ -77,7 +77,7 @@ pub fn at(price_move: PriceMove, as_of: Timestamp) -> PriceMove {
     PriceMove { quote: Quote { as_of, ..price_move.quote }, ..price_move }
 }
 
-/// At the market, for the day.
+/// A market order for the day.
 pub fn buy(quantity: &str) -> PlaceOrder {
     PlaceOrder {
         symbol: "AAPL".parse().unwrap(),
@@ -90,7 +90,7 @@ pub fn buy(quantity: &str) -> PlaceOrder {
     }
 }
 
-/// At the market, for the day.
+/// A market order for the day.
 pub fn sell(quantity: &str) -> PlaceOrder {
     PlaceOrder { side: Side::Sell, ..buy(quantity) }
 }
@@ -99,7 +99,7 @@ pub fn stop_loss(stop: &str) -> StopLoss {
     StopLoss { stop: price(stop), limit: None }
 }
 
-/// Writes an order as one says it: `buy("10").limit("99.00").lasting(Gtc)`.
+/// Builds an order step by step: `buy("10").limit("99.00").lasting(Gtc)`.
 pub trait Ticket: Sized {
     fn terms(self, terms: OrderTerms) -> Self;
     fn lasting(self, time_in_force: TimeInForce) -> Self;
@@ -164,12 +164,12 @@ pub struct Desk {
     books: Books,
     seen: HashMap<OrderId, OrderStatus>,
     given_ids: u128,
-    /// The newest moves, of which orders meet those that they have not met.
+    /// The newest moves. An order meets the moves that it has not met yet.
     moves: Vec<PriceMove>,
 }
 
 impl Desk {
-    /// The market is at 100.00.
+    /// A portfolio with this cash; the market is at 100.00.
     pub fn new(cash: &str, rules: TradingRules) -> Self {
         let mut desk = Self {
             portfolio: Portfolio::new(PortfolioId(1), Money::zero()),
@@ -188,7 +188,7 @@ impl Desk {
         desk
     }
 
-    /// Has bought so many shares at 100.00, by an order that is not kept.
+    /// A portfolio that has bought this many shares at 100.00, with an order that is not kept.
     pub fn holding(cash: &str, quantity: &str, rules: TradingRules) -> Self {
         let cost = price("100.00").times(&shares(quantity));
         let mut desk = Self::new(&(money(cash) + cost).to_string(), practice());
@@ -210,7 +210,7 @@ impl Desk {
         OrderId(Uuid::from_u128(self.given_ids))
     }
 
-    /// Answers the order's number among the groups.
+    /// Places an order and returns its index among the groups.
     pub fn place(&mut self, command: PlaceOrder) -> Result<usize, OrderRejected> {
         assert_eq!(command.issues(), [], "{command:?}");
         let ids = OrderIds::from_fn(|| self.new_id());
@@ -255,7 +255,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Ten seconds later the market moves there, and meets all orders.
+    /// Moves the market ten seconds later; all orders meet the new price.
     pub fn market(&mut self, price_move: PriceMove) {
         self.wait(TimeDelta::seconds(10));
         self.newest = at(price_move, self.now);
@@ -267,7 +267,7 @@ impl Desk {
         self.now = self.now + span;
     }
 
-    /// What the worker does: the prices up to now meet all orders.
+    /// Matches all orders with the prices up to now, like the worker.
     pub fn work(&mut self, moves: Vec<PriceMove>) {
         const MOST_MOVES: usize = 32;
         self.moves.extend(moves);
@@ -309,7 +309,7 @@ impl Desk {
         self.portfolio.reserved.shares.get(&STOCK).cloned().unwrap_or_else(Quantity::zero)
     }
 
-    /// Cash and shares, and what of them is kept for orders.
+    /// Cash and shares, and the reserved parts of both.
     pub fn books(&self) -> String {
         let (cash, kept) = (&self.portfolio.cash_balance, &self.portfolio.reserved.cash);
         let (held, kept_shares) = (self.position(), self.reserved_shares());
@@ -319,12 +319,12 @@ impl Desk {
         )
     }
 
-    /// Status, what has filled at what average, what is kept.
+    /// The status of an order, its filled quantity and average price, and its reservation.
     pub fn tell(&self, group: usize, leg: usize) -> String {
         told(&self.groups[group].orders[leg])
     }
 
-    /// The journal of all but the first deposit and the shares held from the start.
+    /// The journal without the first deposit and the shares held from the start.
     pub fn entries(&self, from: usize) -> Vec<String> {
         let told = |entry: &JournalEntry| {
             let text = |of: Option<String>| of.unwrap_or_else(|| "-".to_owned());
@@ -393,7 +393,8 @@ impl Desk {
         let quantity = quantities.fold(Quantity::zero(), |sum, quantity| sum + &quantity);
         assert_eq!(order.filled_quantity, quantity);
         assert_eq!(order.commission, fills().map(|fill| &fill.commission).sum::<Money>());
-        // What was booked is the exact sum to the cent, and the average is the exact one on the limit's side.
+        // The booked amount is the exact sum rounded to the cent, and the average is the exact one rounded toward the
+        // limit.
         let gross = |fill: &JournalEntry| match fill.transaction_type {
             TransactionType::Buy => -fill.amount.clone() - &fill.commission,
             _ => fill.amount.clone() + &fill.commission,
@@ -438,7 +439,8 @@ impl Desk {
     }
 }
 
-/// Whether one status follows another directly or with one between: an exit can begin to work and end at once.
+/// Whether one status can follow another directly or with one in between: an exit can become active and end in one
+/// step.
 fn may_pass(from: OrderStatus, to: OrderStatus) -> bool {
     let between = |between: &OrderStatus| from.may_become(*between) && between.may_become(to);
     from.may_become(to) || OrderStatus::ALL.iter().any(between)

@@ -12,12 +12,12 @@ use crate::desk::{
     traded,
 };
 
-/// 10 % of what is traded.
+/// Rules with a liquidity of 10 % of the traded volume.
 fn illiquid() -> TradingRules {
     TradingRules { liquidity: Some("10".parse().unwrap()), ..practice() }
 }
 
-/// At least 2.00; 0.50 and 0.10 a share.
+/// A commission of 0.50 and 0.10 per share, at least 2.00.
 fn broker() -> Commission {
     Commission {
         per_order: money("0.50"),
@@ -43,14 +43,14 @@ fn short_of_shares(required: &str, available: domain::Quantity) -> OrderRejected
     OrderRejected::InsufficientShares { required: shares(required), available }
 }
 
-/// Sets the clock to that instant and the market to that price.
+/// Sets the clock and the market price.
 fn market_at(desk: &mut Desk, as_of: &str, price_move: PriceMove) {
     desk.now = instant(as_of);
     desk.newest = at(price_move, desk.now);
     desk.work(vec![desk.newest.clone()]);
 }
 
-// Types
+// Order types.
 
 #[test]
 fn a_market_order_fills_when_it_is_placed() {
@@ -72,23 +72,23 @@ fn a_market_order_fills_when_it_is_placed() {
 }
 
 #[test]
-fn an_order_by_money_spends_it_and_pays_commission_on_top() {
+fn an_order_by_money_spends_its_amount_plus_commission() {
     let rules = TradingRules { commission: broker(), ..practice() };
     let mut desk = Desk::new("502", rules.clone());
     desk.newest = last("30.00");
-    // 500.00 / 30.00 = 16.666666666 shares, worth 500.00; 0.50 + 1.67 = 2.17 is more than the 2.00 there are.
+    // 500.00 / 30.00 = 16.666666666 shares, worth 500.00; the commission 0.50 + 1.67 = 2.17 is more than the 2.00 left.
     assert_eq!(desk.place(buy("1").worth("500")), Err(short_of_cash("502.17", "502.00")));
     let bought = desk.place(buy("1").worth("490")).unwrap();
     assert_eq!(desk.tell(bought, 0), "filled 16.333333333 at 30.00");
     assert_eq!(desk.books(), "cash 9.87 keeps 0.00, shares 16.333333333 for 492.13 keeps 0");
     let sold = desk.place(sell("1").worth("60")).unwrap();
     assert_eq!(desk.tell(sold, 0), "filled 2 at 30.00");
-    // 492.13 × 2 / 16.333333333 = 60.26 leave with the shares.
+    // A cost of 492.13 × 2 / 16.333333333 = 60.26 leaves with the sold shares.
     assert_eq!(desk.entries(2), ["sell 2 at 30.00, commission 2.00, amount 58.00, realized -2.26"]);
 }
 
 #[test]
-fn a_limit_buy_keeps_its_cash_until_the_market_comes() {
+fn a_limit_buy_reserves_cash_until_it_fills() {
     let mut desk = Desk::new("1000", practice());
     let order = desk.place(buy("6").limit("99.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 594.00");
@@ -103,7 +103,7 @@ fn a_limit_buy_keeps_its_cash_until_the_market_comes() {
 }
 
 #[test]
-fn a_limit_that_the_market_meets_already_fills_at_once_at_the_better_price() {
+fn a_limit_reached_by_the_market_fills_at_the_better_price() {
     let mut desk = Desk::new("1000", practice());
     let order = desk.place(buy("5").limit("120.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "filled 5 at 100.00");
@@ -112,7 +112,7 @@ fn a_limit_that_the_market_meets_already_fills_at_once_at_the_better_price() {
 }
 
 #[test]
-fn a_limit_sell_keeps_its_shares() {
+fn a_limit_sell_reserves_its_shares() {
     let mut desk = Desk::holding("0", "10", practice());
     let order = desk.place(sell("7").limit("101.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 7 shares");
@@ -127,7 +127,7 @@ fn a_limit_sell_keeps_its_shares() {
 }
 
 #[test]
-fn a_stop_is_a_market_order_once_its_price_was_traded() {
+fn a_triggered_stop_is_a_market_order() {
     let mut desk = Desk::holding("0", "10", practice());
     let order = desk.place(sell("10").stop("95.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 10 shares");
@@ -143,7 +143,7 @@ fn a_stop_is_a_market_order_once_its_price_was_traded() {
 }
 
 #[test]
-fn a_stop_with_a_limit_waits_again_after_it_has_triggered() {
+fn a_triggered_stop_limit_waits_for_its_limit() {
     let mut desk = Desk::new("1000", practice());
     let order = desk.place(buy("9").stop_limit("105.00", "106.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 954.00");
@@ -169,7 +169,7 @@ fn a_trailing_stop_remembers_the_best_price() {
 }
 
 #[test]
-fn a_trail_that_leaves_no_stop_is_refused() {
+fn a_trail_without_a_valid_stop_is_rejected() {
     let mut desk = Desk::holding("1000", "10", practice());
     assert_eq!(desk.place(sell("1").trail("100.00")), Err(OrderRejected::TrailTooWide));
     assert_eq!(desk.place(sell("1").trail_percent("100")), Err(OrderRejected::TrailTooWide));
@@ -178,9 +178,9 @@ fn a_trail_that_leaves_no_stop_is_refused() {
     desk.place(buy("1").trail("100.00")).unwrap();
 }
 
-/// One share in each of 5,912 moves: at most a hundred fills, and the same cash as one fill.
+/// One share is traded in each of 5,912 moves: at most a hundred fills, which cost the same as one fill.
 #[test]
-fn an_order_that_fills_in_many_parts_has_few_fills_and_costs_the_same_as_one() {
+fn an_order_filled_in_parts_has_few_fills_and_the_same_cost() {
     let whole = {
         let mut desk = Desk::new("10000", practice());
         desk.newest = last("0.3565");
@@ -210,7 +210,7 @@ fn an_order_that_fills_in_many_parts_has_few_fills_and_costs_the_same_as_one() {
 }
 
 #[test]
-fn what_a_thin_market_leaves_within_minutes_adds_up() {
+fn small_volumes_accumulate_for_minutes() {
     let mut desk = Desk::new("1000", illiquid());
     let order = desk.place(buy("3").limit("10.00").lasting(TimeInForce::Gtc)).unwrap();
     desk.market(traded("10.00", 6));
@@ -221,7 +221,7 @@ fn what_a_thin_market_leaves_within_minutes_adds_up() {
     // 10.00 + 9.99, and 0.9 of the third share has accumulated.
     assert_eq!(desk.tell(order, 0), "partially_filled 2 at 9.995 keeps 10.00");
     desk.market(traded("9.99", 9));
-    // Old volume does not count forever.
+    // Old volume expires.
     for _ in 0..31 {
         desk.market(traded("10.50", 0));
     }
@@ -242,12 +242,12 @@ fn after_five_minutes_an_order_takes_less_than_its_minimum_fill() {
         assert_eq!(desk.tell(order, 0), "accepted keeps 50000.00");
     }
     desk.market(traded("10.00", 11));
-    // 29 moves have each left 1.1 shares when the thirtieth comes.
+    // 29 moves have each left 1.1 shares before the thirtieth comes.
     assert_eq!(desk.tell(order, 0), "partially_filled 31 at 10.00 keeps 49690.00");
 }
 
 #[test]
-fn the_exits_of_a_market_entry_lie_around_the_newest_price() {
+fn the_exits_of_a_market_entry_must_be_around_the_newest_price() {
     let mut desk = Desk::new("10000", practice());
     for (profit, stop, field) in [
         ("99.99", "90.00", "take_profit"),
@@ -277,10 +277,10 @@ fn the_exits_of_a_market_entry_lie_around_the_newest_price() {
     desk.replace(waits, 0, &to_limit("96.00")).unwrap();
 }
 
-// Times in force
+// Times in force.
 
 #[test]
-fn ioc_fills_what_it_can_and_fok_all_or_nothing() {
+fn ioc_fills_in_part_and_fok_completely_or_not_at_all() {
     let mut desk = Desk::new("10000", illiquid());
     desk.newest = traded("100.00", 45);
     let order = desk.place(buy("10").lasting(TimeInForce::Ioc)).unwrap();
@@ -297,7 +297,7 @@ fn ioc_fills_what_it_can_and_fok_all_or_nothing() {
 }
 
 #[test]
-fn a_day_order_ends_at_the_close_and_gtc_lives_on() {
+fn a_day_order_expires_at_the_close_and_gtc_stays_open() {
     let mut desk = Desk::holding("1000", "10", realistic());
     let day = desk.place(buy("5").limit("90.00")).unwrap();
     let gtc = desk.place(buy("5").limit("91.00").lasting(TimeInForce::Gtc)).unwrap();
@@ -322,7 +322,7 @@ fn a_day_order_ends_at_the_close_and_gtc_lives_on() {
 }
 
 #[test]
-fn a_day_order_that_has_filled_in_part_expires_with_the_part() {
+fn a_partially_filled_day_order_keeps_its_fills_when_it_expires() {
     let mut desk = Desk::new("1000", illiquid());
     desk.newest = traded("100.00", 30);
     let order = desk.place(buy("10")).unwrap();
@@ -334,7 +334,7 @@ fn a_day_order_that_has_filled_in_part_expires_with_the_part() {
 }
 
 #[test]
-fn auction_orders_wait_for_their_auction_also_in_practice() {
+fn auction_orders_wait_for_their_auction_in_practice_mode_too() {
     for (rules, open, close) in [
         (realistic(), "2026-11-23T14:30:00Z", "2026-11-20T21:00:00Z"),
         (TradingRules::practice(Calendar::Xnys), "2026-11-23T14:30:00Z", "2026-11-20T21:00:00Z"),
@@ -356,7 +356,7 @@ fn auction_orders_wait_for_their_auction_also_in_practice() {
     }
 }
 
-// Modes
+// Trading modes.
 
 #[test]
 fn in_realistic_mode_an_order_waits_for_a_later_price_in_trading_hours() {
@@ -381,7 +381,7 @@ fn in_realistic_mode_an_order_waits_for_a_later_price_in_trading_hours() {
 }
 
 #[test]
-fn in_realistic_mode_an_immediate_order_has_until_the_close_and_ends_at_once_after_it() {
+fn immediate_orders_in_realistic_mode_end_at_the_close() {
     for tif in [TimeInForce::Ioc, TimeInForce::Fok] {
         let mut desk = Desk::holding("1000", "10", realistic());
         let unmet = desk.place(buy("5").limit("90.00").lasting(tif)).unwrap();
@@ -413,31 +413,33 @@ fn of(freshness: Freshness, mut price_move: PriceMove) -> PriceMove {
     price_move
 }
 
-/// Friday's session ends at 21:00. The result of a market order of one share at that time with that newest price.
+/// Friday's session ends at 21:00 UTC. Each case has the time of a market order of one share, the time of the newest
+/// price, and the result.
 #[test]
-fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_session_at_the_newest_close() {
+fn market_orders_in_practice_mode_fill_at_fresh_prices_or_the_newest_close() {
     use Freshness::{Delayed, EndOfDay, Realtime};
     for (freshness, now, as_of, expected) in [
-        // In a session.
+        // During a session.
         (Delayed, "2026-11-20T19:00:00Z", "2026-11-20T18:40:00Z", "filled 1 at 102.00 (ask)"),
         (Delayed, "2026-11-20T19:00:00Z", "2026-11-20T18:39:59Z", "accepted"),
         (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:59:00Z", "filled 1 at 102.00 (ask)"),
         (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:58:59Z", "accepted"),
-        // Yesterday's close no longer counts once the session has opened, nor does a price from before the opening.
+        // Yesterday's close is no longer valid once the session has opened, and neither is a price from before the
+        // opening.
         (Delayed, "2026-11-20T14:30:00Z", "2026-11-19T21:00:01Z", "accepted"),
         (Delayed, "2026-11-20T14:35:00Z", "2026-11-20T14:29:00Z", "accepted"),
-        // In the evening, by night, on a weekend, on Thanksgiving, and just before the opening.
+        // In the evening, at night, on a weekend, on Thanksgiving, and just before the opening.
         (Delayed, "2026-11-20T21:40:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Realtime, "2026-11-20T21:00:30Z", "2026-11-20T21:00:00Z", "filled 1 at 100.00 (past_close)"),
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:40:00Z", "filled 1 at 100.00 (past_close)"),
-        // A price of the afternoon does not count as the close.
+        // A price from the afternoon does not count as the close.
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:39:59Z", "accepted"),
         (Delayed, "2026-11-22T18:00:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Delayed, "2026-11-26T18:00:00Z", "2026-11-25T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Realtime, "2026-11-23T14:29:59Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         // The close of an earlier session is not the newest.
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-19T21:00:01Z", "accepted"),
-        // End-of-day sources at any time, up to five days old.
+        // End-of-day sources, at any time, up to five days old.
         (EndOfDay, "2026-11-20T19:00:00Z", "2026-11-19T21:00:00Z", "filled 1 at 100.00 (past_close)"),
         (EndOfDay, "2026-11-20T21:29:59Z", "2026-11-19T21:00:00Z", "filled 1 at 100.00 (past_close)"),
         (EndOfDay, "2026-11-20T21:30:00Z", "2026-11-19T21:00:00Z", "accepted"),
@@ -451,7 +453,7 @@ fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_sessi
             told.push_str(&format!(" ({})", receipt.rule));
         }
         assert_eq!(told, expected, "{freshness:?} at {now}, price of {as_of}");
-        // A price that the source calls stale fills nothing.
+        // An order never fills at a price that the source marks as stale.
         desk.newest.quote.stale = true;
         let order = desk.place(buy("1")).unwrap();
         assert!(desk.tell(order, 0).starts_with("accepted"), "stale at {now}");
@@ -459,14 +461,14 @@ fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_sessi
 }
 
 #[test]
-fn an_order_at_the_close_ends_when_its_price_has_not_come_by_the_next_opening() {
+fn an_order_at_the_close_expires_at_the_next_opening_without_a_price() {
     let mut desk = Desk::holding("1000", "10", realistic());
     let close = desk.place(sell("1").lasting(TimeInForce::Cls)).unwrap();
     let open = desk.place(buy("1").lasting(TimeInForce::Opg)).unwrap();
     desk.now = instant("2026-11-23T14:29:59Z");
     desk.work(vec![]);
     assert_eq!(desk.tell(close, 0), "accepted keeps 1 shares");
-    // The closing price comes although later prices were matched.
+    // The closing price comes after later prices were matched.
     let late = desk.place(sell("1")).unwrap();
     desk.cancel(late, 0).unwrap();
     let mut other = Desk::holding("1000", "10", realistic());
@@ -484,7 +486,7 @@ fn an_order_at_the_close_ends_when_its_price_has_not_come_by_the_next_opening() 
 }
 
 #[test]
-fn what_has_become_too_dear_is_rejected_and_says_why() {
+fn an_order_that_became_too_expensive_is_rejected_with_a_reason() {
     let mut desk = Desk::new("1000", realistic());
     let order = desk.place(buy("10")).unwrap();
     desk.market(last("100.01"));
@@ -509,7 +511,7 @@ fn an_end_of_day_source_fills_a_day_order_at_the_close() {
 }
 
 #[test]
-fn without_a_fresh_price_what_must_fill_at_once_is_refused_and_what_can_wait_waits() {
+fn immediate_orders_are_rejected_without_a_fresh_price_and_others_wait() {
     let mut desk = Desk::new("1000", practice());
     desk.wait(TimeDelta::seconds(61));
     let refused = OrderRejected::NoFreshPrice { as_of: desk.newest.quote.as_of };
@@ -525,7 +527,7 @@ fn without_a_fresh_price_what_must_fill_at_once_is_refused_and_what_can_wait_wai
 }
 
 #[test]
-fn prices_met_at_once_or_one_by_one_give_the_same() {
+fn matching_prices_together_or_one_by_one_gives_the_same_result() {
     let way = ["99.00", "104.00", "98.00", "96.50", "103.00", "91.00"];
     let run = |at_once: bool| {
         let mut desk = Desk::holding("3000", "10", illiquid());
@@ -547,16 +549,16 @@ fn prices_met_at_once_or_one_by_one_give_the_same() {
         let told = (0..3).map(|order| desk.tell(order, 0)).collect::<Vec<_>>();
         (told, desk.portfolio.cash_balance)
     };
-    // 104.00 less 5.00 triggers at 98.00; the stop with a limit triggers at 96.50 and sells at 103.00.
+    // 104.00 less 5.00 triggers at 98.00; the stop-limit triggers at 96.50 and sells at 103.00.
     let expected = ["filled 4 at 98.00", "filled 4 at 103.00", "filled 15 at 97.30"];
     assert_eq!(run(true).0, expected);
     assert_eq!(run(true), run(false));
 }
 
-// Cancel and replace
+// Canceling and replacing.
 
 #[test]
-fn a_canceled_order_gives_back_what_it_kept() {
+fn a_canceled_order_releases_its_reservation() {
     let mut desk = Desk::holding("1000", "10", illiquid());
     desk.newest = traded("100.00", 20);
     let order = desk.place(buy("10").limit("100.00")).unwrap();
@@ -573,7 +575,7 @@ fn a_canceled_order_gives_back_what_it_kept() {
 }
 
 #[test]
-fn a_replacement_takes_the_place_of_what_has_not_filled() {
+fn a_replacement_is_for_the_unfilled_shares() {
     let mut desk = Desk::new("1000", illiquid());
     desk.newest = traded("100.00", 20);
     let order = desk.place(buy("9").limit("100.00")).unwrap();
@@ -603,7 +605,7 @@ fn a_replacement_meets_the_market_like_a_new_order() {
 }
 
 #[test]
-fn a_replacement_by_money_is_for_what_is_not_spent() {
+fn a_replacement_by_money_is_for_the_unspent_amount() {
     let mut desk = Desk::new("1000", illiquid());
     desk.newest = traded("100.00", 20);
     let order = desk.place(buy("1").worth("900").limit("100.00")).unwrap();
@@ -615,7 +617,7 @@ fn a_replacement_by_money_is_for_what_is_not_spent() {
 }
 
 #[test]
-fn a_replaced_stop_waits_anew() {
+fn a_replaced_stop_must_be_triggered_again() {
     let mut desk = Desk::holding("0", "10", illiquid());
     let order = desk.place(sell("10").trail("5.00")).unwrap();
     desk.market(traded("95.00", 40));
@@ -631,7 +633,7 @@ fn a_replaced_stop_waits_anew() {
 }
 
 #[test]
-fn an_order_whose_time_is_over_is_not_carried_into_the_next_session() {
+fn an_expired_order_is_not_carried_into_the_next_session() {
     let mut desk = Desk::new("1000", realistic());
     let order = desk.place(buy("5").limit("90.00")).unwrap();
     desk.now = instant("2026-11-20T21:00:01Z");
@@ -641,7 +643,7 @@ fn an_order_whose_time_is_over_is_not_carried_into_the_next_session() {
 }
 
 #[test]
-fn changes_that_do_not_fit_are_told_by_field() {
+fn inconsistent_changes_are_reported_by_field() {
     let mut desk = Desk::holding("1000", "10", practice());
     let order = desk.place(sell("5").stop("90.00")).unwrap();
     let pair = desk.place(sell("5").limit("110.00").oco("90.00")).unwrap();
@@ -661,10 +663,10 @@ fn changes_that_do_not_fit_are_told_by_field() {
     }
 }
 
-// Linked orders
+// Linked orders.
 
 #[test]
-fn the_exits_of_a_bracket_work_once_the_entry_has_filled() {
+fn the_exits_of_a_bracket_become_active_when_the_entry_has_filled() {
     let mut desk = Desk::new("1000", practice());
     let bracket = desk.place(buy("5").bracket("110.00", "95.00")).unwrap();
     let told = |desk: &Desk| [0, 1, 2].map(|leg| desk.tell(bracket, leg));
@@ -677,7 +679,7 @@ fn the_exits_of_a_bracket_work_once_the_entry_has_filled() {
     let bracket = desk.place(buy("5").limit("105.00").bracket("120.00", "95.00")).unwrap();
     let told = |desk: &Desk| [0, 1, 2].map(|leg| desk.tell(bracket, leg));
     assert_eq!(told(&desk), ["accepted keeps 525.00", "held", "held"]);
-    // The exits begin with the price after the entry's.
+    // The exits meet prices only after the entry's.
     desk.market(last("94.00"));
     assert_eq!(told(&desk), ["filled 5 at 94.00", "accepted keeps 5 shares", "accepted"]);
     desk.market(last("93.00"));
@@ -685,7 +687,7 @@ fn the_exits_of_a_bracket_work_once_the_entry_has_filled() {
 }
 
 #[test]
-fn exits_are_for_what_the_entry_has_bought() {
+fn exits_are_for_the_shares_that_the_entry_bought() {
     let mut desk = Desk::new("1000", illiquid());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     let told = |desk: &Desk| [0, 1, 2].map(|leg| desk.tell(bracket, leg));
@@ -704,7 +706,7 @@ fn exits_are_for_what_the_entry_has_bought() {
 }
 
 #[test]
-fn without_an_entry_there_are_no_exits() {
+fn exits_end_with_an_entry_that_bought_nothing() {
     let mut desk = Desk::new("1000", practice());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.cancel(bracket, 0).unwrap();
@@ -713,7 +715,7 @@ fn without_an_entry_there_are_no_exits() {
     desk.wait(TimeDelta::days(1));
     desk.work(vec![]);
     assert_eq!([0, 1, 2].map(|leg| desk.tell(bracket, leg)), ["expired", "canceled", "canceled"]);
-    // Canceling an exit cancels the other, and keeps the entry.
+    // Canceling one exit cancels the other, and keeps the entry.
     desk.newest = at(last("100.00"), desk.now);
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.cancel(bracket, 2).unwrap();
@@ -724,7 +726,7 @@ fn without_an_entry_there_are_no_exits() {
 }
 
 #[test]
-fn a_day_bracket_whose_entry_has_filled_in_part_is_over_at_the_close() {
+fn a_partially_filled_day_bracket_ends_at_the_close() {
     let mut desk = Desk::new("1000", illiquid());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.market(traded("99.00", 30));
@@ -736,7 +738,7 @@ fn a_day_bracket_whose_entry_has_filled_in_part_is_over_at_the_close() {
 }
 
 #[test]
-fn exits_cover_also_what_an_entry_bought_before_it_was_replaced() {
+fn exits_include_shares_bought_before_the_entry_was_replaced() {
     let mut desk = Desk::new("1000", illiquid());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.market(traded("99.00", 30));
@@ -751,7 +753,7 @@ fn exits_cover_also_what_an_entry_bought_before_it_was_replaced() {
 }
 
 #[test]
-fn an_entry_that_is_replaced_and_canceled_leaves_exits_for_what_it_bought() {
+fn a_replaced_and_canceled_entry_leaves_exits_for_its_shares() {
     let mut desk = Desk::new("1000", illiquid());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.market(traded("99.00", 30));
@@ -762,7 +764,7 @@ fn an_entry_that_is_replaced_and_canceled_leaves_exits_for_what_it_bought() {
 }
 
 #[test]
-fn exits_are_for_no_more_than_is_left_when_some_was_sold_before() {
+fn exits_are_limited_to_the_remaining_shares() {
     let mut desk = Desk::new("1000", illiquid());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.market(traded("99.00", 30));
@@ -781,7 +783,7 @@ fn exits_are_for_no_more_than_is_left_when_some_was_sold_before() {
 }
 
 #[test]
-fn exits_that_wait_can_be_moved_but_not_resized() {
+fn held_exits_can_be_moved_but_not_resized() {
     let mut desk = Desk::new("1000", practice());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     let refused = desk.replace(bracket, 1, &to_quantity("3"));
@@ -795,7 +797,7 @@ fn exits_that_wait_can_be_moved_but_not_resized() {
 }
 
 #[test]
-fn two_exits_keep_the_shares_once_and_share_their_fills() {
+fn two_exits_reserve_the_shares_once_and_share_their_fills() {
     let mut desk = Desk::holding("0", "10", illiquid());
     let pair = desk.place(sell("10").limit("105.00").oco("95.00")).unwrap();
     let told = |desk: &Desk| [0, 1].map(|leg| desk.tell(pair, leg));
@@ -817,7 +819,7 @@ fn two_exits_keep_the_shares_once_and_share_their_fills() {
 }
 
 #[test]
-fn one_exit_that_ends_ends_the_other() {
+fn an_exit_that_ends_cancels_the_other() {
     let mut desk = Desk::holding("0", "10", practice());
     let pair = desk.place(sell("10").limit("105.00").oco("95.00")).unwrap();
     desk.cancel(pair, 1).unwrap();
@@ -832,7 +834,7 @@ fn one_exit_that_ends_ends_the_other() {
 }
 
 #[test]
-fn a_pair_meets_the_market_when_it_is_placed() {
+fn an_oco_pair_meets_the_market_when_it_is_placed() {
     let mut desk = Desk::holding("0", "10", practice());
     let pair = desk.place(sell("5").limit("99.00").oco("95.00")).unwrap();
     assert_eq!([0, 1].map(|leg| desk.tell(pair, leg)), ["filled 5 at 100.00", "canceled"]);
@@ -855,7 +857,7 @@ fn a_single_exit_follows_its_entry() {
     assert_eq!(desk.books(), "cash 2025.00 keeps 0.00, shares 0 for 0.00 keeps 0");
 }
 
-// Commission and other costs
+// Commission and other costs.
 
 #[test]
 fn the_minimum_commission_is_charged_once_for_all_parts() {
@@ -864,7 +866,7 @@ fn the_minimum_commission_is_charged_once_for_all_parts() {
     let order = desk.place(buy("20").limit("50.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 1002.50");
     desk.market(traded("50.00", 60));
-    // 14 / 20 of what was kept; then 5 / 14 of that, 250.625, half to even.
+    // 14 / 20 of the reservation; then 5 / 14 of that, 250.625, rounded half to even.
     assert_eq!(desk.tell(order, 0), "partially_filled 6 at 50.00 keeps 701.75");
     desk.market(traded("49.00", 90));
     assert_eq!(desk.tell(order, 0), "partially_filled 15 at 49.40 keeps 250.62");
@@ -892,7 +894,7 @@ fn a_sell_pays_its_commission_from_the_proceeds_or_from_cash() {
 }
 
 #[test]
-fn a_house_that_becomes_cheaper_gives_nothing_back() {
+fn lower_commission_rates_refund_nothing() {
     let mut desk = Desk::new("1000", TradingRules { commission: broker(), ..illiquid() });
     desk.newest = traded("50.00", 40);
     let order = desk.place(buy("10").limit("50.00")).unwrap();
@@ -904,7 +906,7 @@ fn a_house_that_becomes_cheaper_gives_nothing_back() {
 }
 
 #[test]
-fn slippage_is_part_of_what_a_market_order_costs() {
+fn slippage_is_part_of_the_cost_of_a_market_order() {
     let rules = TradingRules { slippage: Some("1".parse().unwrap()), ..practice() };
     let mut desk = Desk::new("1000", rules);
     assert_eq!(desk.place(buy("10")), Err(short_of_cash("1010.00", "1000.00")));
@@ -916,10 +918,10 @@ fn slippage_is_part_of_what_a_market_order_costs() {
     assert_eq!(receipt.slippage(domain::Side::Buy, &price("111.10")).to_string(), "1.10");
 }
 
-// Reservations at their limits
+// Reservations at their limits.
 
 #[test]
-fn cash_for_exactly_n_orders_takes_exactly_n() {
+fn cash_for_exactly_n_orders_accepts_exactly_n() {
     let rules = TradingRules { commission: broker(), ..practice() };
     // Each costs 300.00 and 2.00.
     let mut desk = Desk::new("1510", rules);
@@ -931,13 +933,13 @@ fn cash_for_exactly_n_orders_takes_exactly_n() {
     (0..5).for_each(|group| desk.cancel(group, 0).unwrap());
     assert_eq!(taken(&mut desk, &buy("3")), 5);
     assert_eq!(desk.books(), "cash 0.00 keeps 0.00, shares 15 for 1510.00 keeps 0");
-    // Sells reserve shares only: their commission comes out of the proceeds.
+    // Sells reserve only shares: their commission is paid from the proceeds.
     assert_eq!(taken(&mut desk, &sell("3").limit("200.00")), 5);
     assert_eq!(desk.books(), "cash 0.00 keeps 0.00, shares 15 for 1510.00 keeps 15");
 }
 
 #[test]
-fn a_part_that_was_dearer_than_estimated_never_leaves_more_kept_than_there_is() {
+fn a_fill_above_the_estimate_never_leaves_more_reserved_than_available() {
     let mut desk = Desk::new("1000", TradingRules { liquidity: Some("10".parse().unwrap()), ..realistic() });
     let order = desk.place(buy("10")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 1000.00");
@@ -949,7 +951,7 @@ fn a_part_that_was_dearer_than_estimated_never_leaves_more_kept_than_there_is() 
 }
 
 #[test]
-fn a_stop_that_has_triggered_keeps_what_the_market_asks() {
+fn a_triggered_stop_reserves_the_market_price() {
     let mut desk = Desk::new("1000", illiquid());
     desk.newest = traded("100.00", 40);
     let order = desk.place(buy("9").stop("50.00")).unwrap();
@@ -957,18 +959,18 @@ fn a_stop_that_has_triggered_keeps_what_the_market_asks() {
 }
 
 #[test]
-fn orders_worth_less_than_a_cent_are_refused_when_they_are_placed() {
+fn orders_worth_less_than_a_cent_are_rejected() {
     let mut desk = Desk::holding("1000", "10", practice());
     assert_eq!(desk.place(buy("0.00005")), Err(OrderRejected::TooSmall));
     assert_eq!(desk.place(buy("0.00005").limit("90.00")), Err(OrderRejected::TooSmall));
     assert_eq!(desk.place(buy("0.00005").lasting(TimeInForce::Opg)), Err(OrderRejected::TooSmall));
-    // Dust can be sold, for nothing.
+    // A tiny fraction can be sold, for nothing.
     let dust = desk.place(sell("0.00005")).unwrap();
     assert_eq!(desk.tell(dust, 0), "filled 0.00005 at 100.00");
 }
 
 #[test]
-fn a_rest_worth_less_than_a_cent_goes_with_the_part_before_it() {
+fn a_rest_worth_less_than_a_cent_fills_with_the_previous_part() {
     let mut desk = Desk::new("2000", illiquid());
     desk.newest = traded("100.00", 100);
     let order = desk.place(buy("10.00005").limit("100.00")).unwrap();
@@ -992,7 +994,7 @@ fn a_part_worth_less_than_a_cent_waits_for_more() {
 }
 
 #[test]
-fn many_parts_keep_their_numbers_short() {
+fn numbers_stay_short_with_many_partial_fills() {
     let mut desk = Desk::new("100000", illiquid());
     let order = desk.place(buy("333.333333333").limit("99.99")).unwrap();
     for step in 0..400_i64 {
@@ -1008,11 +1010,11 @@ fn many_parts_keep_their_numbers_short() {
     assert_eq!(desk.portfolio.reserved.cash, Money::zero());
 }
 
-// Previews
+// Previews.
 
-/// The preview of any order is the result of placing it: the same order, the same fill, the same refusal.
+/// The preview of any order equals the result of placing it: the same order, the same fill, the same rejection.
 #[test]
-fn a_preview_is_what_placing_the_order_does() {
+fn a_preview_equals_the_result_of_placing_the_order() {
     let stock = || domain::Stock {
         id: domain::StockId(7),
         listing: std::sync::Arc::new(domain::Listing {

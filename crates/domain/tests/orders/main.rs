@@ -1,5 +1,5 @@
-//! Orders from their placing to their end: how they meet prices, what they do to the books, and that no history of
-//! them spoils the books.
+//! The life of orders: how they meet prices, how they change the books, and that the books stay consistent in every
+//! history.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod desk;

@@ -1,4 +1,4 @@
-//! One price and one order: tables of cases computed by hand, each with its reason.
+//! Tests one price and one order: tables of cases computed by hand, each with its reason.
 
 use domain::matching::{Execution, LiquidityWindow, Reaction, meets, react};
 use domain::{
@@ -64,7 +64,7 @@ fn told(reaction: Reaction) -> String {
     parts.join(", ")
 }
 
-/// Lets the prices meet the order one after the other, as long as nothing fills.
+/// Lets the prices meet the order one after the other until one fills it.
 fn check<const N: usize>(
     why: &str,
     command: PlaceOrder,
@@ -204,7 +204,7 @@ fn a_stop_triggers_on_the_last_trade_and_fills_at_the_market() {
 }
 
 #[test]
-fn a_stop_with_a_limit_waits_for_the_limit_after_it_has_triggered() {
+fn a_triggered_stop_limit_waits_for_its_limit() {
     let rules = practice();
     check(
         "a sell that falls through its limit",
@@ -291,7 +291,7 @@ fn a_trailing_stop_follows_the_best_price() {
             (last("100.00"), "triggers, fills at 100.00 (last)"),
         ],
     );
-    // 80.00 and 2.5 % are 82.00.
+    // 80.00 plus 2.5 % is 82.00.
     check(
         "a buy by percent",
         buy("10").trail_percent("2.5"),
@@ -306,7 +306,7 @@ fn a_trailing_stop_follows_the_best_price() {
 }
 
 #[test]
-fn liquidity_leaves_whole_shares_of_what_was_traded() {
+fn liquidity_allows_whole_shares_of_the_traded_volume() {
     let rules = TradingRules { liquidity: Some("10".parse().unwrap()), ..practice() };
     let ten = || buy("10").limit("100.00");
     check(
@@ -399,7 +399,7 @@ fn liquidity_leaves_whole_shares_of_what_was_traded() {
 }
 
 #[test]
-fn slippage_is_for_what_takes_any_price() {
+fn slippage_applies_only_to_orders_without_a_limit() {
     let rules = TradingRules { slippage: Some("0.05".parse().unwrap()), ..practice() };
     check("a buy pays 0.05 % more", buy("10"), &rules, [(last("200.00"), "fills at 200.10 (last)")]);
     check("a sell gets 0.05 % less", sell("10"), &rules, [(last("200.00"), "fills at 199.90 (last)")]);
@@ -442,7 +442,7 @@ fn slippage_is_for_what_takes_any_price() {
 }
 
 #[test]
-fn an_auction_takes_its_first_price_or_none() {
+fn an_auction_order_meets_only_the_first_price_of_its_auction() {
     let rules = realistic();
     // Monday's open and close in New York.
     let (open, close) = (instant("2026-11-23T14:30:00Z"), instant("2026-11-23T21:00:00Z"));
@@ -504,7 +504,7 @@ fn an_auction_takes_its_first_price_or_none() {
 }
 
 #[test]
-fn a_price_concerns_an_order_in_trading_hours_and_once() {
+fn an_order_meets_each_price_once_and_within_trading_hours() {
     let day = || working(buy("10"));
     let until_close = Order { expires_at: Some(instant("2026-11-20T21:00:00Z")), ..day() };
     let at_close = Order { time_in_force: TimeInForce::Cls, ..until_close.clone() };

@@ -1,4 +1,4 @@
-//! Random histories of orders: the simple kinds against an independent reference model, all kinds against the
+//! Random histories of orders: simple order types against an independent reference model, all types against the
 //! invariants of [`Desk`].
 
 use chrono::TimeDelta;
@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use crate::desk::{Desk, buy, last, practice, realistic, spread};
 
-/// Cash, shares and orders in integers: cents, and thousandths of a share. Bid and ask are a cent from the last
-/// price, an order costs a fee and a tenth of a percent, and fills completely.
+/// A model of cash, shares and orders in integers: cents, and thousandths of a share. Bid and ask are one cent from the
+/// last price, an order costs a fee and a tenth of a percent, and orders fill completely.
 struct Model {
     cash: i128,
     shares: i128,
@@ -29,7 +29,7 @@ struct Entry {
     kind: Kind,
     /// For a trailing stop: the best price so far.
     best: Option<i128>,
-    /// Reserved cash since it was placed.
+    /// The cash reserved since it was placed.
     kept: i128,
     status: &'static str,
 }
@@ -74,7 +74,7 @@ impl Model {
         open.map(|order| order.quantity).sum()
     }
 
-    /// The order's status after the last price. `kept` is reserved by other orders.
+    /// Updates the order after the last price. `kept` is the reservation of other orders.
     fn meet(&mut self, order: &mut Entry, kept: (i128, i128)) {
         let price = if order.buys { self.last + 1 } else { self.last - 1 };
         let reached = |stop| if order.buys { self.last >= stop } else { self.last <= stop };
@@ -124,7 +124,7 @@ impl Model {
         }
     }
 
-    /// Puts the order at `place`, unless it is refused.
+    /// Puts the order at `place`, unless it is rejected.
     fn enter(&mut self, place: usize, mut order: Entry) -> bool {
         let old = (place < self.orders.len()).then(|| self.orders[place].clone());
         if let Some(old) = self.orders.get_mut(place) {
@@ -169,7 +169,7 @@ enum Step {
     Market(i128),
     /// Thousandths of the buying power.
     Withdraw(i128),
-    /// Cents.
+    /// A deposit in cents.
     Deposit(i128),
 }
 
@@ -227,7 +227,7 @@ fn around(middle: i128) -> PriceMove {
 
 proptest! {
     /// Market, limit, stop and trailing orders are placed, canceled and replaced while the price moves and cash is
-    /// deposited and withdrawn: the domain and the model agree on each refusal and on the books after each step.
+    /// deposited and withdrawn: the domain and the model agree on each rejection, and on the books after each step.
     #[test]
     fn simple_orders_give_the_books_of_the_reference_model(steps in steps(), fee in prop_oneof![Just(0_i128), Just(99)]) {
         let commission = Commission { per_order: dollars(fee), percent: "0.1".parse().unwrap(), ..Commission::default() };
@@ -308,12 +308,12 @@ fn shares(thousandths: i128) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Decimals of prices: two around 100.00, or four around a penny.
+/// The number of decimals of prices: two around 100.00, or four around a penny.
 #[derive(Debug, Clone, Copy)]
 struct Scale(u8);
 
 impl Scale {
-    /// `steps` are from 50 to 150, in the middle 100.
+    /// `steps` are from 50 to 150; 100 is the middle.
     fn price(self, steps: i64) -> Price {
         Price::from_scaled(if self.0 == 2 { steps * 100 } else { steps }, self.0)
     }
@@ -337,9 +337,9 @@ enum Event {
         price: i64,
         time_in_force: Option<TimeInForce>,
     },
-    /// Minutes pass, with these last prices, the volume before each, and whether there is a bid and an ask.
+    /// Minutes that pass, with these last prices, the volume before each, and whether there is a bid and an ask.
     Pass(i64, Vec<(i64, Option<u64>, bool)>),
-    /// Thousandths of the buying power out, or a deposit in cents.
+    /// A withdrawal in thousandths of the buying power, or a deposit in cents.
     Withdraw(i128),
     Deposit(i64),
 }
@@ -411,7 +411,7 @@ fn rules() -> impl Strategy<Value = TradingRules> {
 fn command(size: &Size, buys: bool, what: u8, with: u8, prices: [Price; 4]) -> PlaceOrder {
     let [first, second, profit, loss] = prices;
     let terms = match what {
-        // The order of a pair has to be a limit.
+        // The order of a pair must be a limit order.
         _ if with == 1 => OrderTerms::Limit { limit: first },
         0 => OrderTerms::Market,
         1 => OrderTerms::Limit { limit: first },
@@ -436,7 +436,7 @@ fn command(size: &Size, buys: bool, what: u8, with: u8, prices: [Price; 4]) -> P
     PlaceOrder { side, size, terms, attached, ..buy("1") }
 }
 
-/// One of the last few groups, and one of its orders.
+/// Selects one of the last few groups, and one of its orders.
 fn chosen(desk: &Desk, group: usize, leg: usize) -> Option<(usize, usize)> {
     let group = desk.groups.len().checked_sub(1 + group % desk.groups.len().max(1))?;
     Some((group, leg % desk.groups[group].orders.len()))
@@ -497,9 +497,9 @@ fn happen(desk: &mut Desk, scale: Scale, event: Event) {
 }
 
 proptest! {
-    /// Every kind of order under every rule. The desk checks the invariants after each step.
+    /// Every kind of order under all rules. The desk checks the invariants after each step.
     #[test]
-    fn no_history_of_orders_spoils_the_books(
+    fn the_books_stay_consistent_in_every_history_of_orders(
         rules in rules(), pennies in any::<bool>(), held in any::<bool>(), events in events()
     ) {
         let scale = Scale(if pennies { 4 } else { 2 });
@@ -524,9 +524,9 @@ proptest! {
     }
 }
 
-/// The histories reach every status of an order.
+/// The random histories reach every status of an order.
 #[test]
-fn the_random_histories_know_every_status() {
+fn the_random_histories_reach_every_status() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::new();
@@ -544,7 +544,7 @@ fn the_random_histories_know_every_status() {
         let of = |class: &OrderClass| seen.contains_key(&(class.as_str(), status.as_str()));
         let how_many = OrderClass::ALL.iter().filter(|class| of(class)).count();
         let expected = match status {
-            // Only an exit of an entry waits, and the shares of a pair are there.
+            // Only an exit of an entry is held; the shares of a pair are already there.
             OrderStatus::Held => 2,
             OrderStatus::Rejected => 3,
             _ => 4,

@@ -1,4 +1,4 @@
-//! Recomputes every figure from its explanation alone, as a reader with a calculator would.
+//! Recomputes every figure from only its explanation, as a reader with a calculator would.
 
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{Analysis, Explanation, Measure, Value};
@@ -48,7 +48,7 @@ impl Shown<'_> {
             if let Some(shown) = shown {
                 let own = (ends[place] + (-flows[place]).max(0.0)) / base - 1.0;
                 assert!(close_to(own, shown, 1e-12), "{date}: {own} instead of {shown}");
-                // A return of exactly zero, from exact amounts, is not exactly zero after adding floats.
+                // A return of exactly zero, computed from exact amounts, is not exactly zero after adding floats.
                 returns.push((date, shown));
             }
         }
@@ -111,7 +111,7 @@ fn downside(excess: &[f64]) -> f64 {
     (excess.iter().filter(|e| **e < 0.0).map(|e| e * e).sum::<f64>() / n(excess)).sqrt()
 }
 
-/// Bisection of the growth per year, from 10^-300 to 10^300, for flows with one solution.
+/// Finds the growth per year by bisection, from 10^-300 to 10^300, for flows with one solution.
 fn solved(days: &[f64], amounts: &[f64]) -> f64 {
     let value = |log: f64| -> f64 {
         days.iter().zip(amounts).map(|(days, amount)| amount * (-log * days / 365.0).exp()).sum()
@@ -185,7 +185,7 @@ fn recomputed(shown: &Shown<'_>) -> Vec<f64> {
             let index = shown.index();
             let last = *shown.dates("days", "date").last().unwrap();
             let from = date("peak_on").unwrap();
-            // All days between are below the high, and the recovery is not.
+            // All days in between are below the high, and the recovery is not.
             let high = number("peak");
             for (day, growth, _) in index.iter().filter(|(day, ..)| *day > from) {
                 let is_over = date("recovered_on").is_some_and(|recovered| *day >= recovered);
@@ -292,7 +292,8 @@ fn of_entries(shown: &Shown<'_>) -> f64 {
     shown.cells("entries", "realized").iter().filter_map(Value::to_f64).sum()
 }
 
-/// Realized result, change of the unrealized one, and dividends of a stock, from the lines and the holdings.
+/// The realized result, the change of the unrealized result, and the dividends of a stock, from the lines and the
+/// holdings.
 fn parts_of_gain(shown: &Shown<'_>, stock: &Value) -> [f64; 3] {
     let of_stock = |table: &str, column: &str| -> Vec<Value> {
         let cells = shown.cells(table, "stock").into_iter().zip(shown.cells(table, column));
@@ -312,7 +313,7 @@ fn parts_of_gain(shown: &Shown<'_>, stock: &Value) -> [f64; 3] {
     ]
 }
 
-/// Compares the table that is the result, row by row.
+/// Compares the table in the result row by row.
 fn check_table(shown: &Shown<'_>) {
     let Ok(Value::Table(result)) = &shown.0.result else { panic!("{:?}", shown.0.result) };
     let column = |name| -> Vec<f64> {
@@ -360,7 +361,7 @@ fn check(analysis: &Analysis) -> Vec<Measure> {
         let Ok(result) = &explanation.result else { continue };
         defined.push(*measure);
         let shown = Shown(&explanation);
-        // Amounts are shown to the cent, and added here as binary numbers.
+        // Amounts are shown to the cent, and are added here as floats.
         let slack = if matches!(result, Value::Money(_)) { 0.001 } else { 0.0 };
         let Some(result) = result.to_f64() else {
             check_table(&shown);

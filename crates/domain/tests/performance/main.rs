@@ -1,4 +1,4 @@
-//! Performance: against reference libraries, recomputed from the explanations, and what always holds.
+//! Performance: compared with reference libraries, recomputed from the explanations, and checked for invariants.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod explanations;

@@ -14,20 +14,20 @@ use proptest::prelude::*;
 
 pub const STOCKS: usize = 3;
 
-/// The events of a day. Impossible ones, such as selling more than is held, are skipped.
+/// The events of a day. Impossible ones, such as selling more than the held shares, are skipped.
 #[derive(Debug, Clone)]
 pub struct DayPlan {
     /// Price changes in ten-thousandths.
     pub moves: [i32; STOCKS],
     /// Deposit, or withdrawal if negative, in cents.
     pub flow: i64,
-    /// Stock, and shares in thousandths: negative sells.
+    /// The stock, and shares in thousandths; negative numbers are sells.
     pub trades: Vec<(usize, i64)>,
-    /// Stock and ten-thousandths of a dollar per share, paid two days later.
+    /// The stock, and ten-thousandths of a dollar per share, paid two days later.
     pub dividend: Option<(usize, i64)>,
-    /// Stock, and new and old shares, before the market opens.
+    /// The stock, and the numbers of new and old shares; takes effect before the market opens.
     pub split: Option<(usize, (i64, i64))>,
-    /// In cents.
+    /// A fee in cents.
     pub fee: i64,
 }
 
@@ -54,7 +54,7 @@ pub fn plans(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<DayPla
 /// How the plan is executed.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
-    /// Each order fills in two parts.
+    /// Whether each order fills in two parts.
     pub in_parts: bool,
     /// The id of each stock.
     pub ids: [i64; STOCKS],
@@ -78,7 +78,7 @@ struct Desk {
     cash: Money,
     positions: BTreeMap<usize, Position>,
     remainders: BTreeMap<usize, ShareRemainder>,
-    /// Stock, amount, and the day on which it is paid.
+    /// The stock, the amount, and the index of the day on which it is paid.
     owed: Vec<(usize, Money, usize)>,
     entries: Vec<JournalEntry>,
     at: Timestamp,
@@ -92,7 +92,7 @@ fn shares(thousandths: i64) -> Quantity {
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000).parse().unwrap()
 }
 
-/// Executes a plan: 10,000.00 on the first day, then its events.
+/// Executes a plan: a deposit of 10,000.00 on the first day, then the events.
 pub fn carried_out(plan: &[DayPlan], manner: Manner) -> Vec<DayBooks> {
     let noon = |date: NaiveDate| {
         Timestamp::new(date.and_time(NaiveTime::MIN).and_utc() + chrono::TimeDelta::hours(17))
@@ -211,7 +211,7 @@ impl Desk {
         if !self.manner.in_parts {
             return self.fill(stock, sells, size, gross, commission);
         }
-        // Amounts are rounded cumulatively and the commission is charged once, as for the fills of an order.
+        // Amounts are rounded cumulatively and the commission is charged once, as for the fills of one order.
         let part = size / 3;
         let gross_of_part = price.times(&shares(part));
         self.fill(stock, sells, part, gross_of_part.clone(), commission);
@@ -247,7 +247,7 @@ impl Desk {
     }
 }
 
-/// The window from the `first` day to the one before `end`, with the close before it.
+/// The window from the `first` day to the day before `end`, with the close before it.
 pub fn window(days: &[DayBooks], first: usize, end: usize) -> Analysis {
     let before = first.checked_sub(1).map(|day| &days[day]);
     let inside = &days[first..end];

@@ -1,4 +1,4 @@
-//! Invariants of every portfolio.
+//! Invariants that hold for every portfolio.
 
 use domain::Money;
 use domain::past_books::PastBooks;
@@ -12,7 +12,7 @@ fn gains(measures: &Measures) -> &Contributions {
     measures.contributions.as_ref().unwrap()
 }
 
-/// Plans of 2 to 39 days with two places in them, the first before the second.
+/// Plans of 2 to 39 days, with two days in them, the first before the second.
 fn plans_with_window() -> impl Strategy<Value = (Vec<DayPlan>, usize, usize)> {
     plans(2..40).prop_flat_map(|plan| {
         let days = plan.len();
@@ -21,8 +21,8 @@ fn plans_with_window() -> impl Strategy<Value = (Vec<DayPlan>, usize, usize)> {
 }
 
 proptest! {
-    /// gain = realized + change of unrealized + dividends − fees, and = all contributions + the part of cash, to the
-    /// cent and in any window.
+    /// The gain equals realized + change of unrealized + dividends − fees, and the sum of all contributions and the
+    /// part of cash, to the cent and in any window.
     #[test]
     fn gains_by_origin_add_up_to_the_gain((plan, first, end) in plans_with_window()) {
         let days = carried_out(&plan, PLAIN);
@@ -48,7 +48,7 @@ proptest! {
         }
     }
 
-    /// An order that fills in two parts is the same as one that fills at once.
+    /// An order that fills in two parts gives the same result as one that fills in one part.
     #[test]
     fn splitting_an_order_changes_nothing(plan in plans(2..40)) {
         let whole = window(&carried_out(&plan, PLAIN), 0, plan.len());
@@ -67,7 +67,7 @@ proptest! {
         prop_assert_eq!(forget(whole), forget(in_parts));
     }
 
-    /// Neither the ids of stocks nor the order of holdings changes a figure.
+    /// The figures depend neither on the ids of stocks nor on the order of holdings.
     #[test]
     fn permuting_independent_stocks_changes_nothing(
         plan in plans(2..40), ids in Just([1_i64, 2, 3]).prop_shuffle(),
@@ -137,7 +137,7 @@ proptest! {
             before.max_drawdown.map(|drawdown| drawdown.depth));
     }
 
-    /// The books of an earlier close follow from the books of now and the journal since.
+    /// The books at an earlier close follow from the current books and the journal since then.
     #[test]
     fn the_books_of_every_close_follow_from_the_journal_after_it(plan in plans(1..40)) {
         let days = carried_out(&plan, PLAIN);
@@ -157,7 +157,7 @@ proptest! {
         }
     }
 
-    /// A figure is a number or has a reason, in the measures and in the explanations alike.
+    /// A figure is a number or has a reason, both in the measures and in the explanations.
     #[test]
     fn a_measure_is_a_finite_number_or_has_a_reason((plan, first, end) in plans_with_window()) {
         let analysis = window(&carried_out(&plan, PLAIN), first, end);

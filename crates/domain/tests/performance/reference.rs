@@ -1,5 +1,5 @@
-//! Measures against quantstats, empyrical-reloaded and pyxirr: `data/performance.json`, which
-//! `scripts/performance-reference` computes.
+//! Compares measures with quantstats, empyrical-reloaded and pyxirr: `data/performance.json`, computed by
+//! `scripts/performance-reference`.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Case {
     before: Option<(NaiveDate, Money)>,
     closes: Vec<(NaiveDate, Money, Money)>,
     benchmark: Option<BenchmarkCase>,
-    /// By measure: null, a number, numbers, or an amount of money in quotes.
+    /// The expected values by measure: null, a number, numbers, or an amount of money in quotes.
     expected: BTreeMap<String, Json>,
 }
 
@@ -87,7 +87,7 @@ fn figure(analysis: &Analysis, measures: &Measures, name: &str) -> Option<f64> {
     match name {
         "twr" => measures.twr,
         "annualized_return" => measures.annualized_return,
-        // The measure needs a year; the function does not.
+        // The measure requires a year; the function does not.
         "xirr" => xirr(&analysis.series, &mut Workings::off()).ok(),
         "mwr" => measures.mwr,
         "volatility" => measures.volatility,
@@ -119,7 +119,7 @@ fn figures(measures: &Measures, name: &str) -> Vec<f64> {
     }
 }
 
-/// Relative, and absolute for what is nearly zero.
+/// Compares with a relative tolerance, and an absolute one for values that are nearly zero.
 pub fn close_to(ours: f64, theirs: f64, tolerance: f64) -> bool {
     (ours - theirs).abs() <= tolerance * theirs.abs() + 1e-12
 }
@@ -160,14 +160,14 @@ fn measures_agree_with_the_reference_libraries() {
             *compared.entry(name.clone()).or_default() += usize::from(!expected.is_null());
         }
     }
-    // A measure that no series defines would be compared with nothing.
+    // A measure that no series defines would never be compared.
     let missing: Vec<&String> =
         compared.iter().filter(|(_, times)| **times < 3).map(|(name, _)| name).collect();
     assert!(missing.is_empty(), "too few series define {missing:?}");
 }
 
 #[test]
-fn every_undefined_measure_has_its_reason() {
+fn every_undefined_measure_has_a_reason() {
     let reason = |case: &str, measure: Measure| {
         let case = cases().into_iter().find(|found| found.name == case).unwrap();
         let undefined = case.analysis().measures().undefined;

@@ -1,4 +1,4 @@
-//! The Alpha Vantage client against a stand-in that gives recorded and made-up answers.
+//! The Alpha Vantage client against a stand-in for the provider, with recorded and invented answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) const KEY: &str = "TESTKEY0000";
 /// A Sunday.
 pub(super) const NOW: &str = "2026-11-22T18:00:00Z";
 
-/// The client and the provider it talks to.
+/// The client and the stand-in for its provider.
 pub(super) struct Provider {
     pub(super) server: MockServer,
     pub(super) client: AlphaVantage,
@@ -29,7 +29,7 @@ impl Provider {
         Self { server, client }
     }
 
-    /// One that gives this answer to everything.
+    /// A stand-in that gives this answer to every request.
     pub(super) async fn that_says(answer: ResponseTemplate) -> Self {
         let provider = Self::start().await;
         Mock::given(method("GET")).respond_with(answer).mount(&provider.server).await;
@@ -54,7 +54,7 @@ impl Provider {
         self.client.quotes_by_symbol(&[symbol(of)], instant(NOW)).await.remove(&symbol(of)).unwrap()
     }
 
-    /// All the bars of AAPL there are at that instant.
+    /// All bars of AAPL at this time.
     pub(super) async fn bars(&self, at: &str) -> Result<Vec<Bar>, QuoteError> {
         let (first, last) = (day("2026-01-01"), day("2026-12-31"));
         self.client.daily_bars(&symbol("AAPL"), first, last, instant(at)).await
@@ -75,14 +75,14 @@ pub(super) fn client_for(base_url: &str) -> AlphaVantage {
     .unwrap()
 }
 
-/// The recorded answer, and what the index says of it.
+/// The recorded answer, and its description in the index.
 pub(super) fn case(id: &str) -> (Value, Value) {
     let case = described("alpha_vantage", id);
     (recorded("alpha_vantage", case["file"].as_str().unwrap()), case["expected"].clone())
 }
 
 #[tokio::test]
-async fn recorded_quotes_are_read() {
+async fn recorded_quotes_are_parsed() {
     for (id, closes_at) in [
         ("av_quote_msft", "2018-10-05T20:00:00Z"),
         ("av_quote_aapl", "2019-10-04T20:00:00Z"),
@@ -111,7 +111,7 @@ async fn an_empty_quote_means_that_the_symbol_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_recorded_search_is_read_and_keeps_what_trades_in_the_united_states() {
+async fn a_recorded_search_keeps_instruments_of_the_united_states() {
     for (id, keywords, foreign) in [
         ("av_search_ba", "BA", vec!["6190.HKG"]),
         ("av_search_tesco", "tesco", vec!["TSCO.LON", "TCO2.FRK", "TCO0.FRK"]),
@@ -131,7 +131,7 @@ async fn a_recorded_search_is_read_and_keeps_what_trades_in_the_united_states() 
 }
 
 #[tokio::test]
-async fn a_recorded_profile_is_read() {
+async fn a_recorded_profile_is_parsed() {
     let (answer, expected) = case("av_overview_ibm");
     let provider = Provider::start().await;
     provider.answers("OVERVIEW", answer).await;
@@ -145,12 +145,12 @@ async fn a_recorded_profile_is_read() {
 }
 
 #[tokio::test]
-async fn a_recorded_series_is_read_whatever_the_numbers_of_its_fields() {
-    // The paid function's answer: its volume is the sixth field, the free one's is the fifth.
+async fn a_recorded_series_is_parsed_with_any_field_numbers() {
+    // The answer of the paid function: its volume is the sixth field; in the free one it is the fifth.
     let (answer, expected) = case("av_daily_adjusted_nvda_split");
     let provider = Provider::start().await;
     provider.answers("TIME_SERIES_DAILY", answer).await;
-    // Ten for one in the middle of the series: without its splits that would be a price in another unit.
+    // A ten-for-one split in the middle of the series. Without it, the price would look like one in another unit.
     provider.answers("SPLITS", super::recorded("alpha_vantage", "splits_nvda.json")).await;
     let nvda = symbol("NVDA");
     let bars =
@@ -182,7 +182,7 @@ async fn quote_of(answer: Value) -> Result<Quote, QuoteError> {
 }
 
 #[tokio::test]
-async fn values_that_cannot_be_are_not_believed() {
+async fn impossible_values_are_rejected() {
     assert!(quote_of(quote_with(&[])).await.is_ok());
     for (field, value) in [
         ("05. price", json!("0.0000")),
@@ -210,7 +210,7 @@ async fn values_that_cannot_be_are_not_believed() {
 }
 
 #[tokio::test]
-async fn a_day_after_our_time_names_the_clock() {
+async fn a_price_from_a_future_day_is_a_clock_error() {
     for date in ["2026-11-23", "2099-01-05"] {
         let answer = quote_of(quote_with(&[("07. latest trading day", json!(date))])).await;
         assert!(matches!(answer, Err(QuoteError::ClockAhead { .. })), "{date}: {answer:?}");
@@ -218,7 +218,7 @@ async fn a_day_after_our_time_names_the_clock() {
 }
 
 #[tokio::test]
-async fn what_is_beside_the_price_may_be_wrong() {
+async fn invalid_fields_other_than_the_price_are_ignored() {
     for (field, value) in [
         ("02. open", "300"),
         ("02. open", "None"),
@@ -238,7 +238,7 @@ async fn what_is_beside_the_price_may_be_wrong() {
 }
 
 #[tokio::test]
-async fn what_is_beside_the_price_may_be_missing() {
+async fn fields_other_than_the_price_may_be_missing() {
     let odd = [("06. volume", json!("None")), ("08. previous close", json!("0.0000"))];
     let quote = quote_of(quote_with(&odd)).await.unwrap();
     assert_eq!((quote.volume, quote.previous_close), (None, None));
@@ -252,7 +252,7 @@ async fn numbers_without_quotes_keep_their_digits() {
 }
 
 #[tokio::test]
-async fn a_delayed_quote_has_another_name_and_an_early_close_its_own_time() {
+async fn a_delayed_quote_has_another_heading_and_early_closes_are_known() {
     let mut answer = quote_with(&[("07. latest trading day", json!("2025-11-28"))]);
     let fields = answer["Global Quote"].take();
     let quote = quote_of(json!({ "Global Quote - DATA DELAYED BY 15 MINUTES": fields })).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_delayed_quote_has_another_name_and_an_early_close_its_own_time() {
 }
 
 #[tokio::test]
-async fn class_shares_are_translated_both_ways() {
+async fn symbols_of_class_shares_are_converted_both_ways() {
     let provider = Provider::start().await;
     provider.answers("GLOBAL_QUOTE", quote_with(&[("01. symbol", json!("BRK-B"))])).await;
     assert_eq!(provider.quote("BRK.B").await.unwrap().symbol, symbol("BRK.B"));
@@ -269,7 +269,7 @@ async fn class_shares_are_translated_both_ways() {
 }
 
 #[tokio::test]
-async fn foreign_listings_are_refused_without_a_call() {
+async fn foreign_listings_are_rejected_without_a_call() {
     let provider = Provider::start().await;
     let tesco = symbol("TSCO.LON");
     let refused = |answer| matches!(answer, Err(QuoteError::NotTradable { .. }));
@@ -308,7 +308,7 @@ async fn a_fund_has_no_profile_and_is_found_by_search() {
 }
 
 #[tokio::test]
-async fn a_profile_in_another_currency_is_refused_and_a_bare_one_filled_up() {
+async fn a_profile_in_another_currency_is_rejected_and_missing_fields_are_filled() {
     let profile = |currency: &str, name: &str, sector: &str| json!({ "Symbol": "XYZ", "Name": name, "Exchange": "NYSE", "Currency": currency, "Sector": sector });
     let listing = async |profile| {
         Provider::that_says_json(profile).await.client.listing(&symbol("XYZ"), instant(NOW), &FREE).await
@@ -326,7 +326,7 @@ pub(super) fn row(open: &str, high: &str, low: &str, close: &str, volume: &str) 
 }
 
 #[tokio::test]
-async fn bars_are_sorted_finished_and_sound() {
+async fn bars_are_sorted_finished_and_valid() {
     let good = || row("10.00", "12.00", "9.00", "11.00", "1000");
     let provider = Provider::start().await;
     provider
@@ -356,7 +356,7 @@ async fn bars_are_sorted_finished_and_sound() {
     let sound = ["2026-11-13", "2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20"];
     assert_eq!(dates(NOW).await, sound);
     assert_eq!(dates("2026-11-20T20:59:59Z").await, sound[..5]);
-    // Of a day with one wrong price the others count.
+    // If one price of a day is wrong, the others are used.
     let bars = provider.bars(NOW).await.unwrap();
     let prices = |at: usize| [&bars[at].low, &bars[at].high, &bars[at].close].map(ToString::to_string);
     assert_eq!(prices(3), ["9.00", "12.01", "12.01"]);
@@ -365,7 +365,7 @@ async fn bars_are_sorted_finished_and_sound() {
 }
 
 #[tokio::test]
-async fn a_series_that_is_none_is_an_error() {
+async fn an_invalid_series_is_an_error() {
     let series = |symbol: &str, rows: Value| json!({ "Meta Data": { "2. Symbol": symbol }, "Time Series (Daily)": rows });
     for answer in [
         json!({}),
@@ -381,7 +381,7 @@ async fn a_series_that_is_none_is_an_error() {
 }
 
 #[tokio::test]
-async fn refusals_become_what_the_caller_can_act_on() {
+async fn refusals_become_errors_that_tell_when_to_retry() {
     let aapl = symbol("AAPL");
     let limited = |at: &str| QuoteError::RateLimited { retry_at: Some(at.parse().unwrap()) };
     for (text, expected) in [
@@ -418,14 +418,14 @@ async fn refusals_become_what_the_caller_can_act_on() {
 }
 
 #[tokio::test]
-async fn made_up_rows_beside_a_premium_message_are_not_believed() {
+async fn invented_rows_beside_a_premium_message_are_rejected() {
     let mut answer = quote_with(&[]);
     answer["message"] = json!("This is a premium endpoint. You may subscribe to any of the premium plans.");
     assert!(matches!(quote_of(answer).await, Err(QuoteError::NotCovered)));
 }
 
 #[tokio::test]
-async fn after_a_rate_limit_the_other_symbols_are_not_asked() {
+async fn no_more_symbols_are_requested_after_a_rate_limit() {
     let note = "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.";
     let provider = Provider::that_says_json(json!({ "Information": note })).await;
     let answers =
@@ -436,7 +436,7 @@ async fn after_a_rate_limit_the_other_symbols_are_not_asked() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_answers_are_refused() {
+async fn invalid_bodies_are_rejected() {
     let cut = r#"{ "Global Quote": { "01. symbol": "AAPL", "05. pri"#;
     let huge = "x".repeat(2 * 1024 * 1024 + 1);
     let deep = "[".repeat(100_000);
@@ -464,7 +464,7 @@ async fn bodies_that_are_no_answers_are_refused() {
 }
 
 #[tokio::test]
-async fn status_429_is_a_rate_limit_whatever_it_says() {
+async fn status_429_is_a_rate_limit_with_any_body() {
     let provider = Provider::that_says(ResponseTemplate::new(429).set_body_string("slow down")).await;
     assert!(matches!(provider.quote("AAPL").await, Err(QuoteError::RateLimited { retry_at: Some(_) })));
 }
@@ -490,7 +490,7 @@ async fn no_redirect_carries_the_key_to_another_host() {
 }
 
 #[tokio::test]
-async fn a_time_to_wait_is_told_with_status_429_and_503() {
+async fn the_retry_time_is_read_with_status_429_and_503() {
     for status in [429, 503] {
         let answer = ResponseTemplate::new(status).insert_header("retry-after", "300");
         let provider = Provider::that_says(answer).await;
@@ -523,7 +523,7 @@ async fn redirects_are_followed_three_times_and_do_not_carry_the_key_on() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_there_is_unreachable() {
+async fn a_missing_provider_is_unreachable() {
     let free_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = client_for(&format!("http://{free_port}"));
     let answer =
@@ -532,7 +532,7 @@ async fn a_provider_that_is_not_there_is_unreachable() {
 }
 
 #[tokio::test]
-async fn the_key_is_in_no_error() {
+async fn no_error_contains_the_key() {
     let echo = format!("Something new about {KEY}, and {KEY} again: see https://x/query?apikey={KEY}");
     let provider = Provider::that_says_json(json!({ "Information": echo })).await;
     let error = provider.quote("AAPL").await.unwrap_err();
@@ -569,7 +569,7 @@ async fn a_base_url_may_have_a_path_but_must_be_able_to() {
 }
 
 #[tokio::test]
-async fn a_search_for_nothing_is_not_sent() {
+async fn an_empty_search_is_not_sent() {
     let provider = Provider::start().await;
     assert_eq!(provider.client.search("  ", 5, instant(NOW), &FREE).await, Ok(Vec::new()));
     assert_eq!(provider.calls().await, 0);

@@ -1,5 +1,5 @@
-//! What Alpha Vantage has besides quotes: profiles, splits, dividends, listings, quotes in bulk; and what is
-//! believed of a price that jumps.
+//! Other data of Alpha Vantage: profiles, splits, dividends, listings and bulk quotes; and which prices are accepted
+//! after a jump.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,8 +21,8 @@ use super::{FREE, SourceQuotes, day, instant, price, said, symbol, text_of};
 
 const PREMIUM: &str = "Thank you for using Alpha Vantage! This is a premium endpoint. You may subscribe.";
 
-/// A provider whose answers depend on the function and one parameter, and a client with an entitlement whose
-/// clock the test moves.
+/// A stand-in whose answers depend on the function and one parameter, and a client with an entitlement; the test moves
+/// their clock.
 struct Paid {
     server: MockServer,
     client: AlphaVantage,
@@ -71,7 +71,7 @@ impl Paid {
             .await;
     }
 
-    /// How often that function was called.
+    /// How often the function was called.
     async fn calls(&self, function: &str) -> usize {
         let asked_for = |url: &url::Url| url.query_pairs().any(|(_, value)| value == function);
         self.server.received_requests().await.unwrap().iter().filter(|call| asked_for(&call.url)).count()
@@ -79,7 +79,7 @@ impl Paid {
 }
 
 #[tokio::test]
-async fn a_recorded_company_profile_is_read() {
+async fn a_recorded_company_profile_is_parsed() {
     let (answer, expected) = case("av_overview_ibm");
     let provider = Provider::that_says_json(answer).await;
     let profile = provider.client.profile(&symbol("IBM"), &FREE).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_recorded_company_profile_is_read() {
 }
 
 #[tokio::test]
-async fn figures_that_are_no_numbers_are_missing_and_a_profile_that_is_none_is_unknown() {
+async fn invalid_figures_are_missing_and_an_empty_profile_is_unknown() {
     let odd = json!({ "Symbol": "XYZ", "MarketCapitalization": "None", "PERatio": "-", "Beta": "NaN",
                       "EPS": "-1.25", "52WeekHigh": "1e12", "52WeekLow": "0", "SharesOutstanding": "1e12" });
     let profile = Provider::that_says_json(odd).await.client.profile(&symbol("XYZ"), &FREE).await.unwrap();
@@ -113,7 +113,7 @@ async fn figures_that_are_no_numbers_are_missing_and_a_profile_that_is_none_is_u
 }
 
 #[tokio::test]
-async fn recorded_splits_are_read_as_fractions() {
+async fn recorded_splits_are_parsed_as_fractions() {
     let (answer, expected) = case("av_splits_nvda");
     let provider = Provider::start().await;
     provider.answers("SPLITS", answer).await;
@@ -127,7 +127,7 @@ async fn recorded_splits_are_read_as_fractions() {
 }
 
 #[tokio::test]
-async fn dividends_are_read_with_those_to_come_and_without_those_that_cannot_be() {
+async fn announced_dividends_are_included_and_invalid_ones_are_skipped() {
     let entry = |ex: &str, pays: &str, amount: &str| {
         json!({ "ex_dividend_date": ex, "declaration_date": "None", "record_date": ex,
                 "payment_date": pays, "amount": amount })
@@ -156,7 +156,7 @@ async fn dividends_are_read_with_those_to_come_and_without_those_that_cannot_be(
 }
 
 #[tokio::test]
-async fn splits_and_dividends_of_a_time_are_its_corporate_actions() {
+async fn splits_and_dividends_of_an_interval_are_its_corporate_actions() {
     let (answer, _) = case("av_splits_nvda");
     let provider = Provider::start().await;
     provider.answers("SPLITS", answer).await;
@@ -191,14 +191,14 @@ async fn splits_and_dividends_of_a_time_are_its_corporate_actions() {
         [
             "NVDA/2024-06-10/split 10:1",
             "NVDA/2024-06-11/cash_dividend 0.01 on 2024-06-28",
-            // Twenty days later, for want of a better one.
+            // The payment is assumed twenty days after the ex-date, because its day is unknown.
             "NVDA/2024-09-12/cash_dividend 0.01 on 2024-10-02",
         ]
     );
 }
 
 #[tokio::test]
-async fn a_share_without_splits_and_dividends_has_none_and_a_table_of_nonsense_is_an_error() {
+async fn a_stock_may_have_no_actions_and_an_invalid_table_is_an_error() {
     let none = Provider::that_says_json(json!({ "symbol": "BRK-B", "data": [] })).await;
     assert_eq!(none.client.splits(&symbol("BRK.B"), &FREE).await, Ok(Vec::new()));
     assert_eq!(none.client.dividends(&symbol("BRK.B"), &FREE).await, Ok(Vec::new()));
@@ -220,7 +220,7 @@ async fn a_share_without_splits_and_dividends_has_none_and_a_table_of_nonsense_i
 }
 
 #[tokio::test]
-async fn the_recorded_table_of_listings_is_read() {
+async fn the_recorded_table_of_listings_is_parsed() {
     let table = text_of("alpha_vantage", "listing_status_active.csv").replace('\n', "\r\n");
     let server = MockServer::start().await;
     Mock::given(query_param("function", "LISTING_STATUS"))
@@ -242,7 +242,7 @@ async fn the_recorded_table_of_listings_is_read() {
 }
 
 #[tokio::test]
-async fn the_table_of_what_is_delisted_has_its_days() {
+async fn the_table_of_former_listings_has_delisting_days() {
     let table = "symbol,name,exchange,assetType,ipoDate,delistingDate,status\n\
                  FRCB,First Republic Bank,NYSE,Stock,2010-12-09,2023-05-02,Delisted\n";
     let provider = Provider::that_says(ResponseTemplate::new(200).set_body_string(table)).await;
@@ -253,7 +253,7 @@ async fn the_table_of_what_is_delisted_has_its_days() {
 }
 
 #[tokio::test]
-async fn refusals_in_place_of_a_table_are_told_apart() {
+async fn refusals_instead_of_a_table_are_distinguished() {
     let day_limit = "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.";
     let provider = Provider::that_says_json(json!({ "Information": day_limit })).await;
     let refused = provider.client.listings(ListingState::Active, &FREE).await;
@@ -267,7 +267,7 @@ async fn refusals_in_place_of_a_table_are_told_apart() {
 }
 
 #[tokio::test]
-async fn after_the_key_was_refused_nothing_is_sent() {
+async fn no_calls_are_sent_after_the_key_was_refused() {
     let demo = "The **demo** API key is for demo purposes only. Please claim your free API key.";
     let provider = Provider::that_says_json(json!({ "Information": demo })).await;
     let refused = Err(QuoteError::KeyRefused);
@@ -278,7 +278,7 @@ async fn after_the_key_was_refused_nothing_is_sent() {
     assert_eq!(provider.calls().await, 1);
 }
 
-/// A quote of AAPL on Friday 20 November 2026, this much against a previous close of 100.
+/// A quote of AAPL on Friday, 20 November 2026, at `price`, with a previous close of 100.
 fn quote_at(price: &str) -> Value {
     quote_with(&[
         ("02. open", json!(price)),
@@ -294,7 +294,7 @@ fn split_on(date: &str, factor: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_jump_without_a_split_keeps_its_previous_close_and_is_judged_by_the_gateway() {
+async fn a_jump_without_a_split_keeps_its_previous_close() {
     for (price_told, splits) in [
         ("500.00", json!({ "symbol": "AAPL", "data": [] })),
         ("140.01", json!({ "symbol": "AAPL", "data": [] })),
@@ -316,7 +316,7 @@ async fn a_jump_without_a_split_keeps_its_previous_close_and_is_judged_by_the_ga
 }
 
 #[tokio::test]
-async fn splits_are_asked_for_once_an_hour_while_a_price_jumps() {
+async fn splits_are_requested_once_per_hour_while_a_price_jumps() {
     let provider = Provider::start().await;
     provider.answers("GLOBAL_QUOTE", quote_at("500.00")).await;
     provider.answers("SPLITS", json!({ "symbol": "AAPL", "data": [] })).await;
@@ -327,7 +327,7 @@ async fn splits_are_asked_for_once_an_hour_while_a_price_jumps() {
 }
 
 #[tokio::test]
-async fn a_jump_that_is_a_split_is_a_quote_and_its_previous_close_is_in_new_shares() {
+async fn the_previous_close_of_a_split_is_converted_to_new_shares() {
     let provider = Provider::start().await;
     provider.answers("GLOBAL_QUOTE", quote_at("10.20")).await;
     provider.answers("SPLITS", split_on("2026-11-20", "10.0000")).await;
@@ -340,7 +340,7 @@ async fn a_jump_that_is_a_split_is_a_quote_and_its_previous_close_is_in_new_shar
 }
 
 #[tokio::test]
-async fn the_newest_bar_is_held_back_when_it_jumps_and_older_mistakes_are_left_out() {
+async fn a_jumping_newest_bar_is_held_back_and_older_mistakes_are_removed() {
     let flat = |price: &str| row(price, price, price, price, "1000");
     let series = json!({ "Meta Data": { "2. Symbol": "AAPL" }, "Time Series (Daily)": {
         "2026-11-16": flat("100.00"), "2026-11-17": flat("9000.00"), "2026-11-18": flat("101.00"),
@@ -379,7 +379,7 @@ async fn an_entitled_key_has_delayed_quotes() {
 }
 
 #[tokio::test]
-async fn an_entitlement_that_the_key_has_not_is_left_out_for_a_day() {
+async fn a_refused_entitlement_is_not_used_for_a_day() {
     let paid = Paid::entitled_to(Entitlement::Realtime).await;
     paid.answers_with("GLOBAL_QUOTE", ("entitlement", "realtime"), json!({ "Information": PREMIUM })).await;
     Mock::given(query_param("function", "GLOBAL_QUOTE"))
@@ -399,7 +399,7 @@ async fn an_entitlement_that_the_key_has_not_is_left_out_for_a_day() {
     assert_eq!(paid.calls("GLOBAL_QUOTE").await, 5);
 }
 
-/// A client that is asked on the evening of the recording.
+/// A client that sends its requests on the evening of the recording.
 async fn asked_at_the_recording(answer: Value) -> Paid {
     let paid = Paid::entitled_to(Entitlement::Realtime).await;
     let recorded_at: DateTime<Utc> = "2024-10-31T00:00:00Z".parse().unwrap();
@@ -410,7 +410,7 @@ async fn asked_at_the_recording(answer: Value) -> Paid {
 }
 
 #[tokio::test]
-async fn recorded_bulk_quotes_are_read_with_one_call() {
+async fn recorded_bulk_quotes_are_parsed_from_one_call() {
     let (answer, expected) = case("av_bulk_quotes");
     let paid = asked_at_the_recording(answer).await;
     assert_eq!(paid.client.quotes_at_once(), 100);
@@ -428,7 +428,7 @@ async fn recorded_bulk_quotes_are_read_with_one_call() {
 }
 
 #[tokio::test]
-async fn bulk_rows_that_cannot_be_are_no_prices() {
+async fn invalid_bulk_rows_are_not_prices() {
     let good = json!({ "symbol": "AAPL", "timestamp": "2024-10-30 15:59:53.814", "open": "232.62",
         "high": "233.47", "low": "229.56", "close": "230.1", "volume": "47070807", "previous_close": "233.67" });
     for (field, value) in [
@@ -457,7 +457,7 @@ async fn bulk_rows_that_cannot_be_are_no_prices() {
 }
 
 #[tokio::test]
-async fn who_is_missing_from_a_bulk_answer_is_asked_for_alone() {
+async fn symbols_missing_from_a_bulk_answer_are_requested_singly() {
     let paid = asked_at_the_recording(json!({ "message": "success", "data": [] })).await;
     let body = quote_with(&[("07. latest trading day", json!("2024-10-30"))]);
     paid.answers_with("GLOBAL_QUOTE", ("symbol", "AAPL"), body).await;
@@ -468,7 +468,7 @@ async fn who_is_missing_from_a_bulk_answer_is_asked_for_alone() {
 }
 
 #[tokio::test]
-async fn a_key_without_bulk_quotes_is_asked_one_by_one_and_made_up_rows_are_not_believed() {
+async fn a_key_without_bulk_quotes_requests_symbols_singly() {
     let made_up = json!({ "symbol": "XXYYZZ", "timestamp": "2099-99-99" });
     let refusal = json!({ "endpoint": "Realtime Bulk Quotes", "data": [made_up],
         "message": "This is a premium endpoint. You may subscribe to any of the premium plans." });
@@ -501,7 +501,7 @@ async fn a_rate_limit_in_bulk_stops_all_calls() {
 }
 
 #[tokio::test]
-async fn a_free_key_asks_for_neither_bulk_quotes_nor_long_series() {
+async fn a_free_key_requests_neither_bulk_quotes_nor_long_series() {
     let provider = Provider::start().await;
     provider.answers("GLOBAL_QUOTE", quote_with(&[])).await;
     provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
@@ -516,7 +516,7 @@ async fn a_free_key_asks_for_neither_bulk_quotes_nor_long_series() {
 }
 
 #[tokio::test]
-async fn a_long_series_that_the_key_has_not_is_asked_for_once_and_then_a_short_one() {
+async fn a_refused_long_series_is_replaced_by_a_short_one() {
     let paid = Paid::entitled_to(Entitlement::Delayed).await;
     let refusal =
         "The outputsize=full parameter value is a premium feature for the TIME_SERIES_DAILY endpoint.";
@@ -533,7 +533,7 @@ async fn a_long_series_that_the_key_has_not_is_asked_for_once_and_then_a_short_o
 }
 
 impl Paid {
-    /// The features that it is set up for, and whether each was refused.
+    /// The features for which the client is configured, and whether each was refused.
     fn features(&self) -> Vec<(KeyFeature, bool)> {
         let states = self.client.features().into_iter();
         states.map(|state| (state.feature, state.refused_until.is_some())).collect()
@@ -541,7 +541,7 @@ impl Paid {
 }
 
 #[tokio::test]
-async fn what_the_provider_refuses_is_told_and_replaced_by_what_a_free_key_has() {
+async fn refused_features_are_reported_and_replaced_by_those_of_a_free_key() {
     use KeyFeature::{BulkQuotes, FullHistory, RealtimePrices};
     let paid = Paid::entitled_to(Entitlement::Realtime).await;
     assert_eq!(paid.features(), [(RealtimePrices, false), (BulkQuotes, false), (FullHistory, false)]);
@@ -564,7 +564,7 @@ async fn what_the_provider_refuses_is_told_and_replaced_by_what_a_free_key_has()
 }
 
 #[tokio::test]
-async fn a_paid_key_without_an_entitlement_has_closes_and_series_in_full() {
+async fn a_paid_key_without_an_entitlement_has_closes_and_full_series() {
     let plan = AlphaVantagePlan { per_minute: Some(75), ..AlphaVantagePlan::default() };
     let paid = Paid::with_plan(plan).await;
     assert_eq!(paid.features(), [(KeyFeature::FullHistory, false)]);
@@ -582,9 +582,9 @@ async fn a_paid_key_without_an_entitlement_has_closes_and_series_in_full() {
     assert_eq!(free.features(), []);
 }
 
-/// A heading without words is of the class that was asked for: that of the session before is stale by it.
+/// A heading that names no class means the requested class: by that class, a price of the previous session is stale.
 #[tokio::test]
-async fn an_entitled_quote_whose_heading_is_silent_is_of_the_class_that_was_asked_for() {
+async fn a_quote_without_a_class_in_its_heading_has_the_requested_class() {
     for (entitlement, freshness, as_of) in [
         (Entitlement::Realtime, Freshness::Realtime, "2026-11-20T16:00:00Z"),
         (Entitlement::Delayed, Freshness::Delayed, "2026-11-20T15:45:00Z"),
@@ -608,7 +608,7 @@ async fn an_entitled_quote_whose_heading_is_silent_is_of_the_class_that_was_aske
 }
 
 #[tokio::test]
-async fn a_feature_is_tried_with_one_call_whatever_the_key_is_set_up_for() {
+async fn a_feature_is_tested_with_one_call_for_any_key() {
     let free = Paid::with_plan(AlphaVantagePlan::default()).await;
     free.answers(
         "TIME_SERIES_DAILY",

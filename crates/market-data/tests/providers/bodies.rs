@@ -1,4 +1,4 @@
-//! What comes over a connection when something is wrong with it, and what is told of it: never the key.
+//! Faulty connections and answers, and the errors that are reported for them, which never contain the key.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use super::{FREE, SourceQuotes, instant, symbol};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
-/// Answers each connection with these bytes, one by one every so often, and then hangs or hangs up.
+/// Answers each connection with these bytes, one per interval `every`, and then hangs or closes the connection.
 fn dripping(bytes: &'static [u8], every: Duration, hangs: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -76,7 +76,7 @@ async fn answers(address: &str) -> Vec<QuoteError> {
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{ \"Global Quote\": { ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_never_ends_is_given_up() {
+async fn an_endless_answer_is_abandoned() {
     let slowly = Duration::from_millis(20);
     for (bytes, every) in [(HEAD, slowly), (HEAD, Duration::ZERO), (&b""[..], Duration::ZERO)] {
         for error in answers(&dripping(bytes, every, true)).await {
@@ -86,7 +86,7 @@ async fn an_answer_that_never_ends_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_breaks_off_is_no_answer() {
+async fn a_truncated_answer_is_rejected() {
     for error in answers(&dripping(HEAD, Duration::ZERO, false)).await {
         assert!(matches!(error, QuoteError::Upstream(_) | QuoteError::Unreachable), "{error}");
     }
@@ -95,7 +95,7 @@ async fn an_answer_that_breaks_off_is_no_answer() {
     }
 }
 
-/// Keeps all that is logged.
+/// Stores everything that is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -119,7 +119,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 #[tokio::test]
-async fn the_key_is_in_no_line_of_the_log_and_in_no_error() {
+async fn neither_the_log_nor_errors_contain_the_key() {
     let log = Log::default();
     let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
     let _guard = tracing::subscriber::set_default(everything.finish());

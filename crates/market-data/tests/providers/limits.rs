@@ -1,4 +1,4 @@
-//! The gateway with limits in front of real clients: how many calls reach the provider, whatever is asked.
+//! The gateway with limits in front of real clients: counts the calls that reach the provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,18 +18,18 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 use super::alpha_vantage::{KEY, quote_with};
 use super::{GatewayQuotes, symbol};
 
-/// A Friday, 10:00 in New York: the last close was on the 19th.
+/// 10:00 in New York on a Friday; the last close was on the 19th.
 const MORNING: &str = "2026-11-20T15:00:00Z";
 
-/// The purpose of looking a symbol up for an unknown user.
+/// The purpose of an unknown user who requests a symbol for the first time.
 const FIRST_SIGHT: Purpose = Purpose::FirstSight { user: None };
 
-/// No limits by time, so that only the day's count.
+/// Rules without limits per minute and second, so that only the limit per day counts.
 fn by_the_day() -> Rules {
     Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
 }
 
-/// A clock for all who are to agree.
+/// A clock that all parts of a test share.
 #[derive(Clone)]
 struct Clock(Arc<AtomicI64>);
 
@@ -53,7 +53,7 @@ impl Clock {
     }
 }
 
-/// Answers each symbol with its own close of the 19th, with something changed.
+/// Answers each symbol with its own close of the 19th, with some fields changed.
 struct EachItsOwn(&'static [(&'static str, &'static str)]);
 
 const SOUND: EachItsOwn = EachItsOwn(&[]);
@@ -69,13 +69,13 @@ impl EachItsOwn {
     fn respond_to(&self, asked: &str) -> ResponseTemplate {
         let mut fields = vec![("01. symbol", json!(asked)), ("07. latest trading day", json!("2026-11-19"))];
         fields.extend(self.0.iter().map(|(field, value)| (*field, json!(value))));
-        // Slow enough that all who ask at once are there before the answer is.
+        // Slow enough that all simultaneous callers are waiting before the answer comes.
         let delay = Duration::from_millis(if self.0.is_empty() { 50 } else { 0 });
         ResponseTemplate::new(200).set_body_json(quote_with(&fields)).set_delay(delay)
     }
 }
 
-/// A provider, the counters its processes share, and the clock they go by.
+/// A stand-in for a provider, the counters that its processes share, and their clock.
 struct Deployment {
     server: MockServer,
     store: Arc<InMemoryBudget>,
@@ -100,7 +100,7 @@ impl Deployment {
         Mock::given(path("/query")).respond_with(answer).mount(&self.server).await;
     }
 
-    /// A process of the deployment, started now.
+    /// Starts a process of the deployment.
     fn process(&self) -> Arc<Gateway> {
         let source = AlphaVantage::new(AlphaVantageConfig {
             api_key: SecretString::from(KEY),
@@ -129,7 +129,7 @@ fn is_limited<T>(answer: &Result<T, QuoteError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_who_ask_for_one_cold_symbol_make_one_call() {
+async fn two_hundred_callers_for_an_uncached_symbol_share_one_call() {
     let deployment = Deployment::that_answers(Rules::ALPHA_VANTAGE_FREE, SOUND).await;
     let gateway = deployment.process();
     let at = deployment.clock.now();
@@ -143,12 +143,12 @@ async fn two_hundred_who_ask_for_one_cold_symbol_make_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_that_ask_for_one_cold_symbol_make_one_call_and_a_third_started_later_none() {
+async fn two_processes_share_one_call_and_a_later_one_makes_none() {
     let deployment = Deployment::that_answers(Rules::ALPHA_VANTAGE_FREE, SOUND).await;
     let now = deployment.clock.now();
     let processes = [deployment.process(), deployment.process()];
     let ask = |gateway: Arc<Gateway>, at: Timestamp| async move { gateway.quote(&symbol("AAPL"), at).await };
-    // Their clocks differ by a second.
+    // The clocks of the two processes differ by a second.
     let asking: Vec<_> = (0..200)
         .map(|n| (Arc::clone(&processes[n % 2]), now - TimeDelta::seconds(i64::from(n % 2 == 0))))
         .map(|(process, at)| tokio::spawn(ask(process, at)))
@@ -162,8 +162,8 @@ async fn two_processes_that_ask_for_one_cold_symbol_make_one_call_and_a_third_st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_asks_at_another_process_waits_as_long_as_the_call_takes() {
-    // Once the price, once the series.
+async fn callers_of_another_process_wait_for_its_call() {
+    // First for the price, then for the series.
     for series in [false, true] {
         let deployment = Deployment::with_rules(by_the_day()).await;
         let answer = match series {
@@ -209,20 +209,20 @@ async fn the_twenty_sixth_call_of_a_day_is_never_sent() {
         assert!(deployment.calls().await <= 25);
     }
     assert_eq!(deployment.calls().await, 25);
-    // Not by another door either.
+    // Other endpoints are rejected too.
     let gateway = deployment.process();
     assert!(is_limited(&gateway.search("apple", 5, deployment.clock.now()).await));
     assert!(is_limited(&gateway.listing(FIRST_SIGHT, &symbol("AAPL"), deployment.clock.now()).await));
     let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
     assert!(is_limited(&gateway.daily_bars(Purpose::Interactive, &symbol("AAPL"), first, last, at).await));
     assert_eq!(deployment.calls().await, 25);
-    // The next day has its own.
+    // The next day has its own calls.
     deployment.clock.pass(TimeDelta::hours(14));
     assert!(gateway.quote(&symbol("AAPL"), deployment.clock.now()).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_question_that_takes_two_calls_is_charged_for_two() {
+async fn a_request_with_two_calls_is_counted_twice() {
     let deployment = Deployment::with_rules(by_the_day()).await;
     let answer = |function: &str, body: Value| {
         let answer = ResponseTemplate::new(200).set_body_json(body);
@@ -247,11 +247,11 @@ async fn a_question_that_takes_two_calls_is_charged_for_two() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_had_a_price_is_asked_for_again_soon_when_its_source_denies_it() {
+async fn a_denied_symbol_that_had_a_price_is_soon_requested_again() {
     let rules = Rules { per_day: None, first_sights_per_user: None, ..by_the_day() };
     let deployment = Deployment::that_answers(rules, SOUND).await;
     assert!(deployment.process().quote(&symbol("AAPL"), deployment.clock.now()).await.is_ok());
-    // The next day another process asks.
+    // On the next day another process requests it.
     deployment.clock.pass(TimeDelta::days(1));
     deployment.now_answers(ResponseTemplate::new(200).set_body_json(json!({ "Global Quote": {} }))).await;
     let gateway = deployment.process();
@@ -274,7 +274,7 @@ async fn a_symbol_that_had_a_price_is_asked_for_again_soon_when_its_source_denie
 }
 
 #[tokio::test]
-async fn each_redirect_is_charged_as_a_call() {
+async fn each_redirect_is_counted_as_a_call() {
     let deployment = Deployment::with_rules(by_the_day()).await;
     let redirect = |to: &str| ResponseTemplate::new(302).insert_header("location", to);
     Mock::given(path("/query")).respond_with(redirect("/1?symbol=AAPL")).mount(&deployment.server).await;
@@ -287,7 +287,7 @@ async fn each_redirect_is_charged_as_a_call() {
 }
 
 #[tokio::test]
-async fn no_process_asks_before_the_time_that_the_provider_names() {
+async fn no_process_calls_before_the_time_that_the_provider_names() {
     let answer = ResponseTemplate::new(503).insert_header("retry-after", "900");
     let deployment = Deployment::that_answers(by_the_day(), answer).await;
     let until = deployment.clock.now() + TimeDelta::seconds(900);
@@ -306,10 +306,10 @@ async fn no_process_asks_before_the_time_that_the_provider_names() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_named_and_does_not_open_the_breaker() {
+async fn a_wrong_clock_is_reported_and_does_not_open_the_circuit() {
     let deployment = Deployment::that_answers(by_the_day(), SOUND).await;
     let gateway = deployment.process();
-    // Two days behind: the close that is told is of a session that has not begun by our clock.
+    // The clock is two days behind: the reported close is from a session that has not begun by this clock.
     deployment.clock.pass(TimeDelta::days(-2));
     for n in 0..5 {
         let answer = gateway.quote(&numbered(n), deployment.clock.now()).await;
@@ -338,7 +338,7 @@ async fn one_user_cannot_use_up_the_calls_for_new_symbols() {
 }
 
 #[tokio::test]
-async fn what_one_purpose_may_not_ask_another_may() {
+async fn purposes_have_separate_limits() {
     let deployment = Deployment::that_answers(by_the_day(), SOUND).await;
     let gateway = deployment.process();
     let at = deployment.clock.now();
@@ -351,7 +351,7 @@ async fn what_one_purpose_may_not_ask_another_may() {
 }
 
 #[tokio::test]
-async fn calls_go_out_one_after_the_other_with_their_gap() {
+async fn calls_are_sent_with_the_minimum_gap() {
     let gap = TimeDelta::milliseconds(30);
     let rules = Rules { min_gap: gap, per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
     let deployment = Deployment::that_answers(rules, ResponseTemplate::new(200)).await;
@@ -394,7 +394,7 @@ async fn a_refusal_for_the_day_stops_all_processes_until_the_next() {
 }
 
 #[tokio::test]
-async fn the_breaker_opens_on_failures_and_one_call_tries_again() {
+async fn the_circuit_opens_on_failures_and_one_trial_call_is_made() {
     let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(500)).await;
     let gateway = deployment.process();
     let ask = async |n| {
@@ -430,7 +430,7 @@ async fn the_breaker_opens_on_failures_and_one_call_tries_again() {
 }
 
 #[tokio::test]
-async fn what_one_process_has_seen_of_a_failing_source_holds_for_all() {
+async fn failures_seen_by_one_process_pause_all() {
     let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(503)).await;
     let at = deployment.clock.now();
     let (one, other) = (deployment.process(), deployment.process());
@@ -451,14 +451,14 @@ async fn what_one_process_has_seen_of_a_failing_source_holds_for_all() {
 }
 
 #[tokio::test]
-async fn what_costs_no_call_does_not_speak_for_a_source_that_fails() {
+async fn answers_without_a_call_do_not_close_the_circuit() {
     let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(503)).await;
     let gateway = deployment.process();
     let at = deployment.clock.now();
     let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
     for n in 0..3 {
         assert!(gateway.quote(&numbered(n), at).await.is_err());
-        // It has none of these and says so by itself.
+        // This source has no actions, and answers without a call.
         let _ = gateway.corporate_actions(&symbol("AAPL"), first, last, at).await;
     }
     assert!(matches!(gateway.limits().unwrap().breaker(), BreakerState::Open { .. }));
@@ -475,7 +475,7 @@ fn series_with(closes: [&str; 3]) -> ResponseTemplate {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_series_and_its_price_are_one_call_for_all_processes_and_after_a_restart() {
+async fn a_series_and_its_price_cost_one_call_for_all_processes() {
     let rules = Rules::ALPHA_VANTAGE_FREE;
     let deployment = Deployment::that_answers(rules, series_with(["150.00", "151.00", "152.50"])).await;
     let at = deployment.clock.now();
@@ -495,7 +495,7 @@ async fn a_series_and_its_price_are_one_call_for_all_processes_and_after_a_resta
     assert!(restarted.is_scarce());
     let later = deployment.clock.now();
     assert_eq!(restarted.fetch_series(Purpose::Scheduled, &symbol("AAPL"), later).await, Ok(()));
-    // And who asks for the price alone has it too.
+    // A request for only the price gets it too.
     let quote = restarted.quote(&symbol("AAPL"), later).await.unwrap().into_as_traded();
     assert_eq!(quote.price.to_string(), "152.50");
     assert_eq!(quote.previous_close.map(|close| close.to_string()).as_deref(), Some("151.00"));
@@ -515,7 +515,7 @@ fn series_from_the_17th(closes: &[&str]) -> ResponseTemplate {
 }
 
 impl Deployment {
-    /// What it answers to a question for a series.
+    /// Sets the stand-in's answer to requests for a series.
     async fn now_has_series(&self, series: &[&str]) {
         self.server.reset().await;
         let none = json!({ "symbol": "AAPL", "data": [] });
@@ -552,7 +552,7 @@ impl Deployment {
 }
 
 #[tokio::test]
-async fn a_series_that_ends_in_a_jump_gives_the_price_before_it_until_the_next_close() {
+async fn a_series_that_ends_in_a_jump_gives_the_price_before_the_jump() {
     for (moved, next) in [("60.00", "58.00"), ("355.00", "350.00"), ("15.50", "14.00")] {
         let deployment = Deployment::with_rules(by_the_day()).await;
         deployment.now_has_series(&["150.00", "151.00", moved]).await;
@@ -564,7 +564,7 @@ async fn a_series_that_ends_in_a_jump_gives_the_price_before_it_until_the_next_c
         fetch().await.unwrap();
         assert_eq!(deployment.closes().await, ["150.00", "151.00"]);
         assert_eq!(deployment.waiting().await, Some(format!("{moved} large_move")));
-        // Asked again in the same session it is not believed either.
+        // If it is requested again in the same session, it is still not accepted.
         deployment.clock.pass(TimeDelta::hours(3));
         fetch().await.unwrap();
         assert_eq!(deployment.closes().await, ["150.00", "151.00"]);
@@ -577,7 +577,7 @@ async fn a_series_that_ends_in_a_jump_gives_the_price_before_it_until_the_next_c
 }
 
 #[tokio::test]
-async fn a_series_whose_rows_are_all_in_another_unit_is_refused_unless_the_other_endpoint_agrees() {
+async fn a_series_in_another_unit_is_rejected_unless_the_other_endpoint_agrees() {
     for (quoted, is_believed) in [("152.00", false), ("1520.00", true)] {
         let deployment = Deployment::with_rules(by_the_day()).await;
         deployment.now_has_series(&["150.00", "151.00", "152.00"]).await;
@@ -599,12 +599,12 @@ async fn a_series_whose_rows_are_all_in_another_unit_is_refused_unless_the_other
         assert!(matches!(fetched, Err(QuoteError::Unconfirmed(_))), "{fetched:?}");
         assert_eq!(deployment.closes().await, ["150.00", "151.00", "152.00"]);
         assert_eq!(deployment.waiting().await.as_deref(), Some("1530.00 unit_slip"));
-        // However often it comes.
+        // Repeated reports change nothing.
         deployment.clock.pass(TimeDelta::days(3));
         deployment.now_has_series(&["1500.00", "1510.00", "1520.00", "1530.00", "1540.00"]).await;
         assert!(fetch().await.is_err());
         assert_eq!(deployment.closes().await, ["150.00", "151.00", "152.00"]);
-        // Until it is right again.
+        // The price is accepted when it is right again.
         deployment.now_has_series(&["150.00", "151.00", "152.00", "153.00", "154.00"]).await;
         deployment.clock.pass(TimeDelta::hours(1));
         fetch().await.unwrap();
@@ -614,7 +614,7 @@ async fn a_series_whose_rows_are_all_in_another_unit_is_refused_unless_the_other
 }
 
 #[tokio::test]
-async fn unknown_symbols_are_answers_and_open_nothing() {
+async fn unknown_symbols_do_not_open_the_circuit() {
     let empty = ResponseTemplate::new(200).set_body_json(json!({ "Global Quote": {} }));
     let deployment = Deployment::that_answers(by_the_day(), empty).await;
     let gateway = deployment.process();
@@ -629,8 +629,8 @@ async fn unknown_symbols_are_answers_and_open_nothing() {
     assert_eq!(deployment.calls().await, 5);
 }
 
-/// Asks three times, each time for another symbol and when what failed is no longer kept: no price comes of it, the
-/// breaker opens, and the other processes find nothing.
+/// Sends three requests, each for another symbol and when the last failure is no longer cached: no price results, the
+/// circuit opens, and the other processes find no price.
 async fn never_becomes_a_price(name: &str, answer: impl Respond + 'static) {
     let deployment = Deployment::that_answers(by_the_day(), answer).await;
     let gateway = deployment.process();
@@ -651,7 +651,7 @@ async fn never_becomes_a_price(name: &str, answer: impl Respond + 'static) {
 }
 
 #[tokio::test]
-async fn absurd_values_never_become_a_price_and_open_the_breaker() {
+async fn absurd_values_never_become_a_price_and_open_the_circuit() {
     for (name, changes) in [
         ("zero", &[("05. price", "0")]),
         ("negative", &[("05. price", "-1")]),
@@ -665,7 +665,7 @@ async fn absurd_values_never_become_a_price_and_open_the_breaker() {
 }
 
 #[tokio::test]
-async fn absurd_bodies_never_become_a_price_and_open_the_breaker() {
+async fn absurd_bodies_never_become_a_price_and_open_the_circuit() {
     let body = |text: String| ResponseTemplate::new(200).set_body_string(text);
     for (name, answer) in [
         ("HTML", body("<html></html>".to_owned())),
@@ -679,7 +679,7 @@ async fn absurd_bodies_never_become_a_price_and_open_the_breaker() {
 }
 
 #[tokio::test]
-async fn one_symbol_with_something_wrong_about_it_does_not_shut_the_source() {
+async fn one_faulty_symbol_does_not_open_the_circuit() {
     let deployment = Deployment::that_answers(by_the_day(), absurd_price()).await;
     let gateway = deployment.process();
     let ask = async |of: Symbol| {
@@ -693,7 +693,7 @@ async fn one_symbol_with_something_wrong_about_it_does_not_shut_the_source() {
     }
     assert_eq!(deployment.calls().await, 6);
     assert_eq!(gateway.limits().unwrap().breaker(), BreakerState::Closed);
-    // When it is the one that tries again, the next symbol tries as well.
+    // If its call is the trial, the next symbol gets another trial.
     for n in 0..2 {
         assert!(ask(numbered(n)).await.is_err());
     }
@@ -706,7 +706,7 @@ async fn one_symbol_with_something_wrong_about_it_does_not_shut_the_source() {
 }
 
 #[tokio::test]
-async fn a_failing_symbol_is_asked_for_ever_more_seldom() {
+async fn a_failing_symbol_is_requested_at_growing_intervals() {
     let deployment = Deployment::that_answers(by_the_day(), absurd_price()).await;
     let gateway = Gateway::new(Arc::new(alpha_vantage(&deployment)));
     let start = deployment.clock.now();
@@ -736,7 +736,7 @@ fn alpha_vantage(deployment: &Deployment) -> AlphaVantage {
 }
 
 #[tokio::test]
-async fn many_symbols_of_a_source_that_has_them_together_are_one_call() {
+async fn symbols_of_a_bulk_source_are_requested_in_one_call() {
     let server = MockServer::start().await;
     let clock = Clock::at("2025-10-30T12:00:00Z");
     let page = ResponseTemplate::new(404).insert_header("set-cookie", "A3=token");

@@ -1,5 +1,5 @@
-//! The clients of real providers, and the gateway in front of them, against stand-ins that give recorded and
-//! made-up answers.
+//! The clients of real providers, and the gateway in front of them, against stand-ins with recorded and invented
+//! answers.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic like the tests")]
 
@@ -18,7 +18,7 @@ use domain::{AsTraded, Bar, Price, Quote, Symbol, Timestamp};
 use market_data::{Gateway, Payer, Purpose, QuoteError, QuoteSource};
 use serde_json::Value;
 
-/// Allows all calls.
+/// A payer that allows all calls.
 static FREE: Payer = Payer::unlimited();
 
 /// Quotes of a source by symbol.
@@ -92,7 +92,7 @@ fn recorded(provider: &str, file: &str) -> Value {
     serde_json::from_str(&text_of(provider, file)).unwrap()
 }
 
-/// What the index says of a recorded answer.
+/// The description of a recorded answer in the index.
 fn described(provider: &str, id: &str) -> Value {
     let index = recorded(provider, "index.json");
     index["cases"].as_array().unwrap().iter().find(|case| case["id"] == id).unwrap().clone()

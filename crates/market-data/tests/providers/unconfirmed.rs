@@ -1,4 +1,5 @@
-//! Prices that are far from the last accepted one: held back, shown, confirmed or not, by all processes together.
+//! Prices that differ too much from the last accepted one: they are held back, shown, and confirmed or not, by all
+//! processes together.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +19,10 @@ use market_data::{
 
 use super::{GatewayQuotes, day, instant, price, symbol};
 
-/// A Friday, 10:00 in New York.
+/// 10:00 in New York on a Friday.
 const MORNING: &str = "2026-11-20T15:00:00Z";
 
-/// A live source that tells what the test sets. Clones share it.
+/// A live source that reports the prices set by the test. Clones share it.
 #[derive(Clone, Default)]
 struct Scripted(Arc<Mutex<Script>>);
 
@@ -29,7 +30,7 @@ struct Scripted(Arc<Mutex<Script>>);
 struct Script {
     price: String,
     previous_close: Option<String>,
-    /// Closes by session.
+    /// The closes by session.
     closes: Vec<(&'static str, String)>,
     doubtful: Option<(&'static str, String)>,
     splits: Vec<(&'static str, u32, u32)>,
@@ -126,7 +127,7 @@ impl QuoteSource for Scripted {
     }
 }
 
-/// Two processes with one store, and their clock.
+/// Two processes with one store and one clock.
 struct Deployment {
     source: Scripted,
     store: Arc<InMemoryBudget>,
@@ -135,7 +136,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// The price of AAPL is 100.00 and accepted.
+    /// A deployment in which the price of AAPL is 100.00 and accepted.
     async fn at_a_hundred() -> Self {
         let (source, store) = (Scripted::default(), Arc::<InMemoryBudget>::default());
         source.tells("100.00");
@@ -161,7 +162,7 @@ impl Deployment {
         self.seconds.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// What a process says now.
+    /// The price of AAPL in a process now.
     async fn price(&self, process: usize) -> Result<String, QuoteError> {
         let aapl = [symbol("AAPL")];
         let mut told = self.processes[process].quotes_by_symbol(Purpose::Scheduled, &aapl, self.now()).await;
@@ -187,7 +188,7 @@ impl Deployment {
 }
 
 #[tokio::test]
-async fn a_real_move_trades_in_the_same_session_with_the_second_observation() {
+async fn a_real_move_is_accepted_with_the_second_observation() {
     for moved in ["40.00", "10.50", "235.00", "150.00", "59.99"] {
         let deployment = Deployment::at_a_hundred().await;
         deployment.pass(3600);
@@ -199,14 +200,14 @@ async fn a_real_move_trades_in_the_same_session_with_the_second_observation() {
         deployment.pass(1);
         assert_eq!(deployment.price(0).await.as_deref(), Ok(moved));
         assert_eq!((deployment.accepted().await.as_str(), deployment.waiting().await), (moved, None));
-        // The other process does not hold on to its doubt.
+        // The other process drops its doubt too.
         deployment.pass(59);
         assert_eq!(deployment.price(1).await.as_deref(), Ok(moved));
     }
 }
 
 #[tokio::test]
-async fn forty_percent_in_either_direction_is_believed_at_once() {
+async fn a_move_of_forty_percent_is_accepted_immediately() {
     for moved in ["140.00", "60.00"] {
         let deployment = Deployment::at_a_hundred().await;
         deployment.pass(3600);
@@ -216,7 +217,7 @@ async fn forty_percent_in_either_direction_is_believed_at_once() {
 }
 
 #[tokio::test]
-async fn a_price_that_comes_back_was_never_used() {
+async fn a_price_that_reverts_is_never_used() {
     let deployment = Deployment::at_a_hundred().await;
     deployment.pass(3600);
     deployment.source.tells("500.00");
@@ -227,14 +228,14 @@ async fn a_price_that_comes_back_was_never_used() {
     deployment.source.tells("101.00");
     assert_eq!(deployment.price(1).await.as_deref(), Ok("101.00"));
     assert_eq!(deployment.waiting().await, None);
-    // And does not help the next one.
+    // It does not help to confirm the next one.
     deployment.pass(60);
     deployment.source.tells("500.00");
     assert_eq!(deployment.doubt(0).await, Doubt::LargeMove);
 }
 
 #[tokio::test]
-async fn a_unit_slip_is_confirmed_by_the_other_endpoint_alone() {
+async fn a_unit_slip_is_confirmed_only_by_the_other_endpoint() {
     for (slipped, series) in [("10000.00", "10010.00"), ("1000.00", "1002.00"), ("1.00", "1.01")] {
         let deployment = Deployment::at_a_hundred().await;
         deployment.source.script().closes = vec![("2026-11-19", "99.00".to_owned())];
@@ -253,7 +254,7 @@ async fn a_unit_slip_is_confirmed_by_the_other_endpoint_alone() {
 }
 
 #[tokio::test]
-async fn a_split_is_waited_for_until_the_books_have_it() {
+async fn a_price_after_a_split_waits_for_the_books() {
     for (numerator, denominator, after) in [(10, 1, "10.10"), (3, 1, "33.00"), (1, 10, "1001.00")] {
         let deployment = Deployment::at_a_hundred().await;
         let on = ("2026-11-23", numerator, denominator);
@@ -277,7 +278,7 @@ async fn a_split_is_waited_for_until_the_books_have_it() {
 }
 
 #[tokio::test]
-async fn a_price_that_contradicts_a_booked_split_is_passed_on_to_be_judged_by_the_split() {
+async fn a_price_that_contradicts_a_booked_split_is_passed_on() {
     for (numerator, denominator, told) in [(20, 1, "50.00"), (10, 1, "99.00"), (1, 10, "100.00")] {
         let deployment = Deployment::at_a_hundred().await;
         let history =
@@ -286,7 +287,7 @@ async fn a_price_that_contradicts_a_booked_split_is_passed_on_to_be_judged_by_th
         deployment.pass(3 * 86_400);
         deployment.source.tells(told);
         assert_eq!(deployment.price(0).await.as_deref(), Ok(told));
-        // The next one is compared with it.
+        // The next price is compared with it.
         deployment.pass(60);
         deployment.source.tells("5000.00");
         assert!(deployment.price(1).await.is_err());
@@ -294,7 +295,7 @@ async fn a_price_that_contradicts_a_booked_split_is_passed_on_to_be_judged_by_th
 }
 
 #[tokio::test]
-async fn a_first_price_is_compared_with_what_the_source_says_of_the_day_before() {
+async fn a_first_price_is_compared_with_the_previous_close() {
     let (source, store) = (Scripted::default(), Arc::<InMemoryBudget>::default());
     source.tells("500.00");
     source.script().previous_close = Some("100.00".to_owned());
@@ -307,13 +308,13 @@ async fn a_first_price_is_compared_with_what_the_source_says_of_the_day_before()
     assert!(matches!(first, Err(QuoteError::Unconfirmed(_))), "{first:?}");
     let later = instant(MORNING) + TimeDelta::seconds(60);
     assert_eq!(gateway.quote(&aapl, later).await.unwrap().as_traded().price, price("500.00"));
-    // Without anything to compare with, it is believed.
+    // Without any price to compare with, it is accepted.
     source.script().previous_close = None;
     assert!(gateway.quote(&symbol("MSFT"), instant(MORNING)).await.is_ok());
 }
 
 #[tokio::test]
-async fn bars_that_contradict_the_accepted_price_of_their_day_are_no_closes() {
+async fn bars_that_contradict_an_accepted_price_are_rejected() {
     let deployment = Deployment::at_a_hundred().await;
     let bars = async || {
         let gateway = &deployment.processes[0];
@@ -324,7 +325,7 @@ async fn bars_that_contradict_the_accepted_price_of_their_day_are_no_closes() {
         let closes = closes.map(str::to_owned);
         ["2026-11-19", "2026-11-20"].into_iter().zip(closes).collect::<Vec<_>>()
     };
-    // The accepted price is of Friday morning.
+    // The accepted price is from Friday morning.
     deployment.pass(8 * 3600);
     deployment.source.script().closes = series(["990.00", "1000.00"]);
     assert!(matches!(bars().await, Err(QuoteError::Unconfirmed(_))));
@@ -334,7 +335,7 @@ async fn bars_that_contradict_the_accepted_price_of_their_day_are_no_closes() {
 }
 
 #[tokio::test]
-async fn a_close_in_doubt_is_one_when_the_price_of_the_session_was_confirmed() {
+async fn a_doubtful_close_is_accepted_if_the_price_of_its_session_was() {
     for (confirmed, count) in [(true, 2), (false, 1)] {
         let deployment = Deployment::at_a_hundred().await;
         if confirmed {

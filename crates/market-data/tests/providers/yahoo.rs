@@ -1,4 +1,4 @@
-//! The Yahoo client against a stand-in that gives recorded and made-up answers.
+//! The Yahoo client against a stand-in for the provider, with recorded and invented answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,12 +15,12 @@ use super::{FREE, SourceQuotes, day, described, instant, price, recorded, said, 
 
 /// The morning after the recordings.
 const NOW: &str = "2025-10-30T12:00:00Z";
-/// Half past eleven in New York on that Thursday.
+/// 11:30 in New York on that Thursday.
 const IN_SESSION: &str = "2025-10-30T15:30:00Z";
 
 const COOKIE: &str = "A3=d=AQABBtoken&S=AQAAAsig";
 
-/// The client, the provider it talks to, and the clock they go by.
+/// The client, the stand-in for its provider, and their clock.
 struct Provider {
     server: MockServer,
     client: Yahoo,
@@ -45,7 +45,7 @@ impl Provider {
         Self::at(NOW).await
     }
 
-    /// One that gives this answer to everything.
+    /// A stand-in that gives this answer to every request.
     async fn that_says(answer: ResponseTemplate) -> Self {
         let provider = Self::start().await;
         Mock::given(method("GET")).respond_with(answer).mount(&provider.server).await;
@@ -68,7 +68,7 @@ impl Provider {
         Mock::given(path(at)).respond_with(answer).mount(&self.server).await;
     }
 
-    /// A visitor gets a cookie, with status 404, and for the cookie a crumb.
+    /// Gives visitors a cookie, with status 404, and a crumb for the cookie.
     async fn gives_crumbs(&self) {
         let cookie = format!("{COOKIE}; Expires=Fri, 30 Oct 2026 12:00:00 GMT; Domain=.yahoo.com; Secure");
         let page = ResponseTemplate::new(404).insert_header("set-cookie", cookie.as_str());
@@ -102,13 +102,13 @@ impl Provider {
     }
 }
 
-/// The recorded answer, and what the index says of it.
+/// The recorded answer, and its description in the index.
 fn case(id: &str) -> (Value, Value) {
     let case = described("yahoo", id);
     (recorded("yahoo", case["file"].as_str().unwrap()), case["expected"].clone())
 }
 
-/// A chart of AAPL for one day with some of its facts replaced.
+/// A chart of AAPL for one day, with some fields replaced.
 fn chart_with(changes: &[(&str, Value)]) -> Value {
     let mut meta = json!({
         "currency": "USD", "symbol": "AAPL", "exchangeName": "NMS", "fullExchangeName": "NasdaqGS",
@@ -130,7 +130,7 @@ async fn quote_of(answer: Value) -> Result<Quote, QuoteError> {
 }
 
 #[tokio::test]
-async fn it_is_a_delayed_source_of_new_york_prices() {
+async fn yahoo_is_a_delayed_source_of_new_york_prices() {
     let provider = Provider::start().await;
     let client = &provider.client;
     assert_eq!(client.source().to_string(), "yahoo");
@@ -139,19 +139,19 @@ async fn it_is_a_delayed_source_of_new_york_prices() {
 }
 
 #[tokio::test]
-async fn a_recorded_chart_is_a_quote() {
+async fn a_recorded_chart_is_parsed_as_a_quote() {
     let (answer, expected) = case("y_chart_aapl");
     let quote = quote_of(answer).await.unwrap();
     assert_eq!(quote.price, price(&said(&expected, "price")));
     assert_eq!(quote.as_of, instant(&said(&expected, "as_of_utc")));
     assert_eq!(quote.volume, expected["volume"].as_u64());
-    // Its `chartPreviousClose` of 211.21 is half a year old; the day before closed at 269.
+    // Its `chartPreviousClose` of 211.21 is half a year old; the previous close was 269.
     assert_eq!(quote.previous_close, Some(price("269.00")));
     assert_eq!((quote.source.as_str(), quote.freshness, quote.stale), ("yahoo", Freshness::Delayed, false));
 }
 
 #[tokio::test]
-async fn yesterdays_close_is_taken_from_a_chart_of_one_day() {
+async fn the_previous_close_comes_from_a_chart_of_one_day() {
     assert_eq!(quote_of(chart_with(&[])).await.unwrap().previous_close, Some(price("269.00")));
     let longer = chart_with(&[("range", json!("5d"))]);
     assert_eq!(quote_of(longer).await.unwrap().previous_close, None);
@@ -160,7 +160,7 @@ async fn yesterdays_close_is_taken_from_a_chart_of_one_day() {
 }
 
 #[tokio::test]
-async fn it_asks_for_one_day_and_looks_like_a_browser() {
+async fn a_request_is_for_one_day_with_a_browser_like_name() {
     let provider = Provider::start().await;
     provider.answers("/v8/finance/chart/AAPL", chart_with(&[])).await;
     provider.quote("AAPL").await.unwrap();
@@ -172,7 +172,7 @@ async fn it_asks_for_one_day_and_looks_like_a_browser() {
 }
 
 #[tokio::test]
-async fn a_made_up_ticker_may_have_a_chart_without_a_price() {
+async fn an_invented_ticker_may_have_a_chart_without_a_price() {
     let (answer, expected) = case("y_chart_phantom");
     assert_eq!(expected["error_class"], "unknown_symbol");
     let provider = Provider::start().await;
@@ -185,7 +185,7 @@ async fn a_made_up_ticker_may_have_a_chart_without_a_price() {
 }
 
 #[tokio::test]
-async fn values_that_cannot_be_are_not_believed() {
+async fn impossible_values_are_rejected() {
     for (field, value) in [
         ("regularMarketPrice", json!(0)),
         ("regularMarketPrice", json!(-269.7)),
@@ -208,7 +208,7 @@ async fn values_that_cannot_be_are_not_believed() {
 }
 
 #[tokio::test]
-async fn a_price_a_little_outside_the_days_range_is_believed() {
+async fn a_price_slightly_outside_the_days_range_is_accepted() {
     for told in [271.42, 267.10] {
         let quote = quote_of(chart_with(&[("regularMarketPrice", json!(told))])).await.unwrap();
         assert_eq!(quote.price, price(&told.to_string()));
@@ -220,7 +220,7 @@ async fn a_price_a_little_outside_the_days_range_is_believed() {
 }
 
 #[tokio::test]
-async fn a_jump_that_is_a_split_is_a_quote() {
+async fn a_jump_explained_by_a_split_is_a_quote() {
     let mut answer = chart_with(&[("chartPreviousClose", json!(2690.0))]);
     let split = json!({ "date": 1_761_744_600, "numerator": 10.0, "denominator": 1.0, "splitRatio": "10:1" });
     answer["chart"]["result"][0]["events"] = json!({ "splits": { "1761744600": split } });
@@ -228,7 +228,7 @@ async fn a_jump_that_is_a_split_is_a_quote() {
 }
 
 #[tokio::test]
-async fn a_dead_ticker_is_unknown_and_an_old_price_stale() {
+async fn a_ticker_without_trades_is_unknown_and_an_old_price_stale() {
     let last_traded = async |time: &str| {
         let time = instant(time).utc().timestamp();
         quote_of(chart_with(&[("regularMarketTime", json!(time)), ("chartPreviousClose", json!(null))])).await
@@ -241,7 +241,7 @@ async fn a_dead_ticker_is_unknown_and_an_old_price_stale() {
 }
 
 #[tokio::test]
-async fn a_price_dated_after_our_time_names_the_clock() {
+async fn a_price_from_the_future_is_a_clock_error() {
     let provider = Provider::at(IN_SESSION).await;
     let now = provider.now().timestamp();
     for (ahead, is_shown) in [(0, true), (60, true), (61, false), (160, false), (86_400, false)] {
@@ -259,7 +259,7 @@ async fn a_price_dated_after_our_time_names_the_clock() {
 }
 
 #[tokio::test]
-async fn a_time_to_wait_is_kept_exactly() {
+async fn a_retry_time_is_respected_exactly() {
     for status in [429, 503] {
         let answer = ResponseTemplate::new(status).insert_header("retry-after", "120");
         let provider = Provider::that_says(answer).await;
@@ -277,7 +277,7 @@ async fn a_time_to_wait_is_kept_exactly() {
 }
 
 #[tokio::test]
-async fn only_dollars_in_new_york_are_traded() {
+async fn only_instruments_in_dollars_and_new_york_are_tradable() {
     for (field, value) in [
         ("currency", json!("EUR")),
         ("currency", json!("GBp")),
@@ -297,8 +297,8 @@ async fn only_dollars_in_new_york_are_traded() {
 }
 
 #[tokio::test]
-async fn the_recorded_foreign_share_is_refused() {
-    // Asked for by its name it is not even asked; this is what its chart would be.
+async fn the_recorded_foreign_stock_is_rejected() {
+    // A request by its name is rejected without a call; this is what its chart would be.
     let provider = Provider::start().await;
     assert!(matches!(provider.quote("GS2C.DE").await, Err(QuoteError::NotTradable { .. })));
     assert_eq!(provider.calls().await, 0);
@@ -309,14 +309,14 @@ async fn the_recorded_foreign_share_is_refused() {
 }
 
 #[tokio::test]
-async fn class_shares_are_asked_for_with_a_hyphen() {
+async fn class_shares_are_requested_with_a_hyphen() {
     let provider = Provider::start().await;
     provider.answers("/v8/finance/chart/BRK-B", chart_with(&[("symbol", json!("BRK-B"))])).await;
     assert_eq!(provider.quote("BRK.B").await.unwrap().symbol, symbol("BRK.B"));
 }
 
 #[tokio::test]
-async fn recorded_bars_are_read_with_their_dividends() {
+async fn recorded_bars_are_parsed_with_their_dividends() {
     let (answer, expected) = case("y_chart_aapl");
     let provider = Provider::start().await;
     provider.answers("/v8/finance/chart/AAPL", answer).await;
@@ -340,7 +340,7 @@ async fn recorded_bars_are_read_with_their_dividends() {
 }
 
 #[tokio::test]
-async fn recorded_bars_of_before_a_split_are_in_the_shares_of_their_own_days() {
+async fn recorded_bars_before_a_split_are_in_the_shares_of_their_days() {
     let (answer, expected) = case("y_chart_nvda_split");
     assert_eq!(expected["bars_already_split_adjusted"], true);
     let provider = Provider::at("2024-06-13T12:00:00Z").await;
@@ -355,7 +355,7 @@ async fn recorded_bars_of_before_a_split_are_in_the_shares_of_their_own_days() {
     assert_eq!(told.effective_on, day(&said(split, "ex_date")));
     assert_eq!(format!("{}/{}", told.numerator, told.denominator), said(split, "ratio"));
     assert_eq!(history.dividends[0].amount.to_string(), "0.01");
-    // The events alone, asked for with bars for three months.
+    // Only the events, requested with bars of three months.
     let mut events = case("y_chart_nvda_split").0;
     events["chart"]["result"][0]["meta"]["dataGranularity"] = json!("3mo");
     let other = Provider::at("2024-06-13T12:00:00Z").await;
@@ -389,7 +389,7 @@ async fn dates_of(answer: Value, at: &str) -> Result<Vec<String>, QuoteError> {
 }
 
 #[tokio::test]
-async fn empty_slots_the_live_tail_and_mistakes_are_left_out() {
+async fn empty_slots_the_live_tail_and_mistakes_are_skipped() {
     let mut missing_close = flat(100.0);
     missing_close[3] = Value::Null;
     let mut missing_volume = flat(100.0);
@@ -409,12 +409,12 @@ async fn empty_slots_the_live_tail_and_mistakes_are_left_out() {
     ];
     let sound = ["2025-10-20", "2025-10-22", "2025-10-23", "2025-10-28", "2025-10-29"];
     assert_eq!(dates_of(series(&slots), IN_SESSION).await.unwrap(), sound);
-    // Fetched before the close and looked at after it, the tail has still not all trades in it.
+    // If the tail was fetched before the close, it still lacks trades, even after the close.
     assert_eq!(dates_of(series(&slots), "2025-10-30T20:00:30Z").await.unwrap(), sound);
 }
 
 #[tokio::test]
-async fn after_the_close_the_tail_is_the_day_unless_the_day_is_there() {
+async fn the_tail_is_the_last_day_only_if_that_day_is_missing() {
     let tail = ("2025-10-29T20:00:01Z", flat(102.0));
     let slots = [("2025-10-28T13:30:00Z", flat(101.0)), tail.clone()];
     assert_eq!(dates_of(series(&slots), NOW).await.unwrap(), ["2025-10-28", "2025-10-29"]);
@@ -430,7 +430,7 @@ async fn after_the_close_the_tail_is_the_day_unless_the_day_is_there() {
 }
 
 #[tokio::test]
-async fn a_series_that_is_none_is_an_error_and_one_without_days_is_empty() {
+async fn an_invalid_series_is_an_error_and_one_without_days_is_empty() {
     assert_eq!(dates_of(series(&[]), NOW).await.unwrap(), Vec::<String>::new());
     let nonsense = series(&[("2025-10-28T13:30:00Z", flat(-1.0))]);
     assert!(matches!(dates_of(nonsense, NOW).await, Err(QuoteError::Upstream(_))));
@@ -447,7 +447,7 @@ fn chart_error(code: &str, description: &str) -> Value {
 }
 
 #[tokio::test]
-async fn refusals_become_what_the_caller_can_act_on() {
+async fn refusals_become_errors_that_tell_when_to_retry() {
     let aapl = symbol("AAPL");
     let answer = |status, body| ResponseTemplate::new(status).set_body_json(body);
     let not_found = chart_error("Not Found", "No data found, symbol may be delisted");
@@ -472,7 +472,7 @@ async fn refusals_become_what_the_caller_can_act_on() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_answers_are_refused() {
+async fn invalid_bodies_are_rejected() {
     let ok = || ResponseTemplate::new(200);
     for (name, answer) in [
         (
@@ -504,7 +504,7 @@ async fn bodies_that_are_no_answers_are_refused() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_servers_is_tried_again_once() {
+async fn a_server_error_is_retried_once() {
     let provider = Provider::start().await;
     Mock::given(path("/v8/finance/chart/AAPL"))
         .respond_with(ResponseTemplate::new(502))
@@ -520,7 +520,7 @@ async fn an_error_of_the_servers_is_tried_again_once() {
 }
 
 #[tokio::test]
-async fn a_shut_door_is_left_alone_for_a_quarter_of_an_hour_then_twice_as_long() {
+async fn a_refusal_pauses_calls_for_a_quarter_of_an_hour_then_twice_as_long() {
     let body = text_of("yahoo", "edge_429.txt");
     let case = described("yahoo", "y_chart_429_edge");
     let status = u16::try_from(case["http_status"].as_u64().unwrap()).unwrap();
@@ -550,7 +550,7 @@ async fn a_shut_door_is_left_alone_for_a_quarter_of_an_hour_then_twice_as_long()
 }
 
 #[tokio::test]
-async fn calls_keep_their_distance() {
+async fn calls_keep_the_minimum_gap() {
     let server = MockServer::start().await;
     let gap = Duration::from_millis(40);
     let client = Yahoo::new(YahooConfig {
@@ -569,7 +569,7 @@ async fn calls_keep_their_distance() {
 }
 
 #[tokio::test]
-async fn recorded_quotes_of_many_symbols_come_with_one_call() {
+async fn recorded_bulk_quotes_come_with_one_call() {
     let (answer, expected) = case("y_quote_v7");
     let provider = Provider::start().await;
     provider.gives_crumbs().await;
@@ -592,7 +592,7 @@ async fn recorded_quotes_of_many_symbols_come_with_one_call() {
 }
 
 #[tokio::test]
-async fn who_is_left_out_of_the_answer_is_unknown() {
+async fn symbols_missing_from_a_bulk_answer_are_unknown() {
     let provider = Provider::start().await;
     provider.gives_crumbs().await;
     let (answer, expected) = case("y_quote_v7_partial");
@@ -610,7 +610,7 @@ async fn who_is_left_out_of_the_answer_is_unknown() {
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::UnknownSymbol(_)))));
 }
 
-/// The recorded row of AAPL with some of its facts replaced, as the whole answer.
+/// The recorded row of AAPL, with some fields replaced, as the whole answer.
 fn row_with(changes: &[(&str, Value)]) -> Value {
     let mut row = case("y_quote_v7").0["quoteResponse"]["result"][0].clone();
     for (field, value) in changes {
@@ -628,7 +628,7 @@ async fn quoted_in_bulk(now: &str, answer: Value) -> Result<Quote, QuoteError> {
 }
 
 #[tokio::test]
-async fn rows_that_cannot_be_are_no_prices() {
+async fn invalid_rows_are_not_prices() {
     for (field, value) in [
         ("regularMarketPrice", json!(0)),
         ("regularMarketPrice", json!("None")),
@@ -647,7 +647,7 @@ async fn rows_that_cannot_be_are_no_prices() {
 }
 
 #[tokio::test]
-async fn bid_and_ask_are_taken_while_the_market_is_open_and_they_make_sense() {
+async fn bid_and_ask_are_used_only_while_the_market_is_open() {
     let now = instant(IN_SESSION).utc().timestamp();
     let touch = async |bid: f64, ask: f64, state: &str| {
         let row = row_with(&[
@@ -673,7 +673,7 @@ fn invalid_crumb() -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn a_crumb_that_is_not_accepted_is_replaced_once() {
+async fn a_rejected_crumb_is_replaced_once() {
     let provider = Provider::start().await;
     let page = ResponseTemplate::new(404).insert_header("set-cookie", COOKIE);
     provider.answers_with("/cookie", page).await;
@@ -702,7 +702,7 @@ async fn a_crumb_that_is_not_accepted_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_feature_that_is_closed_to_us_is_not_asked_for_again_and_quotes_come_one_by_one() {
+async fn refused_bulk_quotes_are_replaced_by_single_ones() {
     let provider = Provider::start().await;
     provider.gives_crumbs().await;
     let closed = json!({ "finance": { "result": null, "error":
@@ -718,7 +718,7 @@ async fn a_feature_that_is_closed_to_us_is_not_asked_for_again_and_quotes_come_o
 }
 
 #[tokio::test]
-async fn too_many_requests_is_never_taken_for_a_crumb() {
+async fn the_text_too_many_requests_is_not_a_crumb() {
     for status in [200, 429] {
         let provider = Provider::start().await;
         let page = ResponseTemplate::new(404).insert_header("set-cookie", COOKIE);
@@ -729,7 +729,7 @@ async fn too_many_requests_is_never_taken_for_a_crumb() {
         let quotes = provider.client.quotes_by_symbol(&asked, instant(NOW)).await;
         assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::RateLimited { .. }))));
         assert_eq!(provider.calls_to("/v7/finance/quote").await, 0);
-        // A quarter of an hour later it gets one.
+        // A quarter of an hour later the client gets a crumb.
         provider.server.reset().await;
         provider.gives_crumbs().await;
         provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(row_with(&[]))).await;
@@ -741,7 +741,7 @@ async fn too_many_requests_is_never_taken_for_a_crumb() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_taken_for_a_crumb_either() {
+async fn other_texts_are_not_crumbs() {
     let long = "x".repeat(65);
     for crumb in ["", " ", "<html></html>", "{\"finance\":{}}", "two words", &long] {
         let provider = Provider::start().await;
@@ -761,7 +761,7 @@ async fn nothing_else_is_taken_for_a_crumb_either() {
 }
 
 #[tokio::test]
-async fn fifty_who_need_a_crumb_fetch_one() {
+async fn fifty_callers_share_one_crumb() {
     let provider = Arc::new(Provider::start().await);
     provider.gives_crumbs().await;
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(row_with(&[]))).await;
@@ -777,7 +777,7 @@ async fn fifty_who_need_a_crumb_fetch_one() {
 }
 
 #[tokio::test]
-async fn a_row_that_jumps_is_looked_at_alone() {
+async fn a_row_that_jumps_is_requested_separately() {
     let provider = Provider::start().await;
     provider.gives_crumbs().await;
     let jumped = row_with(&[("regularMarketPreviousClose", json!(2690.0))]);
@@ -792,7 +792,7 @@ async fn a_row_that_jumps_is_looked_at_alone() {
 }
 
 #[tokio::test]
-async fn many_symbols_are_asked_for_fifty_at_a_time() {
+async fn symbols_are_requested_fifty_at_a_time() {
     let provider = Provider::start().await;
     provider.gives_crumbs().await;
     let (empty, _) = case("y_quote_v7_empty");
@@ -803,7 +803,7 @@ async fn many_symbols_are_asked_for_fifty_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_recorded_search_keeps_what_trades_in_the_united_states() {
+async fn a_recorded_search_keeps_instruments_of_the_united_states() {
     let (answer, expected) = case("y_search_apple");
     assert_eq!(answer["quotes"].as_array().map(Vec::len), expected["symbols"].as_array().map(Vec::len));
     let provider = Provider::start().await;
@@ -819,7 +819,7 @@ async fn a_recorded_search_keeps_what_trades_in_the_united_states() {
 }
 
 #[tokio::test]
-async fn a_listing_comes_from_a_search_and_else_from_a_chart() {
+async fn a_listing_comes_from_a_search_or_else_from_a_chart() {
     let (answer, _) = case("y_search_apple");
     let provider = Provider::start().await;
     provider.answers("/v1/finance/search", answer).await;
@@ -837,7 +837,7 @@ async fn a_listing_comes_from_a_search_and_else_from_a_chart() {
 }
 
 #[tokio::test]
-async fn options_coins_and_firms_without_a_symbol_are_not_found() {
+async fn options_cryptocurrencies_and_unlisted_companies_are_not_found() {
     let entry = |kind: &str, exchange: &str, symbol: Value| json!({ "quoteType": kind, "exchange": exchange, "symbol": symbol, "shortname": "Name" });
     let provider = Provider::start().await;
     let body = json!({ "quotes": [
@@ -870,7 +870,7 @@ async fn redirects_are_followed_three_times_and_to_no_other_host() {
 }
 
 #[test]
-fn addresses_must_be_able_to_have_a_path() {
+fn base_urls_must_be_able_to_have_a_path() {
     let client = |base: &str, cookie: &str| {
         Yahoo::new(YahooConfig {
             base_url: base.parse().unwrap(),

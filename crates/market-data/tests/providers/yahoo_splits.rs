@@ -1,5 +1,5 @@
-//! Yahoo tells the past in the shares of today. Its bars, quotes, splits and dividends come out in the shares of their own
-//! days, whatever splits there were.
+//! Yahoo reports past prices in today's shares. The client converts its bars, quotes, splits and dividends to the
+//! shares of their own days, with any splits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use super::{FREE, SourceQuotes, day, instant, price, symbol};
 
 /// Thursday, 10:45 in New York.
 const NOW: &str = "2026-11-19T15:45:00Z";
-/// Sessions before it, oldest first.
+/// The sessions before that day, oldest first.
 const DAYS: [&str; 5] = ["2026-11-12", "2026-11-13", "2026-11-16", "2026-11-17", "2026-11-18"];
 
 fn opens(on: &str) -> i64 {
     instant(&format!("{on}T14:30:00Z")).utc().timestamp()
 }
 
-/// A split as Yahoo tells it.
+/// A split as Yahoo reports it.
 fn split(on: &str, numerator: f64, denominator: f64) -> (String, Value) {
     let at = opens(on);
     let ratio = format!("{numerator}:{denominator}");
@@ -42,12 +42,12 @@ fn events(splits: &[(String, Value)], dividends: &[(String, Value)]) -> Value {
     json!({ "splits": object(splits), "dividends": object(dividends) })
 }
 
-/// As Yahoo tells a number: in single precision.
+/// A number as Yahoo reports it, in single precision.
 fn binary32(exact: f64) -> f64 {
     exact.to_string().parse::<f32>().unwrap().into()
 }
 
-/// A chart of AAPL whose daily closes are these, with volumes of a thousand for each.
+/// A chart of AAPL with these daily closes, each with a volume of one thousand.
 fn chart(closes: &[(&str, f64)], events: Value) -> Value {
     let prices: Vec<f64> = closes.iter().map(|(_, close)| binary32(*close)).collect();
     let starts: Vec<i64> = closes.iter().map(|(on, _)| opens(on)).collect();
@@ -131,7 +131,7 @@ async fn bars_are_in_the_shares_of_their_own_days_for_every_ratio() {
         (1.0, 1.5, 1500),
         (7.0, 3.0, 428),
     ] {
-        // Traded at 200.00, 201.37 and 199.99, and after the split at a price that follows.
+        // It traded at 200.00, 201.37 and 199.99, and after the split at a matching price.
         let after = 200.0 * old / new;
         let told = [
             (DAYS[0], 200.0 * old / new),
@@ -151,10 +151,10 @@ async fn bars_are_in_the_shares_of_their_own_days_for_every_ratio() {
 }
 
 #[tokio::test]
-async fn several_splits_a_dividend_of_the_same_day_and_dividends_around_them() {
+async fn dividends_around_several_splits_are_converted() {
     let told = [(DAYS[0], 50.0), (DAYS[1], 50.0), (DAYS[2], 50.0), (DAYS[3], 50.0), (DAYS[4], 50.0)];
     let splits = [split(DAYS[1], 4.0, 1.0), split(DAYS[3], 1.0, 2.0)];
-    // 0.82 before both, 0.20 on the day of the first, 0.10 on that of the second.
+    // 0.82 before both splits, 0.20 on the day of the first, 0.10 on the day of the second.
     let dividends = [
         dividend(DAYS[0], 0.41),
         dividend(DAYS[1], 0.4),
@@ -177,7 +177,7 @@ async fn several_splits_a_dividend_of_the_same_day_and_dividends_around_them() {
 }
 
 #[tokio::test]
-async fn a_dividend_of_before_a_split_keeps_the_decimals_that_are_known() {
+async fn a_dividend_before_a_split_keeps_its_certain_decimals() {
     // 3.05 was paid; Yahoo has 0.108929 after splits of 7:1 and 4:1.
     let splits = [split(DAYS[1], 7.0, 1.0), split(DAYS[2], 4.0, 1.0)];
     let provider = Provider::at(NOW, chart(&[], events(&splits, &[dividend(DAYS[0], 0.108929)]))).await;
@@ -185,7 +185,7 @@ async fn a_dividend_of_before_a_split_keeps_the_decimals_that_are_known() {
 }
 
 #[tokio::test]
-async fn dividends_of_one_day_are_one_action() {
+async fn dividends_of_one_day_are_combined() {
     let at = opens(DAYS[2]);
     let told = |key: i64, amount: f64| (key.to_string(), json!({ "date": at, "amount": amount }));
     let told = [told(at, 0.25), told(at + 1, 1.5), told(at + 2, 0.25)];
@@ -194,11 +194,11 @@ async fn dividends_of_one_day_are_one_action() {
 }
 
 #[tokio::test]
-async fn events_with_strange_or_missing_fields() {
+async fn events_with_invalid_or_missing_fields_are_handled() {
     let closes = DAYS.map(|on| (on, 100.0));
     let at = opens(DAYS[2]);
     let with = |key: &str, event: Value| json!({ "splits": { key: event } });
-    // What can still be read is.
+    // Events that are still readable.
     for event in [
         json!({ "date": at, "splitRatio": "2:1" }),
         json!({ "date": at, "numerator": null, "denominator": "1", "splitRatio": "2/1" }),
@@ -210,14 +210,14 @@ async fn events_with_strange_or_missing_fields() {
         assert_eq!(provider.closes().await, ["200.00", "200.00", "100.00", "100.00", "100.00"], "{event}");
         assert_eq!(provider.actions().await, ["2026-11-16 2:1"], "{event}");
     }
-    // Nothing has happened.
+    // Events without an effect.
     for event in
         [json!({ "date": at, "numerator": 1, "denominator": 1 }), json!({ "date": at, "splitRatio": "3:3" })]
     {
         let provider = Provider::at(NOW, chart(&closes, with(&at.to_string(), event.clone()))).await;
         assert_eq!(provider.closes().await, ["100.00"; 5], "{event}");
     }
-    // Of the days before a split that cannot be read nobody knows the shares.
+    // The share basis of the days before an unreadable split is unknown.
     for event in [
         json!({ "date": at }),
         json!({ "date": at, "numerator": 2, "denominator": 0, "splitRatio": "2:0" }),
@@ -231,10 +231,10 @@ async fn events_with_strange_or_missing_fields() {
         assert_eq!(provider.bars().await.unwrap().len(), 3, "{event}");
         assert_eq!(provider.actions().await, Vec::<String>::new(), "{event}");
     }
-    // Nor of any when its day is unknown too.
+    // If the day of the split is unknown too, the share basis of every day is unknown.
     let provider = Provider::at(NOW, chart(&closes, with("key", json!({ "numerator": 2 })))).await;
     assert!(matches!(provider.bars().await, Err(QuoteError::Upstream(_))));
-    // Dividends that are none, and events that are no object.
+    // Invalid dividends, and events that are not objects.
     for told in [
         json!({ "dividends": { "a": { "date": at, "amount": null }, "b": { "date": at, "amount": -1 }, "c": { "amount": 1 },
             "d": { "date": at, "amount": "0.25" }, "e": null } }),
@@ -249,8 +249,8 @@ async fn events_with_strange_or_missing_fields() {
 }
 
 #[tokio::test]
-async fn a_split_that_is_told_shortly_before_its_opening_is_in_the_prices_and_a_later_one_is_not() {
-    // Half an hour before the opening, and the evening of two days before.
+async fn a_split_reported_shortly_before_its_opening_is_in_the_prices() {
+    // Half an hour before the opening, and on the evening two days before.
     for (now, before) in [("2026-11-19T14:00:00Z", "200.00"), ("2026-11-17T23:00:00Z", "100.00")] {
         let told = [(DAYS[2], 100.0), (DAYS[3], 100.0)];
         let mut answer = chart(&told, events(&[split("2026-11-19", 2.0, 1.0)], &[]));
@@ -262,7 +262,7 @@ async fn a_split_that_is_told_shortly_before_its_opening_is_in_the_prices_and_a_
 }
 
 #[tokio::test]
-async fn the_previous_close_is_in_the_shares_of_the_quote_however_it_is_told() {
+async fn the_previous_close_is_in_the_shares_of_the_quote() {
     for (new, old, told, price_now) in [
         (2.0, 1.0, 200.0, 100.5),
         (2.0, 1.0, 100.0, 100.5),
@@ -289,7 +289,7 @@ async fn the_previous_close_is_in_the_shares_of_the_quote_however_it_is_told() {
 }
 
 #[tokio::test]
-async fn what_comes_with_prices_is_known_without_a_call() {
+async fn actions_that_come_with_prices_need_no_call() {
     let answer =
         chart(&[(DAYS[4], 200.0)], events(&[split("2026-11-19", 2.0, 1.0)], &[dividend("2026-11-19", 0.3)]));
     let provider = Provider::at(NOW, answer).await;
@@ -305,7 +305,7 @@ async fn what_comes_with_prices_is_known_without_a_call() {
     let seen = provider.client.actions_seen(&aapl).unwrap();
     let told: Vec<String> = seen.actions.iter().map(described).collect();
     assert_eq!(told, ["2026-11-19 2:1", "2026-11-19 pays 0.30 on 2026-12-09"]);
-    // A chart of a day tells of that day alone, a series of all its days.
+    // The chart of one day covers only that day, a series all its days.
     assert!(seen.covers(day("2026-11-19"), provider.now) && !seen.covers(day("2026-11-18"), provider.now));
     provider.bars().await.unwrap();
     let seen = provider.client.actions_seen(&aapl).unwrap();
@@ -316,9 +316,9 @@ async fn what_comes_with_prices_is_known_without_a_call() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Closes as they were traded come back from what Yahoo makes of them, to the cent, over any usual splits.
+    /// Closes as traded are restored from Yahoo's conversion of them, to the cent, over any usual splits.
     #[test]
-    fn closes_come_back_as_they_were_traded(
+    fn closes_are_restored_as_traded(
         cents in prop::collection::vec(2_000_u32..60_000, 5),
         splits in prop::collection::vec((1_usize..5, prop::sample::select(vec![
             (2.0, 1.0), (3.0, 1.0), (3.0, 2.0), (4.0, 1.0), (5.0, 4.0), (7.0, 1.0), (10.0, 1.0), (20.0, 1.0), (1.0, 2.0),
@@ -329,7 +329,7 @@ proptest! {
         for (on, ratio) in splits {
             by_day.entry(on).or_insert(ratio);
         }
-        // Traded closes that follow the splits, so that none looks like a mistake.
+        // The closes follow the splits, so that none looks like a mistake.
         let mut level = 1.0;
         let mut traded = Vec::new();
         for (at, cents) in cents.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Corporate actions that are known, who has had them, and symbols of before.
+//! Corporate actions, the portfolios they were applied to, and former symbols.
 
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
@@ -48,7 +48,7 @@ async fn portfolio(db: &Db) -> PortfolioId {
 }
 
 #[tokio::test]
-async fn an_action_is_noted_once_and_stays_as_it_took_effect() {
+async fn an_action_is_stored_once_and_unchanged_after_it_took_effect() {
     let db = Db::new().await;
     let stock = db.stock("AAPL").await;
     let note = async |kind, now| {
@@ -73,7 +73,7 @@ async fn an_action_is_noted_once_and_stays_as_it_took_effect() {
     db.write(move |tx| actions::set_applied(tx, first, moment(101))).await;
     db.write(move |tx| actions::set_applied(tx, first, moment(200))).await;
     assert_eq!(db.read(|tx| actions::due(tx, moment(500))).await, known[1..]);
-    // What not everybody has had, and what has happened since.
+    // Actions that are not applied everywhere, and actions that took effect since.
     assert_eq!(db.read(|tx| actions::not_over(tx, moment(100))).await, known[1..]);
     let not_over = db.read(|tx| actions::not_over(tx, moment(99))).await;
     assert_eq!(not_over.iter().map(|known| known.applied_at).collect::<Vec<_>>(), [Some(moment(101)), None]);
@@ -82,7 +82,7 @@ async fn an_action_is_noted_once_and_stays_as_it_took_effect() {
 }
 
 #[tokio::test]
-async fn the_database_lets_a_portfolio_have_an_action_once() {
+async fn an_action_is_applied_to_a_portfolio_only_once() {
     let db = Db::new().await;
     let (stock, portfolio) = (db.stock("AAPL").await, portfolio(&db).await);
     let told = told(stock, dividend(), 100);
@@ -172,7 +172,7 @@ async fn a_dividend_is_owed_until_it_is_paid() {
 }
 
 #[tokio::test]
-async fn a_stock_is_found_by_the_symbol_it_had_unless_another_has_it_now() {
+async fn a_stock_is_found_by_a_former_symbol_unless_another_has_it() {
     let db = Db::new().await;
     let (one, used) = (db.stock("OLD").await, db.stock("USED").await);
     let unused = db.stock("NEW").await;

@@ -28,7 +28,7 @@ async fn a_message_is_taken_once_by_its_owner_until_it_expires() {
 }
 
 #[tokio::test]
-async fn expired_messages_are_removed_with_new_ones_and_by_the_job() {
+async fn expired_messages_are_deleted_with_new_ones_and_by_the_job() {
     let db = Db::new().await;
     leave(&db, "old", 60, 0).await;
     leave(&db, "new", 120, 60).await;

@@ -1,4 +1,4 @@
-//! A database with the people, stocks and orders that tests are about, and a way round the store's functions.
+//! A database with the users, stocks and orders that tests need, and direct access to its tables.
 
 use chrono::{NaiveDate, TimeDelta, TimeZone, Utc};
 use diesel::connection::SimpleConnection;
@@ -24,7 +24,7 @@ impl Db {
         Self { test: TestStore::new().await }
     }
 
-    /// Without tables.
+    /// A database without tables.
     pub fn empty() -> Self {
         Self { test: TestStore::empty(4) }
     }
@@ -51,7 +51,7 @@ impl Db {
         self.test.store.query(work).await.unwrap()
     }
 
-    /// How many statements the store has sent so far.
+    /// The number of statements that the store has sent.
     pub fn statements(&self) -> usize {
         self.test.statements()
     }
@@ -70,12 +70,12 @@ impl Db {
         self.test.store.write(work).await
     }
 
-    /// Runs SQL on a connection of its own, as somebody with a database shell would.
+    /// Runs SQL on a separate connection, like a database shell.
     pub fn sql(&self, statement: &str) -> QueryResult<()> {
         connect(&self.url()).execute(statement)
     }
 
-    /// How many rows a table has, after an optional `WHERE`.
+    /// The number of rows of a table, with an optional `WHERE`.
     pub fn count(&self, table: &str) -> i64 {
         connect(&self.url()).number(&format!("SELECT count(*) AS number FROM {table}"))
     }
@@ -95,7 +95,7 @@ impl Db {
         self.write(move |tx| stocks::upsert(tx, &listing)).await
     }
 
-    /// Stores an order and its journal entry, and answers the entry.
+    /// Stores an order and its journal entry, and returns the entry.
     pub async fn filled(&self, order: &Order) -> JournalEntry {
         let (order, entry) = (order.clone(), entry_of(order));
         self.write(move |tx| {
@@ -105,11 +105,11 @@ impl Db {
         .await
     }
 
-    /// Returns when a transaction waits for a row that another one holds. On SQLite, where whole transactions
-    /// wait for one another, at once.
+    /// Returns when a transaction waits for a row that another one has locked. On SQLite, where whole transactions wait
+    /// for each other, returns immediately.
     ///
     /// # Panics
-    /// When nobody has to wait.
+    /// When no transaction begins to wait.
     pub fn until_somebody_waits(url: &DatabaseUrl) {
         if matches!(url, DatabaseUrl::Sqlite(_)) {
             return;
@@ -158,7 +158,7 @@ impl Shell {
         }
     }
 
-    /// The one number that the query answers as `number`.
+    /// The number that the query returns in the column `number`.
     pub fn number(&mut self, query: &str) -> i64 {
         let query = diesel::sql_query(query);
         let row: Number = match self {
@@ -170,12 +170,12 @@ impl Shell {
     }
 }
 
-/// So many seconds after Friday, 20 November 2026, 14:30 UTC.
+/// The time this many seconds after Friday, 20 November 2026, 14:30 UTC.
 pub fn moment(seconds: i64) -> Timestamp {
     Timestamp::new(Utc.with_ymd_and_hms(2026, 11, 20, 14, 30, 0).unwrap()) + TimeDelta::seconds(seconds)
 }
 
-/// A day of November 2026.
+/// A day in November 2026.
 pub fn november(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).unwrap()
 }
@@ -251,12 +251,12 @@ pub fn append(tx: &mut Tx<'_>, entry: JournalEntry) -> Result<JournalEntry, Stor
     Ok(transactions::append(tx, &[entry])?.remove(0))
 }
 
-/// Saves cash of which nothing is kept by orders.
+/// Saves cash without reservations.
 pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &str, now: Timestamp) -> Result<(), StoreError> {
     portfolios::save_cash(tx, &[(&Portfolio::new(id, money(cash)), now)])
 }
 
-/// Saves a position of which nothing is kept by orders.
+/// Saves a position without reservations.
 pub fn save_position(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -272,7 +272,7 @@ pub fn one_share() -> Position {
     Position { quantity: shares("1"), cost_basis: money("10"), realized_pnl: Money::zero() }
 }
 
-/// The position with the shares that orders keep.
+/// The position with the shares that orders reserve.
 pub fn position_of(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -281,7 +281,7 @@ pub fn position_of(
     Ok(positions::of_pairs(tx, &[(portfolio, stock)])?.remove(&(portfolio, stock)))
 }
 
-/// A filled order for one share at 10.00; ids rise with `number`.
+/// A filled order for one share at 10.00; ids increase with `number`.
 pub fn buy(number: u128, portfolio_id: PortfolioId, stock_id: StockId, ticker: &str) -> Order {
     Order {
         id: OrderId(Uuid::from_u128(number)),

@@ -4,7 +4,7 @@ use persistence::{holdings, portfolios};
 use crate::harness::{Db, append, moment, money, save_position, shares};
 
 #[tokio::test]
-async fn one_statement_finds_a_portfolio_with_all_it_holds() {
+async fn one_statement_reads_a_portfolio_with_its_positions() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
     let portfolio = db.portfolio(sam, "5").await;

@@ -3,7 +3,7 @@ use persistence::installation;
 use crate::harness::Db;
 
 #[tokio::test]
-async fn a_fact_is_kept_and_replaced() {
+async fn a_value_is_stored_and_replaced() {
     let db = Db::new().await;
     assert_eq!(db.read(|tx| installation::get(tx, "clock")).await, None);
     db.write(|tx| installation::set(tx, "clock", "first")).await;

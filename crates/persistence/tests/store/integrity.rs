@@ -1,4 +1,4 @@
-//! Damage to SQLite's file is found, wherever it is.
+//! Damage to SQLite's file is detected anywhere in the file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ struct UsedPage {
     owner: String,
 }
 
-/// A database with rows in the tables that hold the books, in one file without a log.
+/// A database in a single file without a log, with rows in the tables of the books.
 async fn filled(folder: &Path) -> Vec<u8> {
     let file = folder.join("sound.db");
     let path = file.display().to_string();
@@ -93,7 +93,7 @@ async fn a_row_that_refers_to_a_missing_one_is_found() {
 }
 
 #[test]
-fn what_is_no_database_is_damaged() {
+fn a_file_that_is_not_a_database_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "This is no database. ".repeat(1000)).unwrap();

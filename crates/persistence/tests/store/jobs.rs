@@ -8,7 +8,7 @@ async fn plan(db: &Db, key: &'static str, at: i64) -> bool {
     db.write(move |tx| jobs::plan(tx, "snapshot", key, 0, moment(at))).await
 }
 
-/// What a look at the time `now` finds, when a run is taken for dead after sixty seconds of silence.
+/// The runs that are due at the time `now`, when a run counts as dead after sixty seconds without a heartbeat.
 async fn take_due(db: &Db, now: i64) -> Vec<JobRunRow> {
     db.write(move |tx| jobs::take_due(tx, &["snapshot"], moment(now - 60), moment(now), 10)).await
 }
@@ -58,7 +58,7 @@ async fn a_run_planned_twice_is_one_run() {
 }
 
 #[tokio::test]
-async fn requested_runs_are_marked_and_due_runs_are_of_the_kinds_asked_for() {
+async fn requested_runs_are_marked_and_due_runs_are_filtered_by_kind() {
     let db = Db::new().await;
     assert!(plan(&db, "2026-11-20", 0).await);
     assert!(db.write(|tx| jobs::request(tx, "prune", "now", moment(0))).await);
@@ -69,7 +69,7 @@ async fn requested_runs_are_marked_and_due_runs_are_of_the_kinds_asked_for() {
     assert_eq!(due.iter().map(|run| run.kind.as_str()).collect::<Vec<_>>(), ["snapshot"]);
 }
 
-/// Keys alone said so before.
+/// In earlier versions only the key marked such runs.
 #[tokio::test]
 async fn requested_runs_of_earlier_versions_are_marked() {
     let db = Db::empty();
@@ -104,7 +104,7 @@ async fn a_run_planned_by_many_at_once_is_one_run() {
 }
 
 #[tokio::test]
-async fn a_fresh_run_is_handed_out_once_and_again_only_after_silence() {
+async fn a_new_run_is_handed_out_once_and_again_only_after_silence() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let due = take_due(&db, 0).await;
@@ -117,7 +117,7 @@ async fn a_fresh_run_is_handed_out_once_and_again_only_after_silence() {
 }
 
 #[tokio::test]
-async fn looks_at_the_same_time_hand_a_fresh_run_out_once() {
+async fn simultaneous_calls_hand_a_new_run_out_once() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let (taken, is_taken) = tokio::sync::oneshot::channel();
@@ -152,7 +152,7 @@ async fn due_runs_come_oldest_first_up_to_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_workers_that_claim_at_once_one_gets_the_run() {
+async fn only_one_of_several_simultaneous_claims_succeeds() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let id = only_run(&db).await.id;
@@ -178,7 +178,7 @@ async fn of_workers_that_claim_at_once_one_gets_the_run() {
 }
 
 #[tokio::test]
-async fn a_run_with_signs_of_life_stays_with_its_worker() {
+async fn a_run_with_heartbeats_stays_with_its_worker() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let id = only_run(&db).await.id;
@@ -195,7 +195,7 @@ async fn a_run_with_signs_of_life_stays_with_its_worker() {
 }
 
 #[tokio::test]
-async fn a_silent_run_is_taken_over_and_its_old_worker_is_refused() {
+async fn a_run_without_heartbeats_is_taken_over_from_its_worker() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let id = only_run(&db).await.id;
@@ -227,7 +227,7 @@ async fn a_finished_run_is_never_due_again() {
 }
 
 #[tokio::test]
-async fn a_run_put_back_is_due_after_a_while_with_its_reason() {
+async fn a_requeued_run_is_due_after_a_while_with_its_reason() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let id = take_due(&db, 0).await[0].id;
@@ -242,7 +242,7 @@ async fn a_run_put_back_is_due_after_a_while_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_put_off_is_due_so_much_later() {
+async fn a_postponed_run_is_due_later() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let id = take_due(&db, 0).await[0].id;
@@ -255,7 +255,7 @@ async fn a_run_that_is_put_off_is_due_so_much_later() {
 }
 
 #[tokio::test]
-async fn finished_runs_are_forgotten_but_never_the_newest_key() {
+async fn finished_runs_are_deleted_except_the_newest_key() {
     let db = Db::new().await;
     for key in ["2026-11-18", "2026-11-19", "2026-11-20"] {
         plan(&db, key, 0).await;

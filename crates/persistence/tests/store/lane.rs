@@ -1,4 +1,4 @@
-//! A connection beside the pool, as the order desk has one.
+//! A connection beside the pool, like the one of the order desk.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use persistence::{DatabaseUrl, Lane, StoreError, installation, users};
 
 use crate::harness::{Db, connect, new_user};
 
-/// Runs `work` on a thread that is no task's, as the desk's is.
+/// Runs `work` on a separate thread outside the async runtime, like the desk's.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(|| std::thread::spawn(work).join().unwrap()).await.unwrap()
 }
@@ -18,7 +18,7 @@ fn insert(lane: &mut Lane, name: &str) -> Result<(), StoreError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_lane_writes_stays_and_what_fails_is_rolled_back() {
+async fn a_lane_commits_writes_and_rolls_failures_back() {
     let db = Db::new().await;
     let mut lane = db.store().lane();
     beside(move || {
@@ -35,14 +35,14 @@ async fn what_a_lane_writes_stays_and_what_fails_is_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_on_a_lane_is_answered_as_done_only_when_it_is() {
+async fn a_lane_reports_a_write_as_done_only_after_its_commit() {
     let db = Db::new().await;
     let mut lane = db.store().lane();
     let done = beside(move || {
         insert(&mut lane, "sam").unwrap();
         let done: Result<(), StoreError> = lane.write(|tx| {
             installation::set(tx, "clock", "set")?;
-            // Takes an error of the database for an answer and goes on.
+            // Ignores an error of the database and continues.
             let _ = users::insert(tx, new_user("sam", "other@example.com"));
             Ok(())
         });
@@ -55,7 +55,7 @@ async fn a_write_on_a_lane_is_answered_as_done_only_when_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_on_a_lane_leaves_nothing_behind_and_everybody_able_to_write() {
+async fn a_panic_on_a_lane_is_rolled_back_and_blocks_no_writer() {
     let db = Db::new().await;
     let mut lane = db.store().lane();
     let other = db.store();
@@ -81,9 +81,9 @@ async fn a_panic_on_a_lane_leaves_nothing_behind_and_everybody_able_to_write() {
     assert_eq!(db.count("users"), 3);
 }
 
-/// On SQLite nobody can cut a connection.
+/// Connections cannot be cut on SQLite.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_connects_anew_after_its_connection_was_cut() {
+async fn a_lane_reconnects_after_its_connection_was_cut() {
     let db = Db::new().await;
     let url = db.url();
     if matches!(url, DatabaseUrl::Sqlite(_)) {
@@ -101,10 +101,10 @@ async fn a_lane_connects_anew_after_its_connection_was_cut() {
         };
         let cut_in_work = cut.clone();
         insert(&mut lane, "sam").unwrap();
-        // While it is idle: nothing was asked yet, so a new connection serves as well.
+        // While it is idle: no statement was sent yet, so a new connection replaces the old one.
         cut();
         insert(&mut lane, "eve").unwrap();
-        // In the midst of a transaction.
+        // In the middle of a transaction.
         let cut = cut_in_work.clone();
         let failed: Result<(), StoreError> = lane.write(move |tx| {
             users::insert(tx, new_user("kim", "kim@example.com"))?;
@@ -112,7 +112,7 @@ async fn a_lane_connects_anew_after_its_connection_was_cut() {
             users::insert(tx, new_user("mia", "mia@example.com")).map(drop)
         });
         assert!(failed.is_err(), "{failed:?}");
-        // Right before the end.
+        // Just before the end.
         let failed: Result<(), StoreError> = lane.write(move |tx| {
             users::insert(tx, new_user("kim", "kim@example.com"))?;
             cut_in_work();
@@ -126,7 +126,7 @@ async fn a_lane_connects_anew_after_its_connection_was_cut() {
     assert_eq!(db.count("users WHERE username = 'kim'"), 0);
 }
 
-/// SQLite has one writer, and those of this process take turns instead of running into its lock.
+/// SQLite has one writer; the writers of this process take turns instead of waiting for its lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_waits_for_its_turn_to_write() {
     let db = Db::new().await;

@@ -49,7 +49,7 @@ async fn symbols_that_begin_with_the_query_come_before_names_that_do() {
 }
 
 #[tokio::test]
-async fn wildcards_and_quotes_are_letters_like_others() {
+async fn wildcards_and_quotes_are_ordinary_characters() {
     let db = filled().await;
     for query in ["%", "_", "'", "\\", "Pure_"] {
         let expected: &[&str] = if query == "Pure_" { &["ZZ"] } else { &[] };
@@ -58,7 +58,7 @@ async fn wildcards_and_quotes_are_letters_like_others() {
 }
 
 #[tokio::test]
-async fn a_fund_is_told_from_a_company() {
+async fn funds_and_companies_are_distinguished() {
     let db = filled().await;
     let of = async |text: &'static str| {
         db.read(move |tx| listings::by_symbol(tx, SOURCE, &symbol(text))).await.map(|listing| listing.sector)
@@ -69,10 +69,10 @@ async fn a_fund_is_told_from_a_company() {
 }
 
 #[tokio::test]
-async fn what_is_gone_from_the_newest_table_is_no_longer_found() {
+async fn listings_missing_from_the_newest_table_are_not_found() {
     let db = filled().await;
     assert_eq!(db.read(|tx| listings::state(tx, SOURCE)).await, Some((moment(10), 8)));
-    // Twice the same symbol, as happens.
+    // The table contains the same symbol twice, which happens.
     let newer = vec![listed("AAPL", "Apple Inc"), listed("AAPL", "Apple Inc"), listed("NEW", "Newcomer")];
     db.write(move |tx| listings::replace(tx, SOURCE, &newer, moment(20))).await;
     assert_eq!(found(&db, "a").await, ["AAPL"]);
@@ -82,7 +82,7 @@ async fn what_is_gone_from_the_newest_table_is_no_longer_found() {
 }
 
 #[tokio::test]
-async fn the_listings_of_another_source_are_not_this_ones() {
+async fn listings_are_separate_per_source() {
     let db = filled().await;
     assert_eq!(db.read(|tx| listings::state(tx, "yahoo")).await, None);
     assert_eq!(db.read(|tx| listings::search(tx, "yahoo", "a", 4)).await, []);

@@ -3,7 +3,7 @@ use persistence::login_attempts;
 use crate::harness::{Db, moment};
 
 #[tokio::test]
-async fn failures_are_kept_per_subject() {
+async fn failures_are_counted_per_subject() {
     let db = Db::new().await;
     let first = db.write(|tx| login_attempts::lock(tx, "name:sam", moment(0))).await;
     assert_eq!(first, Some((0, moment(0))), "a new subject has no failures");
@@ -21,7 +21,7 @@ async fn failures_are_kept_per_subject() {
 }
 
 #[tokio::test]
-async fn only_failures_older_than_the_limit_are_forgotten() {
+async fn only_failures_older_than_the_limit_are_deleted() {
     let db = Db::new().await;
     db.write(|tx| {
         login_attempts::lock(tx, "old", moment(0))?;
@@ -34,7 +34,7 @@ async fn only_failures_older_than_the_limit_are_forgotten() {
 }
 
 #[tokio::test]
-async fn subjects_are_read_without_a_trace_and_deleted_one_by_one() {
+async fn subjects_are_read_without_a_change_and_deleted_one_by_one() {
     let db = Db::new().await;
     assert_eq!(db.read(|tx| login_attempts::get(tx, "a")).await, None);
     db.write(|tx| {
@@ -50,7 +50,7 @@ async fn subjects_are_read_without_a_trace_and_deleted_one_by_one() {
 }
 
 #[tokio::test]
-async fn few_failures_can_be_forgotten_earlier() {
+async fn few_failures_can_be_deleted_earlier() {
     let db = Db::new().await;
     db.write(|tx| {
         for (subject, failures, at) in [("few", 4, 0), ("many", 5, 0), ("new", 4, 10)] {

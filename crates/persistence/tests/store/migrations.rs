@@ -57,7 +57,7 @@ const SQLITE_COLUMNS: &str = "SELECT m.name AS table_name, c.name AS name, lower
      c.\"notnull\" = 0 AS nullable FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' \
      AND m.name NOT IN ('__diesel_schema_migrations', 'sqlite_sequence') ORDER BY m.name, c.cid";
 
-/// The tables as they are.
+/// The current tables of the database.
 fn tables(url: &DatabaseUrl) -> Tables {
     by_table(
         match connect(url) {
@@ -68,7 +68,7 @@ fn tables(url: &DatabaseUrl) -> Tables {
     )
 }
 
-/// The tables as `schema.rs` has them, with the database's words for its types.
+/// The tables of `schema.rs`, with the database's names for the types.
 fn schema(url: &DatabaseUrl) -> Tables {
     let mut columns = Vec::new();
     for block in include_str!("../../src/schema.rs").split("table! {").skip(1) {
@@ -93,7 +93,7 @@ fn schema(url: &DatabaseUrl) -> Tables {
 fn sql_type(url: &DatabaseUrl, column: &str, rust: &str) -> &'static str {
     let sqlite = matches!(url, DatabaseUrl::Sqlite(_));
     match rust {
-        // SQLite gives ids of its own to a column of exactly this type.
+        // SQLite generates ids only for a column of exactly this type.
         "BigInt" if sqlite && column == "id" => "integer",
         "BigInt" => "bigint",
         "Integer" => "integer",
@@ -119,7 +119,7 @@ fn both_databases_have_the_same_migrations() {
     }
 }
 
-/// diesel knows a migration by the part of its name before the underscore alone.
+/// diesel identifies a migration only by the part of its name before the underscore.
 #[test]
 fn no_two_migrations_have_the_same_version() {
     let names = names("sqlite");
@@ -134,7 +134,7 @@ fn both_databases_have_the_same_indexes() {
         let scripts: String = scripts.map(|path| std::fs::read_to_string(path).unwrap()).collect();
         let of_indexes =
             |line: &&str| line.starts_with("CREATE INDEX") || line.starts_with("CREATE UNIQUE INDEX");
-        // As sets: SQLite makes a table anew where PostgreSQL changes it, and then its indexes again.
+        // Compared as sets: where PostgreSQL changes a table, SQLite creates it again, and then its indexes.
         scripts.lines().filter(of_indexes).map(ToOwned::to_owned).collect::<BTreeSet<_>>()
     };
     assert!(indexes("sqlite").len() > 10);
@@ -173,7 +173,7 @@ async fn migrations_can_be_reverted_and_run_again() {
 }
 
 #[tokio::test]
-async fn migrating_answers_what_ran_and_runs_nothing_twice() {
+async fn migrating_returns_the_executed_migrations_and_repeats_none() {
     let db = Db::empty();
     let ran = db.store().migrate().await.unwrap();
     assert_eq!(ran.len(), names("sqlite").len());
@@ -182,7 +182,7 @@ async fn migrating_answers_what_ran_and_runs_nothing_twice() {
 }
 
 #[tokio::test]
-async fn an_empty_database_is_told_from_a_migrated_one_and_left_as_it_is() {
+async fn an_empty_database_is_recognized_and_unchanged() {
     let db = Db::empty();
     let checked = db.store().check_migrated().await;
     assert!(matches!(checked, Err(StoreError::PendingMigrations)), "{checked:?}");
@@ -194,7 +194,7 @@ async fn an_empty_database_is_told_from_a_migrated_one_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_database_that_a_newer_program_has_migrated_is_refused_and_left_as_it_is() {
+async fn a_database_migrated_by_a_newer_version_is_rejected_unchanged() {
     let db = Db::new().await;
     let insert =
         "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000'), ('20990101000000')";
@@ -204,7 +204,7 @@ async fn a_database_that_a_newer_program_has_migrated_is_refused_and_left_as_it_
         let Err(StoreError::NewerSchema { unknown }) = &refused else { panic!("{refused:?}") };
         assert_eq!(unknown, &["20990101000000", "20991231000000"]);
     }
-    // Also when migrations of this program have not run: a newer one is not mixed with this one.
+    // The same if migrations of this program have not been executed: a newer version is not mixed with this one.
     let newest = db.store().schema_version().await.unwrap();
     assert!(newest.pending.is_empty() && !newest.is_new, "{newest:?}");
     let oldest = "DELETE FROM __diesel_schema_migrations WHERE version LIKE '2026%'";
@@ -226,7 +226,7 @@ async fn a_sqlite_file_of_another_program_is_not_migrated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_migrate_at_once_do_not_disturb_each_other() {
+async fn simultaneous_migrations_do_not_conflict() {
     let db = Db::empty();
     let tasks: Vec<_> = (0..4)
         .map(|_| {
@@ -245,7 +245,7 @@ async fn processes_that_migrate_at_once_do_not_disturb_each_other() {
     assert_eq!(ran, [0, 0, 0, names("sqlite").len()]);
 }
 
-/// Runs the migrations before the one of that name.
+/// Runs the migrations before the one with this name.
 pub fn migrate_before(db: &Db, name: &str) {
     fn run<DB: diesel::backend::Backend>(
         conn: &mut impl MigrationHarness<DB>,
@@ -264,7 +264,7 @@ pub fn migrate_before(db: &Db, name: &str) {
     }
 }
 
-/// Takes back the migration of that version and all after it.
+/// Reverts the migration with this version and all later ones.
 pub fn revert_from(db: &Db, version: &str) {
     fn revert<DB: diesel::backend::Backend>(
         conn: &mut impl MigrationHarness<DB>,
@@ -280,8 +280,8 @@ pub fn revert_from(db: &Db, version: &str) {
     }
 }
 
-/// What there was when every order filled at once: a portfolio that bought three and sold one by money, and another
-/// one that only has cash.
+/// Data from the time when every order filled immediately: a portfolio that bought three shares and sold one by money,
+/// and another portfolio with only cash.
 const FILLED_ORDERS: &str = "
     INSERT INTO users (username, email, password_hash, first_name, last_name, date_joined, is_active, is_admin,
         password_changed_at)
@@ -310,7 +310,7 @@ const FILLED_ORDERS: &str = "
         provisional)
     VALUES (1, '2026-11-20', '1000.00', '740.00', '260.00', '1000.00', false);";
 
-/// `FILLED_ORDERS` at two moments.
+/// `FILLED_ORDERS` with two times filled in.
 fn filled_orders() -> String {
     FILLED_ORDERS
         .replace("'T0'", "'2026-11-20T14:30:00.000000Z'")
@@ -318,11 +318,11 @@ fn filled_orders() -> String {
 }
 
 #[tokio::test]
-async fn orders_and_journal_of_before_orders_could_wait_are_kept() {
+async fn orders_and_journal_from_before_working_orders_are_kept() {
     let db = Db::empty();
     migrate_before(&db, "2026-11-26-000000_orders");
     db.sql(&filled_orders()).unwrap();
-    // The newest line of all is gone with its portfolio.
+    // The newest line of all is deleted with its portfolio.
     let gone = |sql: &str| db.sql(&sql.replace("T0", "2026-11-20T14:30:00.000000Z")).unwrap();
     gone(
         "INSERT INTO portfolios (user_id, name, description, cash_balance, created_at, updated_at) \
@@ -372,7 +372,7 @@ async fn orders_and_journal_of_before_orders_could_wait_are_kept() {
     assert_eq!((held.1.quantity, held.2.is_zero()), (shares("2.6"), true));
     assert_eq!(db.count("portfolio_snapshots"), 1);
 
-    // What protects them is there again.
+    // The journal is protected again.
     let refused = db.sql("UPDATE transactions SET amount = '500'").unwrap_err();
     assert!(refused.to_string().contains("the journal is append-only"), "{refused}");
     assert!(db.sql("UPDATE orders SET client_order_id = 'first'").is_err(), "a name is unique still");

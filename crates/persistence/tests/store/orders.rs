@@ -14,7 +14,7 @@ fn named(order: Order, name: &str) -> Order {
 }
 
 #[tokio::test]
-async fn orders_come_back_as_stored_by_quantity_and_by_notional() {
+async fn orders_by_quantity_and_by_notional_are_read_as_stored() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "5").await.id;
@@ -111,7 +111,7 @@ async fn pages_go_newest_first_without_gap_or_repeat() {
     let stock = db.stock("AAPL").await;
     let mut expected = Vec::new();
     for number in 1..=7_u128 {
-        // Ids of which the order as text and as a number must agree.
+        // The order of these ids must be the same as text and as numbers.
         let order = buy(number << 124 | (7 - number), portfolio, stock, "AAPL");
         db.filled(&order).await;
         expected.insert(0, order);
@@ -128,8 +128,8 @@ async fn pages_go_newest_first_without_gap_or_repeat() {
     assert_eq!(seen, expected);
 }
 
-/// Orders whose ids do not rise with the time of submission, two of them of one instant, an entry with two exits, and a
-/// replaced exit.
+/// Orders whose ids do not follow the time of submission, two of them submitted at the same time; an entry with two
+/// exits; and a replaced exit.
 async fn mixed(db: &Db) -> domain::PortfolioId {
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "5").await.id;
@@ -214,7 +214,7 @@ async fn a_nested_list_has_no_legs_and_counts_an_order_with_an_open_leg_as_open(
 }
 
 #[tokio::test]
-async fn the_place_of_an_order_is_known_in_its_own_portfolio() {
+async fn the_place_of_an_order_is_found_only_in_its_portfolio() {
     let db = Db::new().await;
     let portfolio = mixed(&db).await;
     let eve = db.user("eve").await.id;

@@ -45,7 +45,7 @@ async fn instants_are_exact_to_the_microsecond() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_negative_cash() {
+async fn the_database_rejects_negative_cash() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let id = db.portfolio(sam, "5").await.id;
@@ -56,7 +56,7 @@ async fn the_database_itself_refuses_negative_cash() {
 }
 
 #[tokio::test]
-async fn somebody_elses_portfolio_is_not_found() {
+async fn another_users_portfolio_is_not_found() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
     let record = db.portfolio(sam, "5").await;
@@ -78,7 +78,7 @@ async fn a_portfolio_needs_an_owner() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names_and_nothing_else() {
+async fn an_update_changes_only_the_given_fields() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let record = db.portfolio(sam, "5").await;
@@ -102,7 +102,7 @@ async fn the_locked_portfolio_has_its_cash_and_no_positions_yet() {
 }
 
 #[tokio::test]
-async fn a_users_portfolios_come_in_the_order_they_were_made() {
+async fn portfolios_are_listed_in_the_order_of_creation() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
     let mut made = Vec::new();
@@ -119,7 +119,7 @@ async fn a_users_portfolios_come_in_the_order_they_were_made() {
 }
 
 #[tokio::test]
-async fn a_range_leaves_out_what_was_made_later() {
+async fn a_range_omits_later_portfolios() {
     let db = Db::new().await;
     assert_eq!(db.read(portfolios::extent).await, None);
     let sam = db.user("sam").await.id;
@@ -172,7 +172,7 @@ const OWNED: [&str; 9] = [
     "sessions",
 ];
 
-/// One row in each of the tables that hold what a user owns.
+/// Adds one row to each table that holds data of a user.
 async fn settle(db: &Db, name: &'static str, number: u128) -> (UserId, PortfolioId) {
     let user = db.user(name).await.id;
     let portfolio = db.portfolio(user, "90").await.id;
@@ -214,7 +214,7 @@ async fn settle(db: &Db, name: &'static str, number: u128) -> (UserId, Portfolio
 }
 
 #[tokio::test]
-async fn a_deleted_user_takes_everything_of_theirs_along_and_nothing_else() {
+async fn deleting_a_user_deletes_only_data_of_that_user() {
     let db = Db::new().await;
     let (sam, _) = settle(&db, "sam", 1).await;
     let (eve, eves) = settle(&db, "eve", 2).await;
@@ -230,7 +230,7 @@ async fn a_deleted_user_takes_everything_of_theirs_along_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_deleted_portfolio_takes_its_orders_journal_and_snapshots_along() {
+async fn deleting_a_portfolio_deletes_its_orders_journal_and_snapshots() {
     let db = Db::new().await;
     let (sam, portfolio) = settle(&db, "sam", 1).await;
     let (_, eves) = settle(&db, "eve", 2).await;
@@ -244,7 +244,7 @@ async fn a_deleted_portfolio_takes_its_orders_journal_and_snapshots_along() {
 }
 
 #[tokio::test]
-async fn an_id_is_never_given_twice() {
+async fn ids_are_never_reused() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let first = db.portfolio(sam, "1").await.id;

@@ -32,7 +32,7 @@ async fn quantities_and_costs_are_exact() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_negative_shares_and_costs() {
+async fn the_database_rejects_negative_shares_and_costs() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "5").await.id;
@@ -46,7 +46,7 @@ async fn the_database_itself_refuses_negative_shares_and_costs() {
 }
 
 #[tokio::test]
-async fn holdings_come_with_their_stocks_in_order_of_symbol() {
+async fn holdings_include_their_stocks_ordered_by_symbol() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let (one, two, none) =

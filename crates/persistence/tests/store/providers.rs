@@ -23,7 +23,7 @@ fn quote(of: &str, at: &str, as_of: Timestamp) -> Quote {
 }
 
 #[tokio::test]
-async fn no_more_calls_are_counted_than_the_window_has() {
+async fn calls_are_counted_only_up_to_the_limit_of_the_window() {
     let db = Db::new().await;
     let spend = async |limit| db.write(move |tx| providers::try_spend(tx, DAY, moment(100), limit)).await;
     assert_eq!([spend(2).await, spend(2).await, spend(2).await], [true, true, false]);
@@ -36,7 +36,7 @@ async fn no_more_calls_are_counted_than_the_window_has() {
 }
 
 #[tokio::test]
-async fn of_many_who_spend_at_once_as_many_succeed_as_the_window_has() {
+async fn simultaneous_calls_succeed_up_to_the_limit_of_the_window() {
     let db = Db::new().await;
     let spending = (0..40).map(|_| {
         let store = db.store();
@@ -53,7 +53,7 @@ async fn of_many_who_spend_at_once_as_many_succeed_as_the_window_has() {
 }
 
 #[tokio::test]
-async fn windows_and_leases_that_have_ended_are_forgotten() {
+async fn ended_windows_and_leases_are_deleted() {
     let db = Db::new().await;
     db.write(|tx| {
         providers::try_spend(tx, "yesterday", moment(0), 5)?;
@@ -67,7 +67,7 @@ async fn windows_and_leases_that_have_ended_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_queue_has_one_next_place_and_shows_what_became_of_its_calls() {
+async fn a_queue_has_one_next_place_and_records_results() {
     let db = Db::new().await;
     assert_eq!(db.read(|tx| providers::record(tx, "yahoo")).await, None);
     assert_eq!(db.write(|tx| providers::lock_queue(tx, "yahoo", moment(3))).await, moment(3));
@@ -93,7 +93,7 @@ async fn a_queue_has_one_next_place_and_shows_what_became_of_its_calls() {
 }
 
 #[tokio::test]
-async fn a_lease_is_one_holders_until_it_ends_or_is_given_back() {
+async fn a_lease_belongs_to_one_holder_until_it_ends_or_is_released() {
     let db = Db::new().await;
     let lease = async |holder: &'static str, now, until| {
         db.write(move |tx| providers::try_lease(tx, "quote/AAPL", holder, moment(now), moment(until))).await
@@ -109,7 +109,7 @@ async fn a_lease_is_one_holders_until_it_ends_or_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_quote_that_was_found_is_there_for_others_and_is_the_last_price_of_its_stock() {
+async fn a_published_quote_is_shared_and_becomes_the_last_price() {
     let db = Db::new().await;
     let aapl = db.stock("AAPL").await;
     let first = quote("AAPL", "150.25", moment(10));
@@ -120,7 +120,7 @@ async fn a_quote_that_was_found_is_there_for_others_and_is_the_last_price_of_its
     assert_eq!(found.len(), 2);
     assert_eq!(found[0], (first, moment(20)));
 
-    // One that was asked for earlier comes too late.
+    // A quote that was requested earlier arrives too late.
     let late = vec![(quote("AAPL", "149.00", moment(9)), moment(19))];
     db.write(move |tx| providers::publish(tx, &late)).await;
     let found = db.read(|tx| providers::published(tx, &[symbol("AAPL")])).await;
@@ -133,7 +133,7 @@ async fn a_quote_that_was_found_is_there_for_others_and_is_the_last_price_of_its
 }
 
 #[tokio::test]
-async fn the_price_of_another_source_is_replaced_however_new_it_is() {
+async fn the_price_of_another_source_is_replaced_even_if_newer() {
     let db = Db::new().await;
     let aapl = db.stock("AAPL").await;
     let simulated = Quote {
@@ -177,7 +177,7 @@ fn unconfirmed(of: &str, told: &str, doubt: Doubt) -> Unconfirmed {
 }
 
 #[tokio::test]
-async fn one_unconfirmed_price_of_a_symbol_is_kept_until_it_is_settled() {
+async fn one_unconfirmed_price_per_symbol_is_stored_until_it_is_settled() {
     let db = Db::new().await;
     let of_source =
         async |source: &'static str| db.read(move |tx| providers::unconfirmed(tx, source, None)).await;
@@ -188,7 +188,7 @@ async fn one_unconfirmed_price_of_a_symbol_is_kept_until_it_is_settled() {
     let [msft, aapl] = kept;
     assert_eq!(of_source("alpha_vantage").await, [aapl, msft.clone()], "in order of symbol");
     assert_eq!(of_source("yahoo").await, []);
-    // A later one of the same symbol replaces it.
+    // A later unconfirmed price of the same symbol replaces it.
     let later = unconfirmed("AAPL", "41.00", Doubt::SplitNotBooked);
     let prices = [later.clone()];
     db.write(move |tx| providers::hold_back(tx, &prices)).await;
@@ -200,10 +200,10 @@ async fn one_unconfirmed_price_of_a_symbol_is_kept_until_it_is_settled() {
 }
 
 #[tokio::test]
-async fn an_unconfirmed_price_that_is_accepted_is_the_price_however_old_it_is() {
+async fn an_accepted_unconfirmed_price_replaces_newer_ones() {
     let db = Db::new().await;
     let id = db.stock("AAPL").await;
-    // The accepted one is newer.
+    // The accepted price is newer.
     let quotes = [(quote("AAPL", "150.00", moment(100)), moment(101))];
     db.write(move |tx| providers::publish(tx, &quotes)).await;
     let waiting = unconfirmed("AAPL", "40.00", Doubt::LargeMove);

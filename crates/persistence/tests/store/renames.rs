@@ -1,4 +1,5 @@
-//! Symbols that stocks get, had, and lose to other companies; and what is written about a stock that has another one by then.
+//! Symbols that stocks get, had, and lose to other companies; and data about a stock that has been renamed in the
+//! meantime.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::delisting::{DelistingEvidence, DelistingEvidenceKind};
@@ -48,7 +49,7 @@ fn delisting(stock_id: StockId) -> NewDelisting {
 
 type Happens = fn(&mut Tx<'_>, StockId) -> Result<(), StoreError>;
 
-/// All that can be known of a stock that nobody has.
+/// All data that can be stored about a stock that is not in use.
 const KNOWN: [(&str, Happens); 9] = [
     ("a split", |tx, id| actions::note(tx, &told(id, split()), moment(0)).map(drop)),
     ("a dividend", |tx, id| {
@@ -88,7 +89,7 @@ const KNOWN: [(&str, Happens); 9] = [
 ];
 
 #[tokio::test]
-async fn portfolios_stay_compared_with_a_stock_that_gets_another_symbol() {
+async fn a_benchmark_is_renamed_with_its_stock() {
     let db = Db::new().await;
     let facebook = db.stock("FB").await;
     let sam = db.user("sam").await.id;
@@ -105,7 +106,7 @@ async fn portfolios_stay_compared_with_a_stock_that_gets_another_symbol() {
 }
 
 #[tokio::test]
-async fn a_stock_that_nobody_used_gives_its_symbol_up_whatever_is_known_of_it() {
+async fn an_unused_stock_gives_up_its_symbol() {
     for (what, happens) in KNOWN {
         let db = Db::new().await;
         let (facebook, looked_up) = (db.stock("FB").await, db.stock("META").await);
@@ -134,7 +135,7 @@ async fn a_stock_that_nobody_used_gives_its_symbol_up_whatever_is_known_of_it() 
 }
 
 #[tokio::test]
-async fn a_stock_that_somebody_used_keeps_its_symbol() {
+async fn a_used_stock_keeps_its_symbol() {
     for what in ["holds", "ordered", "traded", "got"] {
         let db = Db::new().await;
         let (facebook, used) = (db.stock("FB").await, db.stock("META").await);
@@ -179,10 +180,10 @@ async fn a_stock_that_somebody_used_keeps_its_symbol() {
 }
 
 #[tokio::test]
-async fn a_symbol_leads_to_the_stock_that_gave_it_up_last() {
+async fn a_former_symbol_finds_the_stock_that_gave_it_up_last() {
     let db = Db::new().await;
     let (first, second) = (db.stock("XYZ").await, db.stock("OTHER").await);
-    // Both on one day: the second one had it after the first.
+    // Both on the same day: the second stock had it after the first.
     db.write(move |tx| {
         stocks::rename(tx, first, (&symbol("XYZ"), &symbol("ABC")), None, november(23))?;
         stocks::rename(tx, second, (&symbol("OTHER"), &symbol("XYZ")), None, november(23))?;
@@ -196,9 +197,9 @@ async fn a_symbol_leads_to_the_stock_that_gave_it_up_last() {
     assert_eq!(holder, Some((second, november(23))));
 }
 
-/// What was asked for by a symbol is written only to the stock that has it.
+/// Data that was requested by a symbol is stored only for the stock that still has the symbol.
 #[tokio::test]
-async fn nothing_is_written_about_a_symbol_to_a_stock_that_has_it_no_more() {
+async fn data_of_a_symbol_is_not_stored_for_a_renamed_stock() {
     for is_archived in [false, true] {
         let db = Db::new().await;
         let id = db.stock("XYZ").await;
@@ -240,7 +241,7 @@ async fn nothing_is_written_about_a_symbol_to_a_stock_that_has_it_no_more() {
     }
 }
 
-/// Adding a stock that another process has added since leaves it as that one knows it.
+/// Adding a stock that another process has added does not change it.
 #[tokio::test]
 async fn a_stock_is_added_once() {
     let db = Db::new().await;
@@ -253,7 +254,7 @@ async fn a_stock_is_added_once() {
     assert_eq!((found.listing.company_name.as_str(), found.last), ("New Incorporated", None));
 }
 
-/// Bars in the shares of the day on which they were fetched are no prices of their days.
+/// Bars in the shares of the day on which they were fetched are not used as prices of their days.
 #[tokio::test]
 async fn the_last_price_of_an_archived_stock_is_its_last_close_as_traded() {
     let db = Db::new().await;
@@ -273,7 +274,7 @@ async fn the_last_price_of_an_archived_stock_is_its_last_close_as_traded() {
 }
 
 #[tokio::test]
-async fn accepted_prices_go_with_a_rename_and_are_forgotten_with_an_archive() {
+async fn accepted_prices_move_with_a_rename_and_are_deleted_when_archiving() {
     for is_archived in [false, true] {
         let db = Db::new().await;
         let id = db.stock("XYZ").await;

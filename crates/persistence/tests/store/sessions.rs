@@ -46,7 +46,7 @@ async fn two_sessions_never_share_a_key() {
 }
 
 #[tokio::test]
-async fn saving_and_touching_move_the_expiry() {
+async fn saving_and_touching_extend_the_session() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     insert(&db, session("key", None, 0, 60)).await;
@@ -95,7 +95,7 @@ async fn all_other_sessions_of_a_user_can_be_ended() {
 }
 
 #[tokio::test]
-async fn only_expired_sessions_are_swept_away() {
+async fn only_expired_sessions_are_deleted() {
     let db = Db::new().await;
     insert(&db, session("past", None, 0, 59)).await;
     insert(&db, session("now", None, 0, 60)).await;

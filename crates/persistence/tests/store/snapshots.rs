@@ -31,7 +31,7 @@ async fn all(db: &Db, portfolio: PortfolioId) -> Vec<Snapshot> {
 }
 
 #[tokio::test]
-async fn a_final_row_replaces_a_provisional_one_and_never_the_other_way_round() {
+async fn a_final_row_replaces_a_provisional_one_and_never_vice_versa() {
     let db = Db::new().await;
     let id = portfolio(&db).await;
     let row = |total, provisional| snapshot(id, november(20), total, provisional);
@@ -60,7 +60,7 @@ async fn saving_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn provisional_rows_in_any_order_leave_final_ones_alone() {
+async fn provisional_rows_never_replace_final_ones() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let mut ids = Vec::new();
@@ -165,7 +165,7 @@ async fn a_snapshot_needs_its_portfolio() {
 }
 
 #[tokio::test]
-async fn every_write_raises_the_version_of_its_portfolios() {
+async fn every_write_increments_the_version_of_its_portfolios() {
     let db = Db::new().await;
     let id = portfolio(&db).await;
     let version = async || {
@@ -184,7 +184,7 @@ async fn every_write_raises_the_version_of_its_portfolios() {
         save(&db, rows).await;
         assert_eq!(version().await, expected);
     }
-    // A write that does not happen counts nothing.
+    // A write that is rolled back does not change the version.
     let failed = db.try_write(move |tx| {
         snapshots::save(tx, &[row("4.00", false)])?;
         Err::<(), _>(StoreError::Corrupt("rolled back".to_owned()))

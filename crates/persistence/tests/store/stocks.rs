@@ -13,7 +13,7 @@ fn symbols(stocks: &[Stock]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_listing_is_added_once_and_renewed() {
+async fn a_listing_is_added_once_and_updated() {
     let db = Db::new().await;
     let first = db.write(|tx| stocks::upsert(tx, &listing("BRK.B", "Berkshire"))).await;
     let again = db.write(|tx| stocks::upsert(tx, &listing("BRK.B", "Berkshire Hathaway"))).await;
@@ -33,7 +33,7 @@ async fn a_listing_is_added_once_and_renewed() {
 }
 
 #[tokio::test]
-async fn several_stocks_come_in_order_of_symbol() {
+async fn stocks_are_ordered_by_symbol() {
     let db = Db::new().await;
     for ticker in ["MSFT", "AAPL", "TSLA"] {
         db.stock(ticker).await;
@@ -87,7 +87,7 @@ async fn an_older_price_never_replaces_a_newer_one() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_prices_that_are_not_positive() {
+async fn the_database_rejects_prices_that_are_not_positive() {
     let db = Db::new().await;
     let id = db.stock("AAPL").await;
     db.write(move |tx| stocks::save_last_price(tx, id, &quote("AAPL", "0.0001", moment(0)))).await;
@@ -173,7 +173,7 @@ fn bar(day: u32, close: &str) -> Bar {
 }
 
 #[tokio::test]
-async fn bars_come_back_exact_in_order_and_within_their_days() {
+async fn bars_are_read_exactly_in_order_and_within_their_days() {
     let db = Db::new().await;
     let (id, other) = (db.stock("AAPL").await, db.stock("MSFT").await);
     let bars = [bar(18, "10.10"), bar(16, "10.05"), bar(17, "10.00")];
@@ -190,7 +190,7 @@ async fn bars_come_back_exact_in_order_and_within_their_days() {
 }
 
 #[tokio::test]
-async fn a_bar_that_is_there_stays() {
+async fn an_existing_bar_is_not_replaced() {
     let db = Db::new().await;
     let id = db.stock("AAPL").await;
     db.write(move |tx| stocks::save_bars(tx, id, "first", &[bar(16, "10.00")])).await;
@@ -200,7 +200,7 @@ async fn a_bar_that_is_there_stays() {
 }
 
 #[tokio::test]
-async fn bars_of_one_source_are_given_another_and_the_rest_stays() {
+async fn only_bars_of_one_source_get_another_source() {
     let db = Db::new().await;
     let (id, other) = (db.stock("AAPL").await, db.stock("MSFT").await);
     db.write(move |tx| stocks::save_bars(tx, id, "one", &[bar(16, "10.00"), bar(17, "11.00")])).await;
@@ -255,7 +255,7 @@ async fn the_close_of_a_day_is_the_newest_on_or_before_it() {
 }
 
 #[tokio::test]
-async fn a_traded_stock_cannot_be_removed_from_under_its_positions() {
+async fn a_stock_with_positions_cannot_be_deleted() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "100").await.id;

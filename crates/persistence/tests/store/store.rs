@@ -33,7 +33,7 @@ impl From<OrderRejected> for BuyError {
     }
 }
 
-/// Buys one share at 10.00 as the use case does: lock, decide, save.
+/// Buys one share at 10.00 like the use case: lock, decide, save.
 fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId) -> Result<(), BuyError> {
     let mut books = portfolios::lock(tx, &[portfolio])?.remove(0).portfolio;
     books.positions.extend(position_of(tx, portfolio, stock)?.map(|(position, _)| (stock, position)));
@@ -58,7 +58,7 @@ fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn racing_orders_never_spend_more_than_there_is() {
+async fn simultaneous_orders_never_spend_more_than_the_cash() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "1000.00").await.id;
@@ -107,7 +107,7 @@ async fn racing_orders_never_spend_more_than_there_is() {
 }
 
 #[tokio::test]
-async fn a_second_order_waits_for_the_first_and_sees_what_it_left() {
+async fn a_second_order_waits_for_the_first_and_sees_its_result() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let id = db.portfolio(sam, "10").await.id;
@@ -171,7 +171,7 @@ impl From<StoreError> for Refused {
 }
 
 #[tokio::test]
-async fn an_error_leaves_nothing_behind() {
+async fn an_error_rolls_the_transaction_back() {
     let db = Db::new().await;
     let refused: Result<(), Refused> = db
         .store()
@@ -194,7 +194,7 @@ async fn an_error_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_panic_leaves_nothing_behind_and_the_store_usable() {
+async fn a_panic_rolls_the_transaction_back_and_keeps_the_store_usable() {
     let db = Db::new().await;
     for _ in 0..10 {
         let panicked = db
@@ -210,13 +210,13 @@ async fn a_panic_leaves_nothing_behind_and_the_store_usable() {
 }
 
 #[tokio::test]
-async fn a_write_is_answered_as_done_only_when_it_is() {
+async fn a_write_is_reported_as_done_only_after_its_commit() {
     let db = Db::new().await;
     db.user("sam").await;
     let done = db
         .try_write(|tx| {
             installation::set(tx, "clock", "set")?;
-            // A use case that takes an error of the database for an answer and goes on.
+            // A use case that ignores an error of the database and continues.
             let _ = users::insert(tx, new_user("sam", "other@example.com"));
             Ok(())
         })
@@ -251,7 +251,7 @@ async fn more_transactions_at_once_than_connections_take_turns() {
 }
 
 #[tokio::test]
-async fn names_that_look_like_sql_are_only_names() {
+async fn names_that_look_like_sql_are_stored_as_names() {
     let db = Db::new().await;
     let name = "Robert'); DROP TABLE users;-- \u{1F680}\n\"";
     let user = db.write(move |tx| users::insert(tx, new_user(name, "bobby@example.com"))).await;
@@ -260,7 +260,7 @@ async fn names_that_look_like_sql_are_only_names() {
 }
 
 #[tokio::test]
-async fn a_backup_of_sqlite_is_a_database_of_its_own_and_overwrites_nothing() {
+async fn a_backup_of_sqlite_is_complete_and_overwrites_no_file() {
     let db = Db::new().await;
     let sam = db.user("sam").await;
     let folder = tempfile::tempdir().unwrap();
@@ -294,7 +294,7 @@ fn refused_within_seconds(url: DatabaseUrl) {
 }
 
 #[test]
-fn a_postgresql_server_that_is_not_there_is_reported() {
+fn a_missing_postgresql_server_is_reported() {
     refused_within_seconds(DatabaseUrl::Postgres("postgres://nobody@127.0.0.1:1/none".into()));
 }
 
@@ -314,7 +314,7 @@ fn an_sqlite_file_that_cannot_be_opened_is_reported() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_reported_and_left_as_it_is() {
+fn a_file_that_is_not_a_database_is_reported_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     let notes = "Buy low, sell high. ".repeat(100);

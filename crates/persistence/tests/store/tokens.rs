@@ -54,7 +54,7 @@ async fn a_user_sees_and_deletes_only_their_own_tokens() {
 }
 
 #[tokio::test]
-async fn tokens_are_unique_and_their_scope_is_one_that_exists() {
+async fn tokens_are_unique_and_have_a_valid_scope() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     db.write(move |tx| tokens::insert(tx, token(1, sam, None))).await;

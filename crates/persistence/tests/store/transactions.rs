@@ -12,13 +12,13 @@ async fn portfolio(db: &Db) -> PortfolioId {
     db.portfolio(sam, "5").await.id
 }
 
-/// The user whose portfolio it is.
+/// The user who owns the portfolio.
 async fn owner(db: &Db, portfolio: PortfolioId) -> UserId {
     let all = db.read(|tx| portfolios::page(tx, "", None, 100)).await;
     all.into_iter().find(|(row, _)| row.id == portfolio).unwrap().0.user_id
 }
 
-/// All pages of three, one after the other.
+/// All pages of three lines, one after the other.
 async fn pages(
     db: &Db,
     portfolio: PortfolioId,
@@ -40,7 +40,7 @@ async fn pages(
 }
 
 #[tokio::test]
-async fn entries_come_back_as_appended_with_rising_ids() {
+async fn entries_are_read_as_appended_with_increasing_ids() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let stock = db.stock("AAPL").await;
@@ -64,7 +64,7 @@ async fn entries_come_back_as_appended_with_rising_ids() {
 }
 
 #[tokio::test]
-async fn the_journal_refuses_changes() {
+async fn the_journal_rejects_changes() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let cash = JournalEntry::cash(portfolio, money("5"), moment(0));
@@ -75,7 +75,7 @@ async fn the_journal_refuses_changes() {
 }
 
 #[tokio::test]
-async fn a_trade_without_its_receipt_is_refused_by_the_database() {
+async fn the_database_rejects_a_trade_without_a_receipt() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let stock = db.stock("AAPL").await;
@@ -104,7 +104,7 @@ async fn pages_over_equal_times_have_no_gap_and_no_repeat() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let mut expected = Vec::new();
-    // Forty entries at one instant between two others, written out of order in time.
+    // Forty entries at the same time between two others, not written in the order of time.
     for second in std::iter::once(2).chain(std::iter::repeat_n(1, 40)).chain([0, 1]) {
         let cash = JournalEntry::cash(portfolio, money("1"), moment(second));
         expected.push(db.write(move |tx| append(tx, cash)).await);
@@ -127,7 +127,7 @@ async fn pages_over_equal_times_have_no_gap_and_no_repeat() {
 }
 
 #[tokio::test]
-async fn pages_can_be_narrowed() {
+async fn pages_can_be_filtered() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let (own, other) = (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
@@ -200,7 +200,7 @@ async fn entries_are_found_by_order_by_time_and_by_portfolio() {
 }
 
 #[tokio::test]
-async fn flows_are_deposits_and_withdrawals_alone() {
+async fn flows_are_only_deposits_and_withdrawals() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let stock = db.stock("AAPL").await;
@@ -214,7 +214,7 @@ async fn flows_are_deposits_and_withdrawals_alone() {
 }
 
 #[tokio::test]
-async fn the_overview_names_owners_and_searches_them_and_symbols() {
+async fn the_overview_contains_owners_and_searches_owners_and_symbols() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("Sam_1").await.id, db.user("eve").await.id);
     let (sams, eves) = (db.portfolio(sam, "5").await.id, db.portfolio(eve, "5").await.id);
@@ -245,7 +245,7 @@ async fn the_overview_names_owners_and_searches_them_and_symbols() {
 }
 
 #[tokio::test]
-async fn a_page_is_of_the_owner_s_portfolio_alone() {
+async fn a_page_contains_only_the_owners_portfolio() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
     let (own, other) = (db.portfolio(sam, "5").await.id, db.portfolio(eve, "5").await.id);
@@ -264,7 +264,7 @@ async fn a_page_is_of_the_owner_s_portfolio_alone() {
 }
 
 #[tokio::test]
-async fn the_entries_of_a_day_end_with_the_last_one_wanted() {
+async fn the_entries_of_a_day_end_with_the_requested_one() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let sam = owner(&db, portfolio).await;

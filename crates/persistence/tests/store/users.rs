@@ -4,7 +4,7 @@ use persistence::users::{self, User, UserChanges};
 use crate::harness::{Db, moment, new_portfolio, new_user};
 
 #[tokio::test]
-async fn a_user_comes_back_as_stored() {
+async fn a_user_is_read_as_stored() {
     let db = Db::new().await;
     let sam = db.user("sam").await;
     assert_eq!(
@@ -17,7 +17,7 @@ async fn a_user_comes_back_as_stored() {
 }
 
 #[tokio::test]
-async fn names_and_addresses_are_unique_whatever_their_case() {
+async fn names_and_addresses_are_unique_in_any_case() {
     let db = Db::new().await;
     db.user("Sam").await;
     for (name, email) in [("sAM", "other@example.com"), ("other", "SAM@Example.Com")] {
@@ -40,7 +40,7 @@ async fn a_login_is_a_name_or_an_address_in_any_case() {
 }
 
 #[tokio::test]
-async fn names_with_letters_beyond_ascii_are_found_as_they_were_written() {
+async fn names_with_letters_beyond_ascii_are_found_as_written() {
     let db = Db::new().await;
     let zoe = db.write(|tx| users::insert(tx, new_user("Zoë ÅNGSTRÖM", "ÅSA@example.com"))).await;
     for login in ["Zoë ÅNGSTRÖM", "ÅSA@example.com"] {
@@ -52,7 +52,7 @@ async fn names_with_letters_beyond_ascii_are_found_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn taken_tells_name_and_address_apart_and_leaves_oneself_out() {
+async fn taken_distinguishes_name_and_address_and_ignores_the_user() {
     let db = Db::new().await;
     let sam = db.user("Sam").await.id;
     db.user("Eve").await;
@@ -67,7 +67,7 @@ async fn taken_tells_name_and_address_apart_and_leaves_oneself_out() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names_and_nothing_else() {
+async fn an_update_changes_only_the_given_fields() {
     let db = Db::new().await;
     let sam = db.user("sam").await;
     let id = sam.id;
@@ -78,7 +78,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_update_without_changes_answers_the_user() {
+async fn an_update_without_changes_returns_the_user() {
     let db = Db::new().await;
     let sam = db.user("sam").await;
     let id = sam.id;
@@ -88,7 +88,7 @@ async fn an_update_without_changes_answers_the_user() {
 }
 
 #[tokio::test]
-async fn an_update_to_a_name_that_is_taken_is_refused() {
+async fn an_update_to_a_taken_name_is_rejected() {
     let db = Db::new().await;
     db.user("sam").await;
     let eve = db.user("eve").await.id;

@@ -9,7 +9,7 @@ use persistence::{DatabaseUrl, Store, StoreError, installation};
 const MIB: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file system of 24 MiB, which goes away with the test. Needs the right to mount.
+/// A file system of 24 MiB, which is removed with the test. Needs the right to mount.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -44,7 +44,7 @@ fn bytes(log: &Path) -> u64 {
     std::fs::metadata(log).map_or(0, |metadata| metadata.len())
 }
 
-/// What the log reaches at most while 200 MiB are written.
+/// The largest size of the log while 200 MiB are written.
 async fn longest_log(store: &Store, log: &Path) -> u64 {
     let mut longest = 0;
     for number in 0..400 {
@@ -54,8 +54,8 @@ async fn longest_log(store: &Store, log: &Path) -> u64 {
     longest
 }
 
-/// SQLite's own checkpoints come every 32 MiB, which such a disk does not hold. Where none can be mounted, the bound
-/// for large disks is looked at.
+/// SQLite's own checkpoints come every 32 MiB, too late for such a disk. If no disk can be mounted, the limit for large
+/// disks is tested.
 #[tokio::test]
 async fn the_log_leaves_space_on_a_small_disk() {
     let folder = tempfile::tempdir().unwrap();
@@ -67,9 +67,9 @@ async fn the_log_leaves_space_on_a_small_disk() {
     drop((store, disk));
 }
 
-/// As long as somebody reads an old state the log cannot be emptied; afterwards it is.
+/// While a reader uses an old state, the log cannot be emptied; afterwards it is emptied.
 #[tokio::test]
-async fn a_log_that_a_reader_kept_long_is_emptied_when_the_reader_is_gone() {
+async fn a_long_log_is_emptied_when_its_reader_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (store, log) = open(folder.path()).await;
     let (begun, has_begun) = tokio::sync::oneshot::channel();

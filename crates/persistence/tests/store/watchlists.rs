@@ -4,7 +4,7 @@ use persistence::{StoreError, watchlists};
 use crate::harness::{Db, moment};
 
 #[tokio::test]
-async fn a_list_is_made_renamed_and_deleted_with_its_items() {
+async fn a_list_is_created_renamed_and_deleted_with_its_items() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let stock = db.stock("AAPL").await;
@@ -19,7 +19,7 @@ async fn a_list_is_made_renamed_and_deleted_with_its_items() {
 }
 
 #[tokio::test]
-async fn somebody_elses_list_is_not_found() {
+async fn another_users_list_is_not_found() {
     let db = Db::new().await;
     let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
     let first = db.write(move |tx| watchlists::insert(tx, sam, "One", moment(0))).await;
@@ -48,7 +48,7 @@ async fn items_keep_the_order_in_which_they_were_added() {
 }
 
 #[tokio::test]
-async fn a_stock_that_does_not_exist_cannot_be_watched() {
+async fn an_unknown_stock_cannot_be_watched() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let list = db.write(move |tx| watchlists::insert(tx, sam, "Tech", moment(0))).await.id;

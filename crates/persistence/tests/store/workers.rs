@@ -26,7 +26,7 @@ async fn names_and_heartbeats(db: &Db) -> Vec<(String, Timestamp)> {
 }
 
 #[tokio::test]
-async fn a_heartbeat_updates_the_workers_row_and_forgets_old_rows() {
+async fn a_heartbeat_updates_the_workers_row_and_deletes_old_rows() {
     let db = Db::new().await;
     beat(&db, worker("second", 10, 10), 0).await;
     beat(&db, worker("first", 0, 20), 0).await;
@@ -41,7 +41,7 @@ async fn a_heartbeat_updates_the_workers_row_and_forgets_old_rows() {
 }
 
 #[tokio::test]
-async fn a_worker_has_a_mode_that_is_known() {
+async fn a_worker_has_a_known_mode() {
     let db = Db::new().await;
     let unknown = WorkerRecord { mode: "x".to_owned(), ..worker("w", 0, 0) };
     let refused = db.try_write(move |tx| workers::beat(tx, &unknown, moment(0))).await;
@@ -60,7 +60,7 @@ async fn the_database_size_grows_with_what_is_written() {
 }
 
 #[tokio::test]
-async fn runs_are_counted_by_kind_and_status_and_by_what_is_wrong_with_them() {
+async fn runs_are_counted_by_kind_and_status_and_if_overdue_or_failed() {
     let db = Db::new().await;
     let plan = async |kind: &'static str, key: &'static str, at: i64| {
         db.write(move |tx| jobs::plan(tx, kind, key, 0, moment(at))).await;
@@ -74,14 +74,14 @@ async fn runs_are_counted_by_kind_and_status_and_by_what_is_wrong_with_them() {
             db.write(move |tx| jobs::finish(tx, id, "w", &end, moment(at))).await;
         }
     };
-    // Waits since 0.
+    // Waiting since 0.
     plan("snapshot", "waits", 0).await;
-    // Waits since 500: not for long.
+    // Waiting since 500, which is not long.
     plan("snapshot", "new", 500).await;
-    // Put off until 2000.
+    // Postponed until 2000.
     let later = plan("snapshot", "put off", 0).await;
     work(later, 10, Some(JobStatus::Queued), 1990).await;
-    // Runs, silent since 20.
+    // Running, without a heartbeat since 20.
     let silent = plan("refresh", "silent", 0).await;
     work(silent, 20, None, 0).await;
     let failed = plan("refresh", "failed", 0).await;

@@ -1,4 +1,4 @@
-//! Orders that wait: their types, groups and ends, written and read many at a time.
+//! Working orders: their types, groups and ends, written and read many at a time.
 
 use domain::{
     FillRule, JournalEntry, Money, Order, OrderClass, OrderFilter, OrderId, OrderSize, OrderStatus,
@@ -18,7 +18,7 @@ fn id(number: u128) -> OrderId {
     OrderId(Uuid::from_u128(number))
 }
 
-/// A limit order that has met no price yet.
+/// A limit order that has not met a price yet.
 fn working(number: u128, portfolio: PortfolioId, stock: StockId) -> Order {
     Order {
         terms: OrderTerms::Limit { limit: price("9.99") },
@@ -45,7 +45,7 @@ async fn insert(db: &Db, new: &[Order]) {
         .await;
 }
 
-/// One of each kind, with every column set in one and empty in another.
+/// One order of each kind. Every column is set in one of them and empty in another.
 fn all_kinds(portfolio: PortfolioId, stock: StockId) -> Vec<Order> {
     let plain = |number| working(number, portfolio, stock);
     let (stop, limit) = (price("11.5"), price("12"));
@@ -99,7 +99,7 @@ fn all_kinds(portfolio: PortfolioId, stock: StockId) -> Vec<Order> {
 }
 
 #[tokio::test]
-async fn orders_of_every_kind_come_back_as_they_were_written_together() {
+async fn orders_of_every_kind_are_read_as_written_together() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let mut all = all_kinds(portfolio, stock);
@@ -112,12 +112,12 @@ async fn orders_of_every_kind_come_back_as_they_were_written_together() {
 }
 
 #[tokio::test]
-async fn what_has_become_of_orders_is_written_whole() {
+async fn changes_of_orders_are_written_completely() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let all = all_kinds(portfolio, stock);
     insert(&db, &all).await;
-    // Each becomes what another one is, so that every column changes both ways, to and from nothing.
+    // Each order gets the values of another one, so that every column changes between set and empty in both directions.
     let changed: Vec<Order> = all
         .iter()
         .zip(all.iter().cycle().skip(1))
@@ -134,7 +134,7 @@ async fn what_has_become_of_orders_is_written_whole() {
 }
 
 #[tokio::test]
-async fn the_database_refuses_orders_that_lack_what_their_type_needs() {
+async fn the_database_rejects_incomplete_orders() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     insert(&db, &[working(1, portfolio, stock)]).await;
@@ -169,7 +169,7 @@ async fn a_group_is_its_root_with_the_legs_that_were_not_replaced() {
         ..working(number, portfolio, stock)
     };
     let root = |number| Order { order_class: OrderClass::Bracket, ..working(number, portfolio, stock) };
-    // The first root has a leg that was replaced; its replacement is younger than the other leg, as ids go.
+    // The first root has a leg that was replaced; its replacement has a higher id than the other leg.
     let (one, profit, gone, loss) = (
         root(10),
         leg(11, 10, OrderStatus::Held),
@@ -254,7 +254,7 @@ async fn open_and_working_orders_are_found_by_portfolio_and_across_all() {
 }
 
 #[tokio::test]
-async fn it_is_noted_how_far_prices_were_looked_at_and_never_taken_back() {
+async fn the_time_of_matching_is_recorded_and_never_goes_back() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let seen =
@@ -290,9 +290,9 @@ async fn names_of_many_portfolios_are_looked_up_at_once() {
     assert!(db.read(|tx| orders::by_client_order_ids(tx, &[])).await.is_empty());
 }
 
-/// As many rows as a full batch of the desk and more, half of them with nothing in the columns that may be empty.
+/// More rows than a full batch of the desk, half of them with empty optional columns.
 #[tokio::test]
-async fn many_rows_are_written_at_once_and_ids_rise_in_the_order_given() {
+async fn many_rows_are_written_together_with_increasing_ids() {
     const MANY: u32 = 600;
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
@@ -348,7 +348,7 @@ async fn many_rows_are_written_at_once_and_ids_rise_in_the_order_given() {
 }
 
 #[tokio::test]
-async fn one_bad_row_among_many_leaves_none_of_them() {
+async fn one_invalid_row_rolls_all_rows_back() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let good = buy(1, portfolio, stock, "AAPL");
@@ -368,7 +368,7 @@ async fn one_bad_row_among_many_leaves_none_of_them() {
 }
 
 #[tokio::test]
-async fn positions_and_cash_of_many_are_saved_at_once_with_what_orders_keep() {
+async fn positions_and_cash_are_saved_together_with_reservations() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let (one, two) = (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
@@ -423,7 +423,7 @@ async fn positions_and_cash_of_many_are_saved_at_once_with_what_orders_keep() {
 }
 
 #[tokio::test]
-async fn an_archived_portfolio_is_listed_apart_and_left_out_of_later_sessions() {
+async fn an_archived_portfolio_is_listed_separately_and_not_in_later_sessions() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let (old, new) = (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
@@ -450,7 +450,7 @@ async fn an_archived_portfolio_is_listed_apart_and_left_out_of_later_sessions() 
 }
 
 #[tokio::test]
-async fn a_fill_remembers_the_price_before_slippage() {
+async fn a_fill_stores_the_price_before_slippage() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let order = buy(1, portfolio, stock, "AAPL");
@@ -534,9 +534,9 @@ async fn closes_of_many_days_are_found_at_once() {
     assert_eq!(db.read(|tx| stocks::closes(tx, &[])).await, []);
 }
 
-/// The trades stay in the journal, whatever the tables of before can say of their orders.
+/// The trades stay in the journal, although the old tables cannot represent their orders.
 #[tokio::test]
-async fn a_migration_back_and_forth_keeps_what_was_traded() {
+async fn reverting_and_repeating_migrations_keeps_the_trades() {
     let db = Db::new().await;
     let (portfolio, stock) = one(&db).await;
     let mut replaced = Order {
@@ -557,7 +557,7 @@ async fn a_migration_back_and_forth_keeps_what_was_traded() {
     let entries = [entry_of(&replaced), entry_of(&heir)];
     let mut before = db.write(move |tx| transactions::append(tx, &entries)).await;
     for receipt in before.iter_mut().filter_map(|entry| entry.receipt.as_mut()) {
-        // Fills that were booked before there were versions of rounding have the first.
+        // Fills from before versions of rounding were stored have the first version.
         receipt.rounding = domain::Rounding::PerFill;
     }
     crate::migrations::revert_from(&db, "20261126000000");
@@ -589,7 +589,7 @@ async fn orders_that_changed_are_found_with_their_roots() {
             Order { submitted_at: moment(100), ..working(2, sams, stock) },
             ended(3, OrderStatus::Canceled, 99),
             ended(4, OrderStatus::Expired, 100),
-            // Replaced, and what took its place before.
+            // An order that was replaced, and the order that replaced it.
             ended(5, OrderStatus::Replaced, 100),
             // An entry with two exits, of which one was canceled and one was replaced.
             Order { order_class: OrderClass::Bracket, ..working(6, sams, stock) },
@@ -600,7 +600,7 @@ async fn orders_that_changed_are_found_with_their_roots() {
         ],
     )
     .await;
-    // Two fills of one order, one of them before.
+    // Two fills of one order, one of them before the time.
     for (number, seconds) in [(11, 50), (12, 150)] {
         let filled = buy(number, sams, stock, "AAPL");
         insert(&db, std::slice::from_ref(&filled)).await;
