@@ -589,7 +589,7 @@ async fn orders_that_changed_are_found_with_their_roots() {
             Order { submitted_at: moment(100), ..working(2, sams, stock) },
             ended(3, OrderStatus::Canceled, 99),
             ended(4, OrderStatus::Expired, 100),
-            // An order that was replaced, and the order that replaced it.
+            // An order that was replaced at that time.
             ended(5, OrderStatus::Replaced, 100),
             // An entry with two exits, of which one was canceled and one was replaced.
             Order { order_class: OrderClass::Bracket, ..working(6, sams, stock) },

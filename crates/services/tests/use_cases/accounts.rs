@@ -58,7 +58,7 @@ async fn registering_opens_an_account() {
 }
 
 #[tokio::test]
-async fn registering_tells_all_that_is_wrong_at_once() {
+async fn registering_reports_all_invalid_fields_together() {
     let exchange = Exchange::new().await;
     let refused = exchange
         .accounts()
@@ -75,7 +75,7 @@ async fn registering_tells_all_that_is_wrong_at_once() {
 }
 
 #[tokio::test]
-async fn common_passwords_are_refused() {
+async fn common_passwords_are_rejected() {
     let exchange = Exchange::new().await;
     for common in ["password1", "QwertyUiop"] {
         let refused =
@@ -97,7 +97,7 @@ async fn names_and_addresses_are_taken_in_any_case() {
 }
 
 #[tokio::test]
-async fn of_two_who_want_a_name_at_once_one_gets_it() {
+async fn only_one_of_two_simultaneous_registrations_gets_a_name() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let (one, two) = tokio::join!(
@@ -110,7 +110,7 @@ async fn of_two_who_want_a_name_at_once_one_gets_it() {
 }
 
 #[tokio::test]
-async fn logging_in_takes_the_name_or_the_address_in_any_case() {
+async fn a_login_accepts_the_name_or_the_address_in_any_case() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
     for login in ["Sam", " sam ", "sam@example.org", "SAM@EXAMPLE.ORG"] {
@@ -122,7 +122,7 @@ async fn logging_in_takes_the_name_or_the_address_in_any_case() {
 async fn addresses_with_letters_beyond_ascii_are_found_in_any_case() {
     let exchange = Exchange::new().await;
     let jorg = exchange.accounts().register(registration("jorg", "JÖRG@example.org")).await.unwrap();
-    // As composed and as decomposed letters.
+    // The letters are composed or decomposed.
     for login in
         ["JÖRG@example.org", "jörg@EXAMPLE.org", "JO\u{308}RG@example.org", "jo\u{308}rg@example.org"]
     {
@@ -183,7 +183,7 @@ async fn a_new_password_ends_other_sessions_and_all_tokens() {
 }
 
 #[tokio::test]
-async fn a_profile_changes_where_it_is_told_to() {
+async fn a_profile_update_changes_only_the_given_fields() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
     let changes = ProfileChanges { last_name: Some(" Moss ".into()), ..ProfileChanges::default() };
@@ -191,7 +191,7 @@ async fn a_profile_changes_where_it_is_told_to() {
     assert_eq!(changed, Account { last_name: "Moss".into(), ..sam.clone() });
     assert_eq!(exchange.accounts().update_profile(sam.id, ProfileChanges::default()).await.unwrap(), changed);
 
-    // One's own name in another case is free.
+    // The user's own name in another case is not taken.
     let changes = ProfileChanges { username: Some("SAM".into()), ..ProfileChanges::default() };
     assert_eq!(exchange.accounts().update_profile(sam.id, changes).await.unwrap().username, "SAM");
 
@@ -219,7 +219,7 @@ async fn a_profile_changes_where_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
+async fn deleting_an_account_deletes_only_the_data_of_its_owner() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await.id;
     let mia = exchange.investor("mia", "1000.00").await;
@@ -267,7 +267,7 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_last_administrator_stays() {
+async fn the_last_administrator_cannot_leave() {
     let exchange = Exchange::new().await;
     let boss = exchange.accounts().create_user(registration("boss", "boss@example.org"), true).await.unwrap();
     let other = exchange.user("other").await;
@@ -296,7 +296,7 @@ async fn the_last_administrator_stays() {
         Err(Error::LastAdmin)
     ));
     assert_eq!(exchange.accounts().any_user(&Administrator::operator("ada"), boss.id).await.unwrap(), boss);
-    // A closed account's rights count for nothing, so it may go.
+    // The administrator rights of a closed account do not count, so the account may be deleted.
     exchange.accounts().remove_user(&Administrator::operator("ada"), closed).await.unwrap();
 
     exchange
@@ -339,7 +339,7 @@ async fn closing_an_account_ends_its_sessions_and_tokens_and_can_be_undone() {
 }
 
 #[tokio::test]
-async fn a_password_matches_in_every_form_in_which_it_can_be_typed() {
+async fn a_password_matches_in_every_form_of_typing() {
     let exchange = Exchange::new().await;
     let composed = "p\u{e4}ssw\u{f6}rter-f\u{fc}r-alle";
     let decomposed = "pa\u{308}sswo\u{308}rter-fu\u{308}r-alle";
@@ -360,11 +360,11 @@ async fn a_password_matches_in_every_form_in_which_it_can_be_typed() {
 }
 
 #[tokio::test]
-async fn a_hash_of_a_password_as_it_was_typed_matches_and_is_replaced() {
+async fn a_hash_of_an_unprepared_password_matches_and_is_replaced() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
     let (composed, decomposed) = ("z\u{e4}h und sicher", "za\u{308}h und sicher");
-    // As an older version stored it.
+    // The hash as an older version stored it.
     let old = services::testing::hash_as_typed(decomposed);
     exchange
         .write(move |tx| {
@@ -374,7 +374,7 @@ async fn a_hash_of_a_password_as_it_was_typed_matches_and_is_replaced() {
         .await;
     assert!(is_bad(&log_in(&exchange, "sam", composed).await));
     assert!(log_in(&exchange, "sam", decomposed).await.is_ok());
-    // From now on it is the hash of the prepared form.
+    // From now on the stored hash is of the prepared form.
     assert!(log_in(&exchange, "sam", composed).await.is_ok());
     assert!(log_in(&exchange, "sam", decomposed).await.is_ok());
 }

@@ -6,7 +6,7 @@ use services::operations::lists::Totals;
 
 use crate::harness::{Exchange, day, symbol};
 
-/// Sam with two portfolios and Mia with one, who holds a share.
+/// Two users: Sam has two portfolios; Mia has one, which holds a share.
 async fn two_people(exchange: &Exchange) -> [UserId; 2] {
     let sam = exchange.investor("sam", "1.00").await.user;
     exchange.open(sam, "0").await;
@@ -19,7 +19,7 @@ async fn two_people(exchange: &Exchange) -> [UserId; 2] {
 }
 
 #[tokio::test]
-async fn an_operator_sees_how_much_there_is() {
+async fn an_operator_sees_the_numbers_of_rows() {
     let exchange = Exchange::new().await;
     two_people(&exchange).await;
     let totals = exchange.operations().totals().await.unwrap();
@@ -55,7 +55,7 @@ async fn an_operator_finds_users_by_name_and_address() {
 }
 
 #[tokio::test]
-async fn an_operator_looks_through_all_books() {
+async fn an_operator_lists_all_books() {
     let exchange = Exchange::new().await;
     let [sam, _] = two_people(&exchange).await;
     let portfolios = exchange
@@ -114,7 +114,7 @@ async fn an_operator_looks_through_all_books() {
 }
 
 #[tokio::test]
-async fn readiness_is_an_answer_of_the_database() {
+async fn readiness_requires_an_answer_of_the_database() {
     let exchange = Exchange::new().await;
     exchange.operations().check_ready().await.unwrap();
 }

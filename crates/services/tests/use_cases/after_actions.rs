@@ -1,7 +1,7 @@
-//! The first read and the first stream after an action show the books after it, on every process of a deployment.
+//! After an action, the first read and the first stream of every process show the books after the action.
 //!
-//! Each case reads everything on all processes, so that whatever a process keeps in memory is warm, performs one action
-//! on one of them, and compares what all processes show with what a process shows that was started afterwards.
+//! Each case reads everything on all processes, so that their caches are filled, performs one action on one of them,
+//! and compares what all processes show with what a newly started process shows.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -20,7 +20,7 @@ use services::testing::FixedPrices;
 
 use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, shares, symbol};
 
-/// Everything that a process shows of a user's portfolio, each part as text with its name.
+/// Everything that a process shows of a user's portfolio: the name and the text of each part.
 type Shown = Vec<(&'static str, String)>;
 
 async fn open_stream(services: &Services, who: Investor) -> services::Result<Subscription> {
@@ -29,7 +29,7 @@ async fn open_stream(services: &Services, who: Investor) -> services::Result<Sub
     services.live().follow(who.user, Proof::token(&token), wanted).await
 }
 
-/// What a new stream begins with, or why there is none.
+/// The first event of a new stream, or why there is no stream.
 async fn first_valuation(services: &Services, who: Investor) -> String {
     let mut stream = match open_stream(services, who).await {
         Ok(stream) => stream,
@@ -71,7 +71,7 @@ async fn show(services: &Services, who: Investor) -> Shown {
     ]
 }
 
-/// Tells another process of changes, as the relay over Redis does.
+/// Sends changes to another process, like the relay over Redis.
 struct Relay(Services);
 
 impl Peers for Relay {
@@ -80,15 +80,16 @@ impl Peers for Relay {
     }
 }
 
-/// Three processes on one database. The first one acts and tells the second one; the third one is told of nothing.
+/// Three processes on one database. The first one performs the actions and sends its changes to the second one; the
+/// third one receives no messages.
 struct Deployment {
     exchange: Exchange,
     told: Services,
     untold: Services,
     sam: Investor,
-    /// Streams that stay open through all actions, if any.
+    /// Streams that stay open during all actions, if any.
     streams: Vec<Subscription>,
-    /// Whether the processes read the news of an action before anything is asked of them.
+    /// Whether the processes read pending news before they are compared.
     reads_news: bool,
     before: Shown,
 }
@@ -114,7 +115,7 @@ impl Deployment {
         [("acting", &self.exchange), ("told", &self.told), ("untold", &self.untold)]
     }
 
-    /// Reads everything everywhere.
+    /// Reads everything on all processes to fill their caches.
     async fn warm(&mut self) {
         let mut before = Vec::new();
         for (_, process) in self.processes() {
@@ -123,7 +124,7 @@ impl Deployment {
         self.before = before;
     }
 
-    /// Asserts that all processes show what a new one shows, and that the action is seen in those parts.
+    /// Asserts that all processes show the same as a new one, and that the action has changed the parts `seen_in`.
     async fn after(&mut self, action: &str, seen_in: &[&str]) {
         let shown = {
             if self.reads_news {
@@ -228,7 +229,7 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     let valued = ["stream", "portfolio", "valuation"];
     for (instant, action, seen_in) in [
         ("2026-11-23T05:00:01Z", "a dividend that is owed", &valued[..]),
-        // A split is seen from the opening on: a portfolio that is read has it, also before the job.
+        // A split shows from the opening on: a portfolio that is read has the split even before the job.
         ("2026-11-24T05:00:01Z", "a split", &[]),
         ("2026-11-25T21:00:01Z", "a dividend that is paid", &valued[..]),
     ] {
@@ -260,22 +261,22 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
 }
 
 #[tokio::test]
-async fn reads_and_streams_after_an_action_show_the_books_after_it() {
+async fn reads_and_streams_show_the_books_after_an_action() {
     the_books_after_every_action_are_shown(false, false).await;
 }
 
 #[tokio::test]
-async fn streams_opened_beside_others_after_an_action_begin_with_the_books_after_it() {
+async fn streams_opened_beside_others_begin_with_the_books_after_an_action() {
     the_books_after_every_action_are_shown(true, false).await;
 }
 
 #[tokio::test]
-async fn a_stream_does_not_wait_for_the_next_second_to_value_books_that_were_just_read() {
+async fn a_stream_values_books_that_were_just_read_immediately() {
     the_books_after_every_action_are_shown(true, true).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_opened_after_a_pause_begins_with_the_newest_prices() {
+async fn a_stream_opened_after_a_pause_begins_with_the_newest_prices() {
     let mut all = Deployment::start(FixedPrices::new(), false, false).await;
     all.exchange.buy(all.sam, "AAPL", "10").await.unwrap();
     all.warm().await;

@@ -1,4 +1,4 @@
-//! Stocks whose symbol another company has: what can be done with them, and what cannot.
+//! Stocks whose symbol now belongs to another company, and the operations that are possible with them.
 
 use domain::HistoryRange;
 use domain::portfolio::actions::LISTING_ENDED;
@@ -17,7 +17,8 @@ use super::reused_symbols::on_limited_market;
 const OLD: &str = "Xylophone Zither Corp";
 const NEW: &str = "Xyon Bio Inc";
 
-/// Sam holds 100 XYZ that cost 300.00 each, and has an order to sell 10. On Monday, 23 November, another company has the symbol.
+/// Sam holds 100 XYZ that cost 300.00 each, and has an order to sell 10. On Monday, 23 November, the symbol belongs to
+/// another company.
 struct Archived {
     exchange: Exchange,
     process: Services,
@@ -121,7 +122,7 @@ impl Archived {
     }
 }
 
-/// The message of a refusal of one field.
+/// The message of an error about one field.
 fn refusal<T: std::fmt::Debug>(field: &str, refused: Result<T>) -> String {
     match refused {
         Err(Error::Invalid(errors)) if errors[0].field == field => errors[0].message.clone(),
@@ -130,18 +131,18 @@ fn refusal<T: std::fmt::Debug>(field: &str, refused: Result<T>) -> String {
 }
 
 #[tokio::test]
-async fn an_archived_stock_goes_on_under_the_symbol_it_has_got() {
+async fn an_archived_stock_is_traded_under_its_new_symbol() {
     let world = Archived::new().await;
     world.exchange.prices.list("XYL", OLD, "Technology", "310.00");
     world.exchange.prices.set_company("XYL", OLD, Some(day("1999-03-01")));
     let renamed = world.rename("XYZ-202611", "XYL").await.unwrap();
     assert_eq!((renamed.id, renamed.delisted_on), (world.old, None));
-    // Its own symbols lead to it, and the other company's does not.
+    // The stock is found by its own symbols, but not by the symbol that now belongs to the other company.
     for (of, is_old) in [("XYL", true), ("XYZ-202611", true), ("XYZ", false)] {
         let found = world.process.instruments().stock(&symbol(of)).await.unwrap();
         assert_eq!(found.id == world.old, is_old, "{of}");
     }
-    // It is priced and traded like any other, also after the jobs, and in another process.
+    // It is priced and traded like any other stock, after the jobs too, and in another process.
     for process in [&world.process, &on_limited_market(&world.exchange)] {
         assert_eq!(process.stocks().quote(&symbol("XYL")).await.unwrap().price, price("310.00"));
         assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
@@ -155,13 +156,13 @@ async fn an_archived_stock_goes_on_under_the_symbol_it_has_got() {
     let stock = world.process.instruments().stored_stock(&symbol("XYL")).await.unwrap();
     assert_eq!((stock.delisted_on, stock.last.unwrap().price), (None, price("320.00")));
     assert_eq!(world.held().await, ["XYL 99"]);
-    // Orders that were canceled stay so.
+    // Canceled orders stay canceled.
     assert_eq!(world.exchange.look(world.sam, world.order).await.status, OrderStatus::Canceled);
     world.exchange.assert_books_balance().await;
 }
 
 #[tokio::test]
-async fn a_wrong_replacement_is_taken_back_as_long_as_nobody_uses_the_new_stock() {
+async fn a_wrong_replacement_is_undone_while_the_new_stock_is_unused() {
     let world = Archived::new().await;
     let new = world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
     world.exchange.prices.set("XYZ", "300.00");
@@ -208,7 +209,7 @@ async fn an_archived_stock_is_closed_out_like_any_delisted_one() {
     let world = Archived::new().await;
     let into =
         |of: &str| CloseOutTerms::Exchange { into: symbol(of), ratio: "1:1".parse().unwrap(), cash: None };
-    // Nobody gets shares of it.
+    // No one gets shares of it.
     world.exchange.prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
     world.trade(Side::Buy, "AAPL", "1").await.unwrap();
     world
@@ -232,9 +233,10 @@ async fn an_archived_stock_is_closed_out_like_any_delisted_one() {
     world.exchange.assert_books_balance().await;
 }
 
-/// A delisting that lay ahead does not keep the stock traded until its day, and does not change its end afterwards.
+/// If a delisting was in the future, the stock is not traded until then, and the delisting does not change its end
+/// later.
 #[tokio::test]
-async fn a_stock_that_was_to_be_delisted_later_ends_when_its_symbol_does() {
+async fn a_later_delisting_does_not_keep_a_stock_without_its_symbol() {
     let world = Archived::before().await;
     let later = DelistingResolution::Confirm { on: Some(day("2026-12-01")) };
     world
@@ -261,9 +263,10 @@ async fn a_stock_that_was_to_be_delisted_later_ends_when_its_symbol_does() {
     world.exchange.assert_books_balance().await;
 }
 
-/// What is stored of a stock that has ended is its history: the source is not asked, whose answer may be another company's.
+/// The history of a delisted stock is the stored one: the source is not called, because its answer may be about another
+/// company.
 #[tokio::test]
-async fn charts_of_ended_stocks_cost_no_calls() {
+async fn charts_of_delisted_stocks_cost_no_calls() {
     let world = Archived::new().await;
     world.exchange.at("2026-11-24T16:00:00Z");
     let of_old = "XYZ-202611";
@@ -277,7 +280,7 @@ async fn charts_of_ended_stocks_cost_no_calls() {
         }
     }
     assert_eq!(world.exchange.prices.calls(), before);
-    // Of one that is delisted under its own symbol neither.
+    // The same for a stock that is delisted under its own symbol.
     world.exchange.prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
     world.trade(Side::Buy, "AAPL", "1").await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };

@@ -14,13 +14,13 @@ fn is_refused(opened: &Result<Clock, ClockError>) -> bool {
     matches!(opened, Err(ClockError::WouldTurnBack { .. }))
 }
 
-/// Whether two clocks show the same time now and will in a year.
+/// Whether two clocks show the same time now and in a year.
 fn agree(one: &Clock, other: &Clock) -> bool {
     let wall = one.wall();
     [wall, wall + TimeDelta::days(365)].iter().all(|&wall| one.at_wall(wall) == other.at_wall(wall))
 }
 
-/// Opening and asking take less than a minute, however busy the machine is.
+/// Opening and reading a clock take less than a minute, even on a busy machine.
 fn just_after(shown: Timestamp, expected: Timestamp) -> bool {
     expected <= shown && shown - expected < TimeDelta::minutes(1)
 }
@@ -29,7 +29,7 @@ const PAST: &str = "2020-02-29T12:00:00Z";
 const FUTURE: &str = "2150-01-01T00:00:00Z";
 
 #[tokio::test]
-async fn without_settings_the_clock_is_the_walls_and_nothing_is_stored() {
+async fn without_settings_market_time_is_wall_time_and_not_stored() {
     let exchange = Exchange::new().await;
     let clock = open(&exchange, None, 1.0).await.unwrap();
     assert!(!clock.is_moved());
@@ -45,7 +45,7 @@ async fn a_start_is_kept_through_restarts() {
     let clock = open(&exchange, Some(PAST), 1.0).await.unwrap();
     assert!(clock.is_moved());
     assert!(just_after(clock.now(), moment(PAST)));
-    // Logins and job runs keep to the wall.
+    // Logins and job runs use wall time.
     assert!(clock.wall() > moment("2024-01-01T00:00:00Z"));
     let reopened = open(&exchange, Some(PAST), 1.0).await.unwrap();
     assert!(agree(&clock, &reopened));
@@ -76,7 +76,7 @@ async fn processes_that_start_together_agree() {
 }
 
 #[tokio::test]
-async fn the_clock_is_not_turned_back() {
+async fn a_start_in_the_past_is_rejected() {
     let exchange = Exchange::new().await;
     let clock = open(&exchange, Some(FUTURE), 1.0).await.unwrap();
     let refused = open(&exchange, Some(PAST), 1.0).await;
@@ -87,7 +87,7 @@ async fn the_clock_is_not_turned_back() {
         }
         other => panic!("{other:?}"),
     }
-    // A refused setting leaves the clock as it was; a later start is no turning back.
+    // A rejected setting leaves the clock unchanged; a later start does not turn it back.
     assert!(agree(&clock, &open(&exchange, Some(FUTURE), 1.0).await.unwrap()));
     let later = open(&exchange, Some("2150-06-01T00:00:00Z"), 1.0).await.unwrap();
     assert!(just_after(later.now(), moment("2150-06-01T00:00:00Z")));
@@ -95,7 +95,7 @@ async fn the_clock_is_not_turned_back() {
 }
 
 #[tokio::test]
-async fn another_speed_goes_on_from_where_the_clock_stood() {
+async fn another_speed_continues_from_the_current_market_time() {
     for start in [Some(FUTURE), None] {
         let exchange = Exchange::new().await;
         let before = open(&exchange, start, 100_000.0).await.unwrap();
@@ -109,7 +109,7 @@ async fn another_speed_goes_on_from_where_the_clock_stood() {
 }
 
 #[tokio::test]
-async fn time_continues_from_where_it_stood_when_settings_are_removed() {
+async fn market_time_continues_when_settings_are_removed() {
     for start in [PAST, FUTURE] {
         for speed in [1.0, 60.0] {
             let exchange = Exchange::new().await;
@@ -118,7 +118,7 @@ async fn time_continues_from_where_it_stood_when_settings_are_removed() {
             assert!(clock.now() >= moment(start));
             assert!(clock.now() - moment(start) < TimeDelta::hours(1), "{}", clock.now());
             assert!(agree(&clock, &open(&exchange, None, speed).await.unwrap()));
-            // The same start again is not a new one.
+            // The same start again does not count as a new one.
             let again = open(&exchange, Some(start), speed).await.unwrap();
             assert!(agree(&clock, &again));
         }
@@ -137,7 +137,7 @@ async fn the_books_are_kept_in_market_time_and_accounts_in_wall_time() {
     assert!(just_after(portfolio.created_at, moment(FUTURE)));
     let list = services.watchlists().create_watchlist(sam, "Later").await.unwrap();
     assert!(just_after(clock.wall(), list.created_at));
-    // A session of an hour ends after an hour at the wall.
+    // An hour-long session ends after an hour of wall time.
     let key = services.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
     assert!(services.accounts().load_session(&key).await.unwrap().is_some());
 }

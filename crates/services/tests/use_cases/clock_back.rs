@@ -1,4 +1,4 @@
-//! The system's clock is set back: while a process runs, before one starts, and in one of several processes.
+//! The system's clock is set back: while a process runs, before one starts, and on one of several machines.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ const STEPS: [TimeDelta; 5] = [
     TimeDelta::days(1),
     TimeDelta::days(40),
 ];
-/// A fill may be so much older than it is booked.
+/// The maximum age of the price of a fill.
 const FRESH: TimeDelta = TimeDelta::seconds(60);
 
-/// A process on the same database and prices whose clock shows `at`.
+/// A process on the same database and prices, whose clock shows `at`.
 fn process_at(exchange: &Exchange, at: Timestamp) -> (Services, Clock) {
     let clock = Clock::manual(at);
     let market = Market::new(Arc::new(exchange.prices.clone()), clock.clone());
@@ -41,7 +41,7 @@ fn timed(time_in_force: TimeInForce, command: PlaceOrder) -> PlaceOrder {
     PlaceOrder { time_in_force, ..command }
 }
 
-/// Orders that fill when they are placed: at 150.
+/// Orders that fill at 150 when they are placed.
 fn at_once() -> Vec<PlaceOrder> {
     vec![
         order(Side::Buy, "AAPL", shares("1")),
@@ -55,7 +55,7 @@ fn at_once() -> Vec<PlaceOrder> {
     ]
 }
 
-/// Orders that wait at 150 and fill when the price goes to 160 and then to 140.
+/// Orders that wait at a price of 150, and fill when the price goes to 160 and then to 140.
 fn waiting() -> Vec<PlaceOrder> {
     let bracket = Attached::Bracket {
         take_profit: price("155"),
@@ -76,7 +76,8 @@ async fn look(services: &Services, who: Investor, id: OrderId) -> OrderWithFills
     services.trading().order(who.user, who.portfolio, id).await.unwrap()
 }
 
-/// Every fill is booked at the time of its price, and no line of the journal is dated before the one in front of it.
+/// Asserts that every fill is booked at the time of its price, and that no journal line is dated before the previous
+/// one.
 async fn assert_in_order(exchange: &Exchange, who: Investor, newest_before: Timestamp) -> Vec<JournalEntry> {
     let mut journal = exchange.journal(who).await;
     journal.sort_by_key(|entry| entry.id);
@@ -93,7 +94,7 @@ async fn assert_in_order(exchange: &Exchange, who: Investor, newest_before: Time
     journal
 }
 
-/// Somebody with shares, cash and waiting orders.
+/// A user with shares, cash and working orders.
 async fn prepared(exchange: &Exchange) -> (Investor, Vec<OrderId>) {
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "20").await.unwrap();
@@ -106,7 +107,7 @@ async fn prepared(exchange: &Exchange) -> (Investor, Vec<OrderId>) {
     (sam, ids)
 }
 
-/// Trades after the step: new orders of every type fill, those that waited meet the prices that come, and the books
+/// Trades after the step of the clock: new orders of every type fill, working orders meet the new prices, and the books
 /// are in order.
 async fn trades_go_on(
     exchange: &Exchange,
@@ -142,7 +143,7 @@ async fn trades_go_on(
 }
 
 #[tokio::test]
-async fn trading_goes_on_when_the_clock_of_a_running_process_is_set_back() {
+async fn trading_continues_when_the_clock_of_a_running_process_is_set_back() {
     for step in STEPS {
         let exchange = Exchange::new().await;
         let prepared = prepared(&exchange).await;
@@ -155,7 +156,7 @@ async fn trading_goes_on_when_the_clock_of_a_running_process_is_set_back() {
 }
 
 #[tokio::test]
-async fn trading_goes_on_when_the_clock_was_set_back_before_a_start() {
+async fn trading_continues_when_the_clock_was_set_back_before_a_start() {
     for step in STEPS {
         let exchange = Exchange::new().await;
         let prepared = prepared(&exchange).await;
@@ -169,7 +170,7 @@ async fn trading_goes_on_when_the_clock_was_set_back_before_a_start() {
 }
 
 #[tokio::test]
-async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
+async fn a_process_with_a_clock_far_behind_fills_no_orders() {
     for step in STEPS {
         let exchange = Exchange::new().await;
         let (sam, ids) = prepared(&exchange).await;
@@ -178,7 +179,7 @@ async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
         let (behind, clock) = process_at(&exchange, newest - step);
         let before = exchange.journal(sam).await.len();
         if step <= FRESH {
-            // So much may differ between the clocks of two machines.
+            // The clocks of two machines may differ by this much.
             behind
                 .trading()
                 .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
@@ -200,7 +201,7 @@ async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
             assert!(look(&behind, sam, *id).await.order.status.is_open(), "{step}");
         }
         assert_eq!(exchange.journal(sam).await.len(), before, "{step}");
-        // Another portfolio is not taken along, and orders can be canceled.
+        // Another portfolio is not affected, and orders can be canceled.
         let ann = exchange.user("ann").await;
         let portfolio = behind
             .books()
@@ -216,7 +217,7 @@ async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
         assert_eq!(bought.order.fills[0].timestamp, clock.now());
         behind.trading().cancel_order(sam.user, sam.portfolio, ids[0]).await.unwrap();
         assert!(look(&exchange, sam, ids[0]).await.order.canceled_at >= Some(newest));
-        // Once the clock is right, everything goes on.
+        // Once the clock is right, trading continues.
         clock.step(newest + TimeDelta::seconds(10));
         behind.trading().match_orders().await.unwrap();
         assert_eq!(look(&behind, sam, ids[2]).await.order.status, OrderStatus::Filled, "{step}");
@@ -225,7 +226,7 @@ async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
 }
 
 #[tokio::test]
-async fn a_price_from_the_future_fills_nothing_until_its_time_has_come() {
+async fn a_price_from_the_future_fills_no_order_until_its_time() {
     let prices = FixedPrices::of(Freshness::Realtime, Calendar::AroundTheClock);
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "100000.00").await;
@@ -260,7 +261,7 @@ async fn a_price_from_the_future_fills_nothing_until_its_time_has_come() {
 }
 
 #[tokio::test]
-async fn a_real_price_is_too_old_while_time_goes_on_ahead_of_the_clock_and_the_clock_is_named() {
+async fn a_price_that_is_too_old_because_of_the_clock_is_a_clock_error() {
     let prices = FixedPrices::of(Freshness::Realtime, Calendar::AroundTheClock);
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "100000.00").await;
@@ -271,7 +272,7 @@ async fn a_real_price_is_too_old_while_time_goes_on_ahead_of_the_clock_and_the_c
         Err(Error::ClockBehind { by }) => assert_eq!(by, TimeDelta::hours(1)),
         other => panic!("{other:?}"),
     }
-    // Twice the time, and they agree.
+    // After twice the time, the clocks agree.
     exchange.clock.pass(TimeDelta::hours(2));
     exchange.prices.set_as_of("AAPL", None);
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -289,7 +290,7 @@ async fn leases_and_runs_of_a_clock_that_was_ahead_are_taken_over() {
     exchange.trading().match_orders_as("here").await.unwrap();
     assert_eq!(exchange.look(sam, ids[2]).await.status, OrderStatus::Filled);
 
-    // A running job and a queued one whose last signs of life lie a day ahead.
+    // A running and a queued job run whose last heartbeats are a day ahead.
     exchange.work().await;
     for kind in [JobKind::RefreshQuotes, JobKind::Prune] {
         exchange.jobs().request_run(&Administrator::operator("ada"), kind).await.unwrap();
@@ -324,7 +325,7 @@ async fn logins_and_tokens_work_while_the_clock_is_behind() {
     assert!(exchange.accounts().load_session(&key).await.unwrap().is_some());
     let new = exchange.accounts().create_session(Some(sam), "{}".into(), hour).await.unwrap();
     assert!(exchange.accounts().load_session(&new).await.unwrap().is_some());
-    // They end all the same, later by the system's clock.
+    // They still end, later by the system's clock.
     exchange.clock.pass(hour * 2 + TimeDelta::seconds(2));
     assert!(exchange.accounts().load_session(&new).await.unwrap().is_none());
 }

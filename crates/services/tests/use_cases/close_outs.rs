@@ -1,4 +1,4 @@
-//! Close-outs of delisted stocks: what becomes of shares, cost, cash, orders and snapshots.
+//! Close-outs of delisted stocks, and their effects on shares, cost, cash, orders and snapshots.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Calendar, CloseOut, Freshness, OrderStatus, PerShare, Side, TransactionType};
@@ -17,8 +17,8 @@ use super::harness::{Exchange, Investor, amounts, day, gtc, limit, moment, money
 
 const SYMBOLS: [&str; 4] = ["AAPL", "MSFT", "JPM", "SPY"];
 
-/// Monday, 23 November 2026, 11:00 in New York. Sam holds 10 AAPL that cost 1,500.00 and 1 MSFT that cost 400.00; Eve holds 3
-/// of 4 AAPL. The source does not know AAPL any more, and an administrator has delisted it.
+/// Monday, 23 November 2026, 11:00 in New York. Sam holds 10 AAPL that cost 1,500.00 and 1 MSFT that cost 400.00; Eve
+/// has bought 4 AAPL and holds 3. The source no longer knows AAPL, and an administrator has delisted it.
 async fn delisted() -> (Exchange, Investor, Investor) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     for date in ["2026-11-19", "2026-11-20"] {
@@ -50,7 +50,7 @@ async fn delisted() -> (Exchange, Investor, Investor) {
     (exchange, sam, eve)
 }
 
-/// A dollar for each MSFT, owed from Monday on.
+/// A dividend of one dollar per MSFT, owed from Monday on.
 fn dividend() -> CorporateAction {
     let amount = PerShare::from_scaled(1, 0).unwrap();
     let kind = CorporateActionKind::CashDividend { amount, pays_on: day("2026-12-01") };
@@ -78,7 +78,7 @@ async fn close_out(exchange: &Exchange, terms: &CloseOutTerms, on: Option<&str>)
     done.map(|_| ())
 }
 
-/// Shares, cost, realized result.
+/// Shares, cost and realized result of a position.
 async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[String; 3]> {
     let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol(of))?;
@@ -87,7 +87,7 @@ async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[Strin
         .map(|[cost, realized]| [position.quantity.to_string(), cost, realized])
 }
 
-/// Type, symbol, quantity, amount and result of the lines of close-outs, oldest first.
+/// Type, symbol, quantity, amount and result of the journal lines of close-outs, oldest first.
 async fn lines(exchange: &Exchange, who: Investor) -> Vec<String> {
     let page =
         exchange.books().transactions(who.user, who.portfolio, Default::default(), None, 100).await.unwrap();
@@ -109,7 +109,7 @@ async fn lines(exchange: &Exchange, who: Investor) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_close_out_for_cash_pays_everybody_once() {
+async fn a_close_out_for_cash_pays_every_holder_once() {
     let (exchange, sam, eve) = delisted().await;
     let preview =
         exchange.corporate_actions().preview_close_out(&symbol("AAPL"), &cash("54.205"), None).await.unwrap();
@@ -127,11 +127,11 @@ async fn a_close_out_for_cash_pays_everybody_once() {
     assert_eq!(lines(&exchange, eve).await, ["close_out AAPL 3 162.62 -287.38"]);
     assert_eq!(position(&exchange, sam, "AAPL").await, None);
     let after = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
-    // It was valued at 150.00 a share.
+    // The holding was valued at 150.00 per share.
     assert_eq!(after.total_value.clone() - &before, money("-957.95"));
     assert_eq!(after.realized_pnl, money("-957.95"));
     exchange.assert_books_balance().await;
-    // Whatever runs again finds nothing to do.
+    // Running everything again changes nothing.
     let again = close_out(&exchange, &cash("54.205"), None).await;
     assert!(matches!(&again, Err(Error::Invalid(fields)) if fields[0].field == "symbol"), "{again:?}");
     for process in [&*exchange, &exchange.another_process()] {
@@ -146,7 +146,7 @@ async fn a_close_out_for_cash_pays_everybody_once() {
 }
 
 #[tokio::test]
-async fn a_write_off_takes_the_whole_cost() {
+async fn a_write_off_realizes_the_whole_cost_as_a_loss() {
     let (exchange, sam, eve) = delisted().await;
     close_out(&exchange, &CloseOutTerms::WriteOff, None).await.unwrap();
     assert_eq!(lines(&exchange, sam).await, ["close_out AAPL 10 0.00 -1500.00"]);
@@ -170,7 +170,7 @@ async fn an_exchange_carries_the_cost_over_to_the_new_shares() {
             ["close_out AAPL 3 450.00 0.00", "exchange MSFT 1.5 -420.00 -"],
             ["6", "1800.00", "0.00"],
         ),
-        // More cash than the shares cost, and a ratio that does not come out even.
+        // More cash than the cost of the shares, and a ratio that leaves a fraction.
         (
             into("MSFT", "1:3", Some("200.5")),
             ["close_out AAPL 10 2005.00 505.00", "exchange MSFT 3.333333333 0.00 -"],
@@ -204,7 +204,7 @@ async fn an_exchange_carries_the_cost_over_to_the_new_shares() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_closed_out_is_refused() {
+async fn impossible_close_outs_are_rejected() {
     let (exchange, sam, _) = delisted().await;
     let refused = async |of: &str, terms: CloseOutTerms, on: Option<&str>, field: &str| {
         let preview = exchange.corporate_actions().preview_close_out(&symbol(of), &terms, on.map(day)).await;
@@ -225,7 +225,7 @@ async fn what_cannot_be_closed_out_is_refused() {
     let unsaid = exchange.corporate_actions().close_out(&symbol("AAPL"), &cash("1"), None, " ", ada()).await;
     assert!(matches!(&unsaid, Err(Error::Invalid(fields)) if fields[0].field == "reason"), "{unsaid:?}");
     assert_eq!(lines(&exchange, sam).await, Vec::<String>::new());
-    // A delisting under a close-out stays.
+    // The delisting below a close-out stays.
     close_out(&exchange, &cash("1"), None).await.unwrap();
     let back = DelistingResolution::Refuse;
     let refused = exchange
@@ -240,7 +240,7 @@ async fn what_cannot_be_closed_out_is_refused() {
 }
 
 #[test]
-fn terms_are_read_and_what_is_wrong_is_told_by_field() {
+fn terms_are_parsed_and_errors_reported_by_field() {
     let fields = |kind, cash, into, ratio, on| CloseOutFields { kind, cash, into, ratio, on };
     let read = CloseOutTerms::parse(fields(
         "exchange",
@@ -272,7 +272,7 @@ fn terms_are_read_and_what_is_wrong_is_told_by_field() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
+async fn a_repeated_request_with_the_same_key_is_executed_once() {
     let (exchange, sam, _) = delisted().await;
     let account = exchange.accounts().account(sam.user).await.unwrap().unwrap();
     let account = Account { username: "ada".to_owned(), is_admin: true, ..account }.into();
@@ -296,7 +296,7 @@ async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
     exchange.assert_books_balance().await;
 }
 
-/// Noted, and not applied to anybody, as when the process ends at once.
+/// A close-out that is stored but not applied to any portfolio, as when the process ends immediately afterwards.
 async fn note(exchange: &Exchange, terms: CloseOut) {
     let (stock, now) =
         (exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id, exchange.now());
@@ -334,7 +334,7 @@ async fn orders_meet_the_books_after_a_close_out_that_was_interrupted() {
 }
 
 #[tokio::test]
-async fn orders_beside_a_close_out_neither_sell_shares_twice_nor_stay_open() {
+async fn orders_during_a_close_out_neither_sell_shares_twice_nor_stay_open() {
     let (exchange, sam, _) = delisted().await;
     let other = exchange.another_process();
     let sell =
@@ -357,7 +357,7 @@ async fn orders_beside_a_close_out_neither_sell_shares_twice_nor_stay_open() {
 }
 
 #[tokio::test]
-async fn open_orders_that_were_left_are_canceled_with_the_reason() {
+async fn remaining_open_orders_are_canceled_with_the_reason() {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "10000.00").await;
@@ -374,7 +374,7 @@ async fn open_orders_that_were_left_are_canceled_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_close_out_of_an_earlier_day_values_its_sessions_again() {
+async fn a_close_out_on_an_earlier_day_revalues_its_sessions() {
     let (exchange, sam, _) = delisted().await;
     for date in ["2026-11-23", "2026-11-24"] {
         for of in ["MSFT", "JPM", "SPY"] {
@@ -397,7 +397,7 @@ async fn a_close_out_of_an_earlier_day_values_its_sessions_again() {
 }
 
 #[tokio::test]
-async fn verify_sees_a_close_out_that_was_changed() {
+async fn verify_detects_a_changed_close_out() {
     for (tampering, told) in [
         ("UPDATE corporate_actions SET cash_per_share = '55' WHERE kind = 'close_out'", "is not what"),
         ("UPDATE portfolio_actions SET quantity = '9' WHERE quantity = '10'", "is not what"),

@@ -1,4 +1,4 @@
-//! Closed days in memory: an answer from memory is the one that another process reads from the database.
+//! The cache of closed days: an answer from the cache equals the one that another process reads from the database.
 
 use domain::performance::{Analysis, Measures, Period};
 use domain::{Side, UserId};
@@ -20,7 +20,7 @@ const DAYS: [(&str, &str, &str); 5] = [
     ("2026-11-24", "61.00", "508.00"),
 ];
 
-/// Ten AAPL that cost 50.00 on Friday, and SPY; it is Wednesday noon, and all sessions before have their snapshots.
+/// Ten AAPL bought at 50.00 on Friday, and SPY. It is Wednesday noon, and all earlier sessions have their snapshots.
 async fn five_days(exchange: &Exchange) -> Investor {
     exchange.prices.set("AAPL", "50.00");
     let sam = exchange.investor("sam", "1000.00").await;
@@ -35,7 +35,7 @@ async fn five_days(exchange: &Exchange) -> Investor {
     sam
 }
 
-/// The days of a window and their returns, as text.
+/// The days of a window and their returns as text.
 fn written(analysis: &Analysis, closed_only: bool) -> String {
     let series = &analysis.series;
     let of_benchmark = analysis.benchmark.as_ref().unwrap().cumulative(series).unwrap_or_default();
@@ -48,7 +48,7 @@ fn written(analysis: &Analysis, closed_only: bool) -> String {
         .collect()
 }
 
-/// Days, closed points and measures from memory, if they are there.
+/// Days, closed points and measures from the cache, if it has them.
 async fn seen(services: &Services, who: Investor, window: Window) -> Result<(String, Measures)> {
     let write = |analysis: &Analysis| written(analysis, true).into_bytes();
     let found = services.books().measured_window((who.user, who.portfolio), window, None, write).await?;
@@ -64,7 +64,7 @@ async fn seen(services: &Services, who: Investor, window: Window) -> Result<(Str
     Ok((format!("{}{named}", written(analysis, false)), analysis.measures()))
 }
 
-/// What a process that has nothing in memory reads for explanations, with the journal.
+/// The answer that a process with an empty cache reads for explanations, with the journal.
 async fn read(exchange: &Exchange, who: Investor, window: Window) -> (String, Measures) {
     let fresh = exchange.another_process();
     let found = fresh.books().analysis(who.user, who.portfolio, window, None).await.unwrap();
@@ -76,7 +76,7 @@ fn hits(services: &Services) -> u64 {
     services.books().windows_from_memory()
 }
 
-/// Two answers, the second from memory; both are what is in the database.
+/// Asserts that two answers, the second one from the cache, equal the content of the database.
 async fn assert_current(exchange: &Exchange, process: &Services, who: Investor) -> (String, Measures) {
     let expected = read(exchange, who, WINDOW).await;
     for _ in 0..2 {
@@ -92,18 +92,18 @@ async fn assert_current(exchange: &Exchange, process: &Services, who: Investor) 
 }
 
 #[tokio::test]
-async fn the_second_answer_comes_from_memory_and_reads_only_versions() {
+async fn the_second_answer_is_cached_and_reads_only_versions() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let first = seen(&exchange, sam, WINDOW).await.unwrap();
     seen(&exchange, sam, WINDOW).await.unwrap();
     let (before, from_memory) = (exchange.statements(), hits(&exchange));
     assert_eq!(seen(&exchange, sam, WINDOW).await.unwrap(), first);
-    // The statement for the versions is counted on PostgreSQL only.
+    // On PostgreSQL, the statement for the versions is counted too.
     assert!(exchange.statements() - before <= 1);
     assert_eq!(hits(&exchange) - from_memory, 1);
     assert_eq!(first.1.end_value, money("1120.00"));
-    // The last point is of this moment.
+    // The last point is valued at the current price.
     exchange.prices.set("AAPL", "70.00");
     let later = seen(&exchange, sam, WINDOW).await.unwrap();
     assert_eq!((later.1.end_value.clone(), hits(&exchange) - from_memory), (money("1200.00"), 2));
@@ -111,7 +111,7 @@ async fn the_second_answer_comes_from_memory_and_reads_only_versions() {
 }
 
 #[tokio::test]
-async fn changes_by_any_process_count_at_once() {
+async fn changes_by_any_process_take_effect_immediately() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let other = exchange.another_process();
@@ -131,7 +131,7 @@ async fn changes_by_any_process_count_at_once() {
             _ => drop(exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("1.00"))).await),
         }
         let now = assert_current(&exchange, &other, sam).await;
-        // An open order reserves cash and changes no value.
+        // An open order reserves cash but changes no value.
         assert_eq!(now != before, step != 5, "step {step}");
         before = now;
     }
@@ -141,12 +141,12 @@ async fn changes_by_any_process_count_at_once() {
 }
 
 #[tokio::test]
-async fn late_and_corrected_snapshots_count_at_once() {
+async fn late_and_corrected_snapshots_take_effect_immediately() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let other = exchange.another_process();
     let complete = assert_current(&exchange, &other, sam).await;
-    // A row is gone, and is taken again later.
+    // A row is deleted, and taken again later.
     let id = sam.portfolio;
     exchange
         .database()
@@ -180,19 +180,19 @@ async fn the_close_of_a_session_begins_a_new_entry() {
 }
 
 #[tokio::test]
-async fn late_closes_of_the_benchmark_show_within_two_seconds() {
+async fn late_closes_of_the_benchmark_appear_within_two_seconds() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     assert_current(&exchange, &exchange, sam).await;
     exchange.prices.set_close("SPY", day("2026-11-23"), "400.00");
     exchange.pass(chrono::TimeDelta::seconds(2));
-    // The one that reads them again, and all others.
+    // The first call reads the bars again; then every call shows them.
     seen(&exchange, sam, WINDOW).await.unwrap();
     assert_current(&exchange, &exchange, sam).await;
 }
 
 #[tokio::test]
-async fn every_window_has_its_own_days_and_a_past_one_is_read() {
+async fn windows_are_cached_separately_and_past_ones_are_read() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let dates = |from: &str, to: Option<&str>| Window::Dates { from: Some(day(from)), to: to.map(day) };
@@ -216,7 +216,7 @@ async fn every_window_has_its_own_days_and_a_past_one_is_read() {
 }
 
 #[tokio::test]
-async fn windows_in_memory_are_shown_to_their_owner_alone() {
+async fn cached_windows_are_shown_only_to_their_owner() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let mia: UserId = exchange.user("mia").await;
@@ -228,7 +228,7 @@ async fn windows_in_memory_are_shown_to_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn memory_is_limited_in_bytes() {
+async fn the_cache_is_limited_in_bytes() {
     for (most, kept) in [(0, 0), (1 << 20, 1)] {
         let config = ServicesConfig { performance_cache_bytes: most, ..ServicesConfig::default() };
         let exchange = Exchange::configured(FixedPrices::new(), config).await;

@@ -10,7 +10,7 @@ use crate::harness::{
     Exchange, Investor, assert_not_found, gtc, limit, moment, order, price, quantity, shares, symbol,
 };
 
-/// A buy of ten shares at 150.00 with exits at 170.00 and 130.00.
+/// Places a buy of ten shares at 150.00 with exits at 170.00 and 130.00.
 async fn bracket(exchange: &Exchange, who: Investor) -> Vec<OrderId> {
     let stop_loss = StopLoss { stop: price("130.00"), limit: None };
     let attached = Attached::Bracket { take_profit: price("170.00"), stop_loss };
@@ -34,7 +34,7 @@ async fn open_orders(exchange: &Exchange, who: Investor) -> Vec<OrderId> {
     page.items.iter().map(|one| one.order.id).collect()
 }
 
-/// `AAPL filled` for each attempt.
+/// One text like `AAPL filled` per attempt.
 fn closed(attempts: &[CloseAttempt]) -> Vec<String> {
     let line = |attempt: &CloseAttempt| match &attempt.outcome {
         Ok(placed) => format!("{} {}", attempt.symbol, placed.order.order.status),
@@ -87,7 +87,7 @@ async fn more_orders_than_one_batch_are_canceled() {
 }
 
 #[tokio::test]
-async fn orders_and_positions_of_others_and_of_archived_portfolios_are_left_alone() {
+async fn other_and_archived_portfolios_are_unchanged() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "1000.00").await, exchange.user("eve").await);
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -129,7 +129,7 @@ async fn closing_a_position_can_cancel_the_orders_that_reserve_its_shares() {
     assert_eq!(held(&exchange, sam).await, "6.66667");
     assert_eq!(open_orders(&exchange, sam).await, [other], "orders in other stocks stay");
     assert_eq!(exchange.look(sam, exits[1]).await.status, OrderStatus::Canceled);
-    // Sent again under its name, it cancels nothing.
+    // Placed again under the same name, it cancels no orders.
     let later = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", limit("900"))).await;
     let again = exchange.trading().close_position(sam.user, sam.portfolio, close(true)).await.unwrap();
     assert!(again.replayed && again.order.order.id == placed.order.order.id);
@@ -145,7 +145,7 @@ async fn orders_stay_open_when_their_position_cannot_be_closed() {
     let too_many = ClosePosition { cancel_orders: true, ..closing("AAPL", shares("10.5")) };
     assert!(exchange.trading().close_position(sam.user, sam.portfolio, too_many).await.is_err());
     assert_eq!(open_orders(&exchange, sam).await, [exits[2], exits[1]]);
-    // Without a price no order is placed either.
+    // Without a price, no order is placed.
     exchange.pass(chrono::TimeDelta::days(40));
     exchange.prices.fail_with(QuoteError::Unreachable);
     let close = ClosePosition { cancel_orders: true, ..closing("AAPL", percent("100")) };
@@ -156,7 +156,7 @@ async fn orders_stay_open_when_their_position_cannot_be_closed() {
 }
 
 #[tokio::test]
-async fn all_positions_are_closed_without_dust_and_other_orders_stay() {
+async fn all_positions_are_closed_without_remainders_and_other_orders_stay() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "7.000000001").await.unwrap();
@@ -233,7 +233,7 @@ async fn closing_all_positions_twice_under_one_key_sells_once() {
 }
 
 #[tokio::test]
-async fn a_cursor_stays_valid_with_other_filters_and_is_refused_from_elsewhere() {
+async fn a_cursor_is_valid_with_other_filters_but_not_in_other_portfolios() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     let other = Investor { portfolio: exchange.open(sam.user, "1000.00").await, ..sam };
@@ -250,7 +250,7 @@ async fn a_cursor_stays_valid_with_other_filters_and_is_refused_from_elsewhere()
     };
     let apple = OrderFilter { symbol: Some(symbol("AAPL")), ..OrderFilter::default() };
     assert_eq!(listed(apple.clone(), Some(ids[3])).await.unwrap(), [ids[2], ids[0]]);
-    // The cursor's order ends: its place stays.
+    // The cursor's order ends, but its place in the list stays valid.
     exchange.trading().cancel_order(sam.user, sam.portfolio, ids[3]).await.unwrap();
     let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
     assert_eq!(listed(open, Some(ids[3])).await.unwrap(), [ids[2], ids[1], ids[0]]);

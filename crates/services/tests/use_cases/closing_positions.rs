@@ -1,4 +1,4 @@
-//! Selling all of a position: by its shown value, by percentage, in one call; and the name that answers give a stock.
+//! Selling a whole position: by its displayed value, by percentage, and in one call; and the symbol in the answers.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{OrderRejected, OrderSize, OrderStatus, Side};
@@ -34,7 +34,7 @@ async fn shown_value(exchange: &Exchange, who: Investor) -> String {
 async fn selling_the_shown_value_sells_all_shares() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
-    // Spread, last price between bid and ask, and prices below one dollar.
+    // With a spread, with a last price between bid and ask, and with prices below one dollar.
     for (last, bid, ask, spent) in [
         ("236.40", "236.38", "236.42", "450.00"),
         ("10.00", "9.99", "10.01", "100.00"),
@@ -54,24 +54,24 @@ async fn selling_the_shown_value_sells_all_shares() {
 }
 
 #[tokio::test]
-async fn a_sell_by_money_leaves_no_dust_and_is_refused_far_above_the_value() {
+async fn a_sell_by_money_leaves_no_remainder_and_is_rejected_far_above_the_value() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.prices.set("AAPL", "100.00");
     exchange.prices.set_bid_and_ask("AAPL", "99.00", "101.00");
     exchange.buy(sam, "AAPL", "3").await.unwrap();
-    // Worth 300.00 at the last price and 297.00 at the bid.
+    // The position is worth 300.00 at the last price and 297.00 at the bid.
     let sell = |money: &str| order(Side::Sell, "AAPL", notional(money));
     let refused = rejection(exchange.place(sam, sell("303.01")).await);
     assert!(matches!(refused, OrderRejected::InsufficientShares { .. }), "{refused:?}");
     let part = exchange.place(sam, sell("99.00")).await.unwrap();
     assert_eq!(part.order.order.filled_quantity, quantity("1"));
     assert_eq!(part.order.order.size, notional("99.00"));
-    // The value shown before a price fell by less than a hundredth still sells all.
+    // The value that was displayed before the price fell by less than one percent still sells all shares.
     let all = exchange.place(sam, sell("202.00")).await.unwrap();
     assert_eq!(all.order.order.size, shares("2"));
     assert_eq!(held(&exchange, sam).await, "0");
-    // What would stay is worth less than a cent.
+    // The remaining shares would be worth less than a cent.
     exchange.prices.set("AAPL", "1000.00");
     exchange.prices.set_bid_and_ask("AAPL", "1000.00", "1000.00");
     exchange.buy(sam, "AAPL", "1.000004").await.unwrap();
@@ -81,7 +81,7 @@ async fn a_sell_by_money_leaves_no_dust_and_is_refused_far_above_the_value() {
 }
 
 #[tokio::test]
-async fn a_position_is_closed_in_full_or_in_part_without_dust() {
+async fn a_position_is_closed_in_full_or_in_part_without_remainders() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "7.000000001").await.unwrap();
@@ -92,7 +92,7 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
     assert_eq!(third.size, shares("2.333331"));
     close(shares("0.666669001")).await.unwrap();
     assert_eq!(held(&exchange, sam).await, "4");
-    // Shares that an open order reserves are not sold twice.
+    // Shares that an open order reserves are not sold again.
     let open = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", limit("900"))).await;
     match close(percent("100")).await {
         Err(Error::SharesReserved { required, available, .. }) => {
@@ -132,9 +132,9 @@ async fn closing_a_position_twice_with_one_key_sells_once() {
     exchange.assert_books_balance().await;
 }
 
-/// Under an old symbol, or one that differs only in case, the answer names the stock as it is listed.
+/// If the order names a former symbol, or the symbol in another case, the answer contains the current symbol.
 #[tokio::test]
-async fn answers_to_placing_previewing_and_closing_name_the_stock_as_it_is_listed() {
+async fn answers_about_orders_contain_the_current_symbol() {
     let prices = FixedPrices::new();
     prices.list("XFIBR", "Fiber Inc.", "Technology", "50.00");
     let kind = CorporateActionKind::SymbolChange { to: symbol("XFIBR") };
@@ -147,7 +147,7 @@ async fn answers_to_placing_previewing_and_closing_name_the_stock_as_it_is_liste
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.corporate_actions().apply_corporate_actions().await.unwrap();
 
-    // A process that has not seen the stock under its old symbol.
+    // A process that has never seen the stock under its old symbol.
     let later = exchange.another_process();
     let place = async |command| later.trading().place_order(sam.user, sam.portfolio, command).await;
     let old = order(Side::Buy, "AAPL", shares("1"));

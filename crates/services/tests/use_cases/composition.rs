@@ -4,9 +4,9 @@ use services::NotFound;
 
 use crate::harness::{Exchange, assert_not_found, close_to, money};
 
-/// AAPL 1600.00 and MSFT 975.00 in Technology, JPM 200.50 in Financials, cash 7300.00: 10 075.50 in all.
+/// AAPL at 1600.00 and MSFT at 975.00 in Technology, JPM at 200.50 in Financials, cash of 7300.00: 10 075.50 in total.
 #[tokio::test]
-async fn weights_by_stock_and_sector_by_hand() {
+async fn weights_by_stock_and_sector_match_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     for (symbol, quantity, price) in
@@ -70,7 +70,7 @@ async fn limits_belong_to_a_portfolio_and_survive_its_reset() {
 
     let again = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
     assert_eq!(limits_of(again.id).await, limits);
-    // The archived one keeps them, and they can still be changed.
+    // The archived portfolio keeps its limits, and they can still be changed.
     exchange
         .books()
         .set_concentration_limits(sam.user, sam.portfolio, ConcentrationLimits::default())

@@ -1,4 +1,4 @@
-//! Splits, dividends, new symbols and ends of listings, from the news to the books.
+//! Splits, dividends, new symbols and delistings, from the source to the books.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::harness::{
 };
 
 const NEWS: &str = "2026-11-20T00:00:00Z";
-/// Midnight in New York: the session of that day opens, and the one before has closed.
+/// Midnight in New York: the session of that day opens, and the previous one has closed.
 const OPEN: &str = "2026-11-23T05:00:00Z";
 
 fn split(ticker: &str, ratio: &str, ex_on: &str) -> CorporateAction {
@@ -34,7 +34,7 @@ fn dividend(ticker: &str, cents: i64, ex_on: &str, pays_on: &str) -> CorporateAc
 }
 
 impl Exchange {
-    /// The job, as a worker does it.
+    /// Runs the job, as a worker does.
     async fn act(&self) {
         self.corporate_actions().learn_corporate_actions().await.unwrap();
         self.corporate_actions().apply_corporate_actions().await.unwrap();
@@ -54,7 +54,7 @@ impl Exchange {
     }
 }
 
-/// An exchange on which AAPL trades 10 for 1 from Monday on, at a tenth of its price.
+/// AAPL is split 10 for 1 on Monday, and then trades at a tenth of its price.
 async fn before_a_split() -> (Exchange, Investor) {
     let prices = FixedPrices::new();
     prices.announce(moment(NEWS), split("AAPL", "10:1", "2026-11-23"));
@@ -65,7 +65,7 @@ async fn before_a_split() -> (Exchange, Investor) {
 }
 
 #[tokio::test]
-async fn a_split_changes_the_number_of_shares_and_nothing_of_their_value() {
+async fn a_split_changes_the_number_of_shares_but_not_their_value() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     exchange.act().await;
@@ -87,7 +87,7 @@ async fn a_split_changes_the_number_of_shares_and_nothing_of_their_value() {
 }
 
 #[tokio::test]
-async fn open_orders_go_on_in_new_shares_and_old_prices_do_not_fill_them() {
+async fn open_orders_are_converted_to_new_shares_and_do_not_fill_at_old_prices() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     let protect = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "4", stop("140.05"))).await;
@@ -95,7 +95,7 @@ async fn open_orders_go_on_in_new_shares_and_old_prices_do_not_fill_them() {
     let more = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("100.09"))).await;
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T05:00:30Z");
-    // Nobody has applied it when orders are matched: prices of 150.00 and 15.00 lie in the same stretch.
+    // The split is not applied yet when orders are matched: prices of 150.00 and 15.00 are in the same interval.
     exchange.trading().match_orders().await.unwrap();
     for (id, size, terms) in
         [(protect, "40", stop("14.00")), (profit, "30", limit("17.01")), (more, "20", limit("10.00"))]
@@ -139,7 +139,7 @@ async fn exits_of_a_bracket_are_split_with_their_entry() {
 }
 
 #[tokio::test]
-async fn an_order_that_comes_before_the_worker_meets_new_shares() {
+async fn an_order_placed_before_the_worker_runs_meets_new_shares() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
@@ -153,7 +153,7 @@ async fn an_order_that_comes_before_the_worker_meets_new_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_price_seen_before_a_split_is_not_traded_on_after_it() {
+async fn an_order_does_not_fill_after_a_split_at_a_price_read_before() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
@@ -166,7 +166,7 @@ async fn a_price_seen_before_a_split_is_not_traded_on_after_it() {
     while exchange.prices.calls().quotes == asked {
         tokio::task::yield_now().await;
     }
-    // It has seen its price, and the desk has to wait.
+    // The process has read its price, and the desk is blocked.
     exchange.at("2026-11-23T05:00:01Z");
     hold.end().await;
     let refused = rejection(selling.await.unwrap());
@@ -176,7 +176,7 @@ async fn a_price_seen_before_a_split_is_not_traded_on_after_it() {
 }
 
 #[tokio::test]
-async fn a_split_known_a_week_late_is_booked_as_if_it_had_been_known() {
+async fn a_split_known_a_week_late_is_booked_as_if_in_time() {
     let prices = FixedPrices::new();
     prices.announce(moment("2026-11-30T12:00:00Z"), split("AAPL", "10:1", "2026-11-23"));
     prices.set_from(moment(OPEN), "AAPL", "15.00");
@@ -192,7 +192,7 @@ async fn a_split_known_a_week_late_is_booked_as_if_it_had_been_known() {
     exchange.buy(mia, "AAPL", "10").await.unwrap();
     exchange.at("2026-11-25T12:00:00Z");
     exchange.work().await;
-    // In between sam sells half of what he sees, which are new shares, and buys a few.
+    // In the meantime Sam sells half of the shares he sees, which are new shares, and buys a few.
     exchange.sell(sam, "AAPL", "5").await.unwrap();
     exchange.buy(sam, "AAPL", "2").await.unwrap();
     exchange.at("2026-11-30T11:00:00Z");
@@ -201,25 +201,25 @@ async fn a_split_known_a_week_late_is_booked_as_if_it_had_been_known() {
     exchange.at("2026-12-01T12:00:00Z");
     exchange.work().await;
     exchange.work().await;
-    // 10 became 100; 5 of them were sold and 2 bought at 15.00: 1500 × 95/100 + 30.
+    // 10 shares became 100; 5 of them were sold and 2 bought at 15.00: 1500 × 95/100 + 30.
     assert_eq!(exchange.held(sam, "AAPL").await, ("97".into(), "1455.00".into()));
     assert_eq!(exchange.held(mia, "AAPL").await, ("100".into(), "1500.00".into()));
     for who in [sam, mia] {
         assert_eq!(exchange.total(who).await, "10000.00");
         let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
         assert_eq!((valued.realized_pnl, valued.unrealized_pnl), (money("0"), money("0")));
-        // What had been valued without knowing it is valued again.
+        // Snapshots that were valued without the split are valued again.
         let rows = exchange.rows(who).await;
         assert!(rows.iter().all(|row| row.total_value == money("10000") && !row.provisional), "{rows:?}");
     }
     let correction = exchange.journal(sam).await.into_iter().find(|entry| entry.action.is_some()).unwrap();
-    // Sold 5 of 10 for 75.00 that had cost 750.00; they were 5 of 100 and had cost 75.00.
+    // He sold 5 of 10 shares for 75.00 that had cost 750.00; in fact they were 5 of 100 and had cost 75.00.
     assert_eq!((correction.quantity, correction.realized_pnl), (Some(quantity("97")), Some(money("675"))));
     exchange.assert_books_balance().await;
 }
 
 #[tokio::test]
-async fn after_a_late_reverse_split_no_more_is_sold_than_there_was() {
+async fn a_late_reverse_split_limits_earlier_sells_to_existing_shares() {
     let prices = FixedPrices::new();
     prices.announce(moment("2026-11-24T12:00:00Z"), split("AAPL", "1:10", "2026-11-23"));
     prices.set_from(moment(OPEN), "AAPL", "1500.00");
@@ -232,7 +232,7 @@ async fn after_a_late_reverse_split_no_more_is_sold_than_there_was() {
     exchange.act().await;
     let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert!(valued.holdings.is_empty());
-    // 6000.00 came in for a share that had cost 1500.00.
+    // The sale brought 6000.00 for a share that had cost 1500.00.
     assert_eq!((valued.total_value, valued.realized_pnl), (money("14500"), money("4500")));
     exchange.assert_books_balance().await;
 }
@@ -279,13 +279,13 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
         (journal[0].amount.to_string(), journal[0].quantity.clone()),
         ("2.60".into(), Some(quantity("10")))
     );
-    // No money came from outside: it is a return.
+    // No money was deposited: the dividend is a return.
     assert_eq!(exchange.books().external_flows(sam.user, sam.portfolio).await.unwrap().len(), 1);
     exchange.assert_books_balance().await;
 }
 
 #[tokio::test]
-async fn a_dividend_on_the_day_of_a_split_is_for_the_new_shares_however_late() {
+async fn a_late_dividend_on_the_day_of_a_split_is_for_the_new_shares() {
     let prices = FixedPrices::new();
     let news = moment("2026-11-26T12:00:00Z");
     prices.announce(news, dividend("AAPL", 10, "2026-11-23", "2026-11-24"));
@@ -338,7 +338,7 @@ async fn a_receivable_is_part_of_daily_values_and_the_return_does_not_dip() {
 }
 
 #[tokio::test]
-async fn a_stock_keeps_its_books_under_a_new_symbol_and_answers_to_the_old_one() {
+async fn a_renamed_stock_keeps_its_books_and_is_found_by_the_old_symbol() {
     let prices = FixedPrices::new();
     let to: Symbol = symbol("APPL");
     prices.list("APPL", "Apple Again Inc.", "Technology", "150.00");
@@ -366,7 +366,7 @@ async fn a_stock_keeps_its_books_under_a_new_symbol_and_answers_to_the_old_one()
 }
 
 #[tokio::test]
-async fn of_what_is_traded_no_more_orders_end_and_the_last_price_stays() {
+async fn a_delisted_stock_keeps_its_last_price_and_its_orders_end() {
     let prices = FixedPrices::new();
     let gone = CorporateAction::new(symbol("AAPL"), day("2026-11-23"), CorporateActionKind::Delisting);
     prices.announce(moment(NEWS), gone);
@@ -394,7 +394,7 @@ async fn of_what_is_traded_no_more_orders_end_and_the_last_price_stays() {
 }
 
 #[tokio::test]
-async fn a_price_of_before_a_split_is_told_in_new_shares() {
+async fn a_price_from_before_a_split_is_shown_in_new_shares() {
     let prices = FixedPrices::of(domain::Freshness::EndOfDay, domain::Calendar::Xnys);
     prices.announce(moment(NEWS), split("AAPL", "10:1", "2026-11-23"));
     let exchange = Exchange::with(prices).await;
@@ -402,11 +402,11 @@ async fn a_price_of_before_a_split_is_told_in_new_shares() {
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     exchange.at("2026-11-23T15:00:00Z");
     exchange.act().await;
-    // The newest price is the close of Friday.
+    // The newest price is Friday's close.
     let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!(quote.price, price("15.00"));
     assert_eq!(exchange.total(sam).await, "10000.00");
-    // No price of after the split has confirmed it yet.
+    // No price from after the split has confirmed it yet.
     let sold = exchange.accepted(sam, order(Side::Sell, "AAPL", shares("100"))).await;
     exchange.prices.set_from(moment("2026-11-23T14:30:00Z"), "AAPL", "15.00");
     exchange.at("2026-11-23T21:30:00Z");
@@ -417,7 +417,7 @@ async fn a_price_of_before_a_split_is_told_in_new_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_and_several_workers_at_once_apply_a_split_once() {
+async fn orders_and_several_workers_apply_a_split_only_once() {
     let (exchange, first) = before_a_split().await;
     let mut people = vec![first];
     for number in 0..9 {
@@ -456,7 +456,7 @@ async fn orders_and_several_workers_at_once_apply_a_split_once() {
 }
 
 #[tokio::test]
-async fn verifying_sees_an_action_that_somebody_missed_or_had_otherwise() {
+async fn verify_detects_missing_and_wrong_applications_of_actions() {
     let (exchange, sam) = before_a_split().await;
     exchange.prices.announce(moment(NEWS), dividend("AAPL", 26, "2026-11-24", "2026-12-08"));
     exchange.buy(sam, "AAPL", "10").await.unwrap();
@@ -490,15 +490,15 @@ async fn verifying_sees_an_action_that_somebody_missed_or_had_otherwise() {
     );
 }
 
-/// The built-in market, over what is planted in it: XWATT 3:2 on 2 December, NFLX 10:1 on the 7th, XCOAX becomes XFIBR on
-/// the 14th, XLAST ends on 11 January, and quarterly dividends of most.
+/// The built-in market with its planned events: XWATT splits 3:2 on 2 December, NFLX 10:1 on the 7th, XCOAX becomes
+/// XFIBR on the 14th, XLAST is delisted on 11 January, and most stocks pay quarterly dividends.
 #[tokio::test]
-async fn a_portfolio_walks_over_all_that_the_built_in_market_brings() {
+async fn a_portfolio_passes_all_events_of_the_built_in_market() {
     walk_over_everything(SimulatedModel::V2, TradingMode::Practice).await;
 }
 
 #[tokio::test]
-async fn a_portfolio_walks_over_all_that_the_exchange_view_brings() {
+async fn a_portfolio_passes_all_events_of_the_exchange_view() {
     walk_over_everything(SimulatedModel::V2Xnys, TradingMode::Realistic).await;
 }
 
@@ -528,7 +528,7 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     {
         buy(ticker, size).await;
     }
-    // In realistic mode they fill at the next price.
+    // In realistic mode, orders fill at the next price.
     clock.set(moment("2026-11-30T15:01:00Z"));
     services.trading().match_orders().await.unwrap();
     let never = gtc(Side::Sell, "NFLX", "3", limit("99999"));
@@ -538,7 +538,7 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
             services.jobs().run_job(run.id, "worker").await.unwrap();
         }
     };
-    // The worker comes every third day and catches up on those between.
+    // The worker runs every third day and catches up on the days in between.
     for date in day("2026-12-02").iter_days().step_by(3).take_while(|date| *date <= day("2027-03-02")) {
         clock.set(moment(&format!("{date}T06:00:00Z")));
         services.trading().match_orders().await.unwrap();
@@ -567,7 +567,7 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     let flows = valued.total_value.clone() - &money("1000000");
     assert_eq!(valued.total_gain(), flows);
-    // No day shows a fall that a split would be.
+    // No day has a fall as large as a split.
     let rows = services.books().snapshots(user, portfolio, None, None).await.unwrap();
     let sessions = model.calendar().sessions(day("2026-11-30"), day("2027-02-28")).count();
     assert!(rows.len() >= sessions && rows.iter().all(|row| !row.provisional), "{}", rows.len());

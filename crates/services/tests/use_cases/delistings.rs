@@ -1,4 +1,4 @@
-//! Stocks that are not listed any more: what counts as evidence and what does not, and what follows from it.
+//! Delisted stocks: what counts as evidence and what does not, and the consequences.
 
 use std::sync::Arc;
 
@@ -28,14 +28,15 @@ fn listed(symbol_text: &str, name: &str) -> ListedStock {
 const STOCKS: [(&str, &str); 3] =
     [("AAPL", "Apple Inc"), ("MSFT", "Microsoft Corporation"), ("JPM", "JPMorgan Chase & Co")];
 
-/// A table of 200 rows and those three stocks, without one of them.
+/// A table with 200 rows and the three stocks, except `missing`.
 fn table_without(missing: &str) -> Vec<ListedStock> {
     let rows = (0..200).map(|n| listed(&format!("S{n}"), &format!("Company number {n}")));
     let stocks = STOCKS.iter().filter(|(symbol, _)| *symbol != missing);
     rows.chain(stocks.map(|(symbol, name)| listed(symbol, name))).collect()
 }
 
-/// Friday afternoon; Sam holds 10 AAPL, bought at 150.00, and wants to sell 4 of them at 200.00. He holds an MSFT too.
+/// Friday afternoon. Sam holds 10 AAPL, bought at 150.00, and has an order to sell 4 of them at 200.00. He also holds
+/// one MSFT.
 async fn held(freshness: Freshness) -> (Exchange, Investor, OrderId) {
     let prices = FixedPrices::of(freshness, Calendar::Xnys);
     for of in ["AAPL", "MSFT", "JPM", "SPY"] {
@@ -69,7 +70,7 @@ async fn days_of_evidence(exchange: &Exchange) -> usize {
         .map_or(0, |case| case.evidence.len())
 }
 
-/// Open orders are canceled with the reason, nothing is accepted, and nothing changes any more.
+/// Asserts that open orders are canceled with the reason, that no order is accepted, and that values no longer change.
 async fn assert_delisted(exchange: &Exchange, sam: Investor, order: OrderId) {
     let canceled = exchange.look(sam, order).await;
     assert_eq!(canceled.status, OrderStatus::Canceled);
@@ -100,11 +101,11 @@ async fn a_stock_that_two_tables_of_different_days_lack_is_delisted() {
         assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 1));
         let case = &exchange.corporate_actions().delisting_cases().await.unwrap()[0];
         assert_eq!((case.status(), case.stock.listing.symbol.as_str()), ("pending", "AAPL"));
-        // Another process goes on.
+        // Another process continues.
         exchange.another_process().stocks().keep_listings(table_without("AAPL")).await.unwrap();
         exchange.at("2026-11-23T16:00:00Z");
         exchange.work().await;
-        // The first session without a price: an end-of-day source had none of Friday.
+        // The first session without a price: an end-of-day source had no close of Friday.
         let first = if freshness == Freshness::EndOfDay { "2026-11-20" } else { "2026-11-23" };
         assert_eq!(delisted_on(&exchange).await.as_deref(), Some(first), "{freshness:?}");
         assert_delisted(&exchange, sam, order).await;
@@ -112,7 +113,7 @@ async fn a_stock_that_two_tables_of_different_days_lack_is_delisted() {
         let reason =
             exchange.corporate_actions().delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
         assert_eq!(reason, "missing from the price source's table of listings since 2026-11-22");
-        // Once more, in another process: nothing changes.
+        // Repeating it in another process changes nothing.
         let actions = exchange.stocks().corporate_actions(&symbol("AAPL")).await.unwrap().len();
         exchange.another_process().stocks().keep_listings(table_without("AAPL")).await.unwrap();
         exchange.at("2026-11-24T16:00:00Z");
@@ -122,7 +123,7 @@ async fn a_stock_that_two_tables_of_different_days_lack_is_delisted() {
 }
 
 #[tokio::test]
-async fn half_a_table_is_no_evidence_and_is_not_searched() {
+async fn an_incomplete_table_is_not_evidence_and_is_not_searched() {
     let (exchange, _, _) = held(Freshness::Delayed).await;
     exchange.stocks().keep_listings(table_without("")).await.unwrap();
     for at in ["2026-11-22T15:00:00Z", "2026-11-23T15:00:00Z", "2026-11-24T15:00:00Z"] {
@@ -133,13 +134,13 @@ async fn half_a_table_is_no_evidence_and_is_not_searched() {
         exchange.work().await;
         assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 0));
     }
-    // A whole one makes up for it.
+    // A complete table replaces it.
     exchange.stocks().keep_listings(table_without("")).await.unwrap();
     assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn a_table_that_has_the_stock_again_or_a_price_ends_the_evidence() {
+async fn evidence_ends_when_the_stock_is_listed_or_priced_again() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     exchange.stocks().keep_listings(table_without("")).await.unwrap();
     exchange.at("2026-11-22T15:00:00Z");
@@ -148,7 +149,7 @@ async fn a_table_that_has_the_stock_again_or_a_price_ends_the_evidence() {
     exchange.stocks().keep_listings(table_without("")).await.unwrap();
     assert_eq!(days_of_evidence(&exchange).await, 0);
     exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
-    // It trades.
+    // The stock is traded again.
     exchange.at("2026-11-24T16:00:00Z");
     exchange.work().await;
     exchange.at("2026-11-24T22:00:00Z");
@@ -158,7 +159,7 @@ async fn a_table_that_has_the_stock_again_or_a_price_ends_the_evidence() {
     assert_eq!(exchange.look(sam, order).await.status, OrderStatus::Accepted);
 }
 
-/// A process with a table of listings behind the limits of a free key.
+/// A process with tables of listings, limited like a free key.
 fn with_tables(exchange: &Exchange) -> Services {
     let rules = Rules { min_gap: chrono::TimeDelta::zero(), ..Rules::ALPHA_VANTAGE_FREE };
     let prices = Arc::new(exchange.prices.clone());
@@ -172,7 +173,7 @@ async fn work(process: &Services) {
 }
 
 #[tokio::test]
-async fn the_table_is_asked_for_daily_while_stocks_are_missing_and_the_former_one_tells_since_when() {
+async fn tables_are_requested_daily_while_stocks_are_missing() {
     let (exchange, sam, order) = held(Freshness::EndOfDay).await;
     let process = with_tables(&exchange);
     exchange.prices.set_tables(table_without(""), Vec::new());
@@ -180,7 +181,7 @@ async fn the_table_is_asked_for_daily_while_stocks_are_missing_and_the_former_on
     let tables = || exchange.prices.calls().tables;
     assert_eq!(tables(), 1);
     exchange.prices.set_tables(table_without("AAPL"), Vec::new());
-    // One is asked for each week, and then both of them daily.
+    // At first one table is requested per week, then both tables daily.
     exchange.at("2026-11-21T20:00:00Z");
     work(&process).await;
     assert_eq!(tables(), 1);
@@ -202,7 +203,7 @@ async fn the_table_is_asked_for_daily_while_stocks_are_missing_and_the_former_on
     let reason = exchange.corporate_actions().delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
     assert_eq!(reason, "listed by the price source as delisted on 2026-11-23");
     assert_delisted(&exchange, sam, order).await;
-    // Then once a week again.
+    // Then one table per week again.
     exchange.at("2026-11-25T20:00:00Z");
     work(&process).await;
     assert_eq!(tables(), 5);
@@ -210,7 +211,7 @@ async fn the_table_is_asked_for_daily_while_stocks_are_missing_and_the_former_on
 }
 
 #[tokio::test]
-async fn a_former_listing_of_another_company_is_no_evidence() {
+async fn a_former_listing_of_another_company_is_not_evidence() {
     let (exchange, _, _) = held(Freshness::EndOfDay).await;
     let process = with_tables(&exchange);
     exchange.prices.set_tables(table_without(""), Vec::new());
@@ -226,7 +227,7 @@ async fn a_former_listing_of_another_company_is_no_evidence() {
 async fn a_stock_that_is_not_found_on_three_session_days_is_delisted() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     exchange.prices.fail_for("AAPL", gone("AAPL"));
-    // Neither on a day without a session nor shortly after the opening, when an older answer may be told.
+    // Neither on a day without a session nor shortly after the opening, when a cached answer may be older.
     for at in ["2026-11-21T16:00:00Z", "2026-11-23T14:50:00Z"] {
         exchange.at(at);
         exchange.work().await;
@@ -250,7 +251,7 @@ async fn a_stock_that_is_not_found_on_three_session_days_is_delisted() {
 }
 
 #[tokio::test]
-async fn an_outage_is_no_evidence() {
+async fn an_outage_is_not_evidence() {
     for failure in [gone("AAPL"), QuoteError::Unreachable, QuoteError::RateLimited { retry_at: None }] {
         let (exchange, sam, order) = held(Freshness::Delayed).await;
         exchange.prices.fail_for("AAPL", gone("AAPL"));
@@ -268,7 +269,7 @@ async fn an_outage_is_no_evidence() {
 }
 
 #[tokio::test]
-async fn where_most_stocks_are_unknown_the_source_is_at_fault() {
+async fn a_source_that_knows_few_stocks_gives_no_evidence() {
     let (exchange, sam, _) = held(Freshness::Delayed).await;
     exchange.buy(sam, "JPM", "1").await.unwrap();
     exchange.buy(sam, "SPY", "1").await.unwrap();
@@ -286,7 +287,7 @@ async fn where_most_stocks_are_unknown_the_source_is_at_fault() {
 }
 
 #[tokio::test]
-async fn a_stock_alone_is_delisted_when_a_witness_is_known() {
+async fn a_single_stock_is_delisted_if_the_source_knows_a_control_symbol() {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "10000.00").await;
@@ -305,7 +306,7 @@ async fn a_stock_alone_is_delisted_when_a_witness_is_known() {
     assert_eq!(delisted_on(&exchange).await.as_deref(), Some("2026-11-23"));
 }
 
-/// Not found on three days, and delisted.
+/// The stock is not found on three days and delisted.
 async fn not_found_for_days() -> (Exchange, Investor, OrderId) {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     exchange.prices.fail_for("AAPL", gone("AAPL"));
@@ -318,7 +319,7 @@ async fn not_found_for_days() -> (Exchange, Investor, OrderId) {
 }
 
 #[tokio::test]
-async fn a_delisting_is_taken_back_when_the_same_company_has_a_price_again() {
+async fn a_delisting_is_withdrawn_when_the_company_has_a_price_again() {
     let (exchange, sam, order) = not_found_for_days().await;
     exchange.prices.recover_for("AAPL");
     exchange.prices.set("AAPL", "160.00");
@@ -329,7 +330,7 @@ async fn a_delisting_is_taken_back_when_the_same_company_has_a_price_again() {
     assert_eq!(exchange.stocks().quote(&symbol("AAPL")).await.unwrap().price, price("160.00"));
     exchange.sell(sam, "AAPL", "1").await.unwrap();
     exchange.assert_books_balance().await;
-    // It can be delisted again, by new evidence.
+    // It can be delisted again by new evidence.
     exchange.prices.fail_for("AAPL", gone("AAPL"));
     for at in ["2026-11-30T16:00:00Z", "2026-12-01T16:00:00Z", "2026-12-02T16:00:00Z"] {
         exchange.at(at);
@@ -339,7 +340,7 @@ async fn a_delisting_is_taken_back_when_the_same_company_has_a_price_again() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_another_company_uses_brings_no_delisted_stock_back() {
+async fn a_price_of_another_company_does_not_withdraw_a_delisting() {
     let (exchange, sam, _) = not_found_for_days().await;
     exchange.prices.recover_for("AAPL");
     exchange.prices.list("AAPL", "Orchard Growers Limited", "Food", "3.00");
@@ -397,7 +398,7 @@ async fn an_administrator_refuses_evidence_until_the_stock_has_a_price() {
 }
 
 #[tokio::test]
-async fn an_administrator_ends_a_stock_and_takes_it_back() {
+async fn an_administrator_delists_a_stock_and_withdraws_the_delisting() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     let confirm = |on: Option<&str>| DelistingResolution::Confirm { on: on.map(day) };
     let resolve = async |resolution, reason: &str| {
@@ -407,7 +408,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
             .await
     };
     exchange.at("2026-11-23T13:00:00Z");
-    // It had a price on Friday; and not so far ahead.
+    // It had a price on Friday; and the last day is too far in the future.
     for on in ["2026-11-20", "2020-01-01", "2027-06-01"] {
         let refused = resolve(confirm(Some(on)), "Merged.").await;
         assert!(
@@ -416,7 +417,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
         );
     }
     resolve(confirm(None), "Merged.").await.unwrap();
-    // From the next session on.
+    // The delisting takes effect in the next session.
     assert_eq!(exchange.look(sam, order).await.status, OrderStatus::Accepted);
     assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap()[0].status(), "delisted");
     exchange.at("2026-11-23T16:00:00Z");
@@ -425,7 +426,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
     assert_delisted(&exchange, sam, order).await;
     let again = resolve(confirm(None), "Merged.").await;
     assert!(matches!(again, Err(Error::Invalid(_))), "{again:?}");
-    // The source goes on giving prices: that does not count against the administrator.
+    // The source still provides prices, which does not override the administrator.
     for at in ["2026-11-24T16:00:00Z", "2026-11-27T16:00:00Z"] {
         exchange.at(at);
         exchange.work().await;
@@ -445,13 +446,13 @@ fn order_of_one() -> domain::PlaceOrder {
 }
 
 #[tokio::test]
-async fn an_order_placed_beside_a_delisting_does_not_stay_open() {
+async fn an_order_placed_during_a_delisting_does_not_stay_open() {
     let (exchange, sam, _) = held(Freshness::Delayed).await;
     let other = exchange.another_process();
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T20:40:00Z")));
     exchange.at("2026-11-23T16:00:00Z");
     let far = || gtc(Side::Buy, "AAPL", "1", limit("1.00"));
-    // Now the other process knows the stock, and what happens to it, for a second.
+    // The other process has now read the stock and its actions, which it caches for a second.
     other.trading().place_order(sam.user, sam.portfolio, far()).await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };
     exchange
@@ -470,7 +471,8 @@ async fn an_order_placed_beside_a_delisting_does_not_stay_open() {
     exchange.assert_books_balance().await;
 }
 
-/// As when it was placed by a process that had not heard of the delisting, after its portfolio's turn.
+/// The order is placed by a process that did not know of the delisting, after the delisting was applied to the
+/// portfolio.
 #[tokio::test]
 async fn an_order_that_is_open_after_a_delisting_was_applied_is_canceled() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
@@ -499,7 +501,7 @@ async fn an_order_that_is_open_after_a_delisting_was_applied_is_canceled() {
 }
 
 #[tokio::test]
-async fn the_simulated_market_ends_its_listings_itself() {
+async fn the_simulated_market_announces_its_delistings() {
     let exchange = Exchange::new().await;
     let confirm = DelistingResolution::Confirm { on: None };
     let refused = exchange

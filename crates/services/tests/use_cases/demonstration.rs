@@ -1,4 +1,4 @@
-//! The demonstration: years of trading in three portfolios, made by the ordinary use cases.
+//! The demonstration: years of trading in three portfolios, created by the ordinary use cases.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use services::{Error, Market, Services, ServicesConfig};
 
 use crate::harness::{Exchange, fields};
 
-/// Traded for so many months: five years take long in a build without optimization.
+/// Services for a demonstration of `months` months: five years take too long in an unoptimized build.
 async fn services_at(store: &TestStore, end: Timestamp, months: u32) -> Services {
     let clock = demonstration_clock(end, months);
     let market = Market::new(Arc::new(Simulated::new(DEFAULT_SEED)), clock);
@@ -22,7 +22,7 @@ async fn services_at(store: &TestStore, end: Timestamp, months: u32) -> Services
 }
 
 #[tokio::test]
-async fn the_demonstration_has_all_that_can_happen_and_its_books_balance() {
+async fn the_demonstration_has_every_kind_of_event_and_its_books_balance() {
     let (store, end) = (TestStore::new().await, friday_afternoon());
     let services = services_at(&store, end, 36).await;
     let mut told = (0, 0);
@@ -67,7 +67,7 @@ async fn the_demonstration_has_all_that_can_happen_and_its_books_balance() {
     assert!(count(TransactionType::Split) >= 1);
     assert!(deepest < -0.3, "the deepest drawdown is {deepest}");
 
-    // The worker goes on after the last session instead of starting with the first.
+    // The worker continues after the last session instead of starting with the first.
     services.market().clock.set(end);
     let keys: Vec<String> =
         services.jobs().due_runs().await.unwrap().into_iter().map(|run| run.key).collect();

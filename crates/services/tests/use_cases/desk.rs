@@ -1,4 +1,4 @@
-//! The order desk: batches, what spoils one, who waits, and answers that got lost.
+//! The order desk: batches, failing commands in a batch, waiting callers, and lost answers.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::harness::{
 };
 use crate::wire::Wire;
 
-/// Lets the commands arrive at the desk of `process` while it is kept waiting, so that they are its next batch.
+/// Sends the commands to the desk of `process` while it is blocked, so that they form its next batch.
 async fn in_one_batch<T>(
     exchange: &Exchange,
     process: &Services,
@@ -33,7 +33,7 @@ async fn in_one_batch<T>(
 ) -> Vec<T> {
     let name = format!("blocker{}", Uuid::now_v7().simple());
     let blocker = exchange.investor(&name, "1").await;
-    // So that an order is at the desk as soon as it is asked for once.
+    // The price is cached by a preview, so that the order reaches the desk immediately.
     let preview = exchange.place(blocker, order(Side::Buy, "AAPL", shares("0.001")));
     let (other, buy) = (process.clone(), order(Side::Buy, "AAPL", shares("0.001")));
     tokio::join!(preview, other.trading().place_order(blocker.user, blocker.portfolio, buy)).1.unwrap();
@@ -43,7 +43,7 @@ async fn in_one_batch<T>(
         let process = process.clone();
         async move { process.trading().cancel_order(blocker.user, blocker.portfolio, OrderId(Uuid::nil())).await }
     });
-    // The desk takes it and waits; nothing goes wrong when it does so later, the batch is only another one then.
+    // The desk takes the order and blocks. If it takes longer, nothing fails; the commands only form another batch.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut all = join_all(commands);
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut all).await.is_err(), "nothing waited");
@@ -59,7 +59,7 @@ fn buy(quantity: &str) -> PlaceOrder {
     order(Side::Buy, "AAPL", shares(quantity))
 }
 
-/// In how many transactions the orders were written, where the database tells.
+/// The number of transactions in which the orders were written, if the database can tell.
 fn transactions_of_orders(exchange: &Exchange) -> Option<i64> {
     exchange
         .on_postgres()
@@ -67,7 +67,7 @@ fn transactions_of_orders(exchange: &Exchange) -> Option<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_of_many_portfolios_in_one_batch_get_their_own_answers() {
+async fn each_order_of_a_batch_gets_its_own_answer() {
     let exchange = Exchange::new().await;
     let mut people = Vec::new();
     for number in 1..=20 {
@@ -88,13 +88,13 @@ async fn orders_of_many_portfolios_in_one_batch_get_their_own_answers() {
         assert_eq!(exchange.trading().order(who.user, who.portfolio, placed.order.id).await.unwrap(), placed);
         assert_eq!(exchange.journal(*who).await[0], *fill);
     }
-    // The first two were placed to warm up.
+    // The first two orders were placed to warm up.
     assert!(transactions_of_orders(&exchange).is_none_or(|count| count <= 3), "they were one batch");
     exchange.assert_books_balance().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_orders_of_a_batch_spoil_no_other() {
+async fn rejected_orders_do_not_affect_others_of_the_batch() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.investor("sam", "1000.00").await, exchange.investor("mia", "1000.00").await);
     let nowhere = Investor { portfolio: PortfolioId(i64::MAX), ..sam };
@@ -129,7 +129,7 @@ async fn refused_orders_of_a_batch_spoil_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_of_one_portfolio_in_a_batch_follow_one_another() {
+async fn orders_of_one_portfolio_in_a_batch_are_executed_in_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "450.00").await;
     let commands = (0..10).map(|number| {
@@ -137,7 +137,7 @@ async fn orders_of_one_portfolio_in_a_batch_follow_one_another() {
         exchange.place(sam, order(side, "AAPL", shares("1"))).boxed()
     });
     let answers = in_one_batch(&exchange, &exchange, commands.collect(), nothing).await;
-    // Three are paid for; the sell makes room for a fourth.
+    // Three orders are paid for; the sell makes room for a fourth.
     let done: Vec<bool> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(done, [true, true, true, false, false, true, true, false, false, false]);
     let journal = exchange.journal(sam).await;
@@ -149,7 +149,7 @@ async fn orders_of_one_portfolio_in_a_batch_follow_one_another() {
     exchange.assert_books_balance().await;
 }
 
-/// Makes the database itself refuse orders of 13 shares, as a full disk or a bug would.
+/// Makes the database reject orders of 13 shares, as a full disk or a bug would.
 fn unlucky_number(exchange: &Exchange, on: bool) {
     let statements = match (exchange.on_postgres(), on) {
         (true, true) => {
@@ -168,7 +168,7 @@ fn unlucky_number(exchange: &Exchange, on: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_the_database_refuses_spoils_no_other_of_its_batch() {
+async fn an_order_rejected_by_the_database_does_not_affect_others() {
     let exchange = Exchange::new().await;
     let mut people = Vec::new();
     for name in ["sam", "mia", "kim"] {
@@ -196,7 +196,7 @@ async fn an_order_that_the_database_refuses_spoils_no_other_of_its_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
+async fn a_portfolio_deleted_while_its_orders_wait_does_not_affect_others() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.investor("sam", "1000.00").await, exchange.investor("mia", "1000.00").await);
     let working = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("100"))).await;
@@ -206,7 +206,7 @@ async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
         exchange.trading().cancel_order(sam.user, sam.portfolio, working).boxed(),
         async { Ok(exchange.place(mia, buy("2")).await?.order) }.boxed(),
     ];
-    // On SQLite its turn to write comes before the next batch's.
+    // On SQLite, the deletion gets its turn to write before the next batch.
     let other = exchange.another_process();
     let (there, mut deleting) = ((*exchange).clone(), JoinSet::new());
     let process = if exchange.on_postgres() { other } else { there };
@@ -228,7 +228,7 @@ async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_name_twice_in_a_batch_is_one_order() {
+async fn two_orders_with_one_name_in_a_batch_are_one_order() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.investor("sam", "1000.00").await, exchange.investor("mia", "1000.00").await);
     let commands = [(sam, "1"), (mia, "1"), (sam, "1"), (sam, "2"), (sam, "1.000")];
@@ -247,7 +247,7 @@ async fn one_name_twice_in_a_batch_is_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_sends_away_and_serves_those_who_wait() {
+async fn a_full_queue_rejects_new_orders_and_serves_waiting_ones() {
     const QUEUE: usize = 4096;
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
@@ -255,7 +255,7 @@ async fn a_full_queue_sends_away_and_serves_those_who_wait() {
         || exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).boxed();
     let hold = exchange.hold(sam.portfolio).await;
     let mut all: FuturesUnordered<_> = (0..QUEUE + 1000).map(|_| nothing_to_cancel()).collect();
-    // Nobody is served for the time being. At most a batch has been taken, so that many find the queue full.
+    // The desk serves no one for now. It has taken at most one batch, so many commands find the queue full.
     let mut answers: Vec<_> = all.by_ref().take(1000 - 256).collect().await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Busy))), "{:?}", answers.first());
     let sent_away = exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await;
@@ -272,13 +272,13 @@ async fn a_full_queue_sends_away_and_serves_those_who_wait() {
         .filter(|answer| matches!(answer, Err(Error::NotFound(services::NotFound::Order))))
         .count();
     assert_eq!(busy + served, QUEUE + 1000);
-    // What the desk had taken already was not in the queue any more.
+    // Commands that the desk had already taken were no longer in the queue.
     assert!((QUEUE..=QUEUE + 256).contains(&served), "{served}");
     exchange.buy(sam, "AAPL", "1").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_stops_waiting_does_not_stop_the_order() {
+async fn an_order_is_executed_after_its_caller_stopped_waiting() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -292,7 +292,7 @@ async fn who_stops_waiting_does_not_stop_the_order() {
     assert_eq!(exchange.cash(sam).await, "550.00");
 }
 
-/// A bought position with both exits working.
+/// A bought position with both exits active.
 async fn bracketed(exchange: &Exchange, who: Investor) -> [OrderId; 3] {
     let stop_loss = StopLoss { stop: price("140"), limit: None };
     let attached = Attached::Bracket { take_profit: price("170"), stop_loss };
@@ -312,9 +312,10 @@ enum Act {
     Match,
 }
 
-/// Any commands for one group in any order, in one batch: the first that ends an exit decides, and the books balance.
+/// Sends commands for one group in every order, in one batch: the first command that ends an exit decides, and the
+/// books balance.
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_for_one_group_in_one_batch_see_one_another() {
+async fn commands_for_one_group_in_a_batch_see_earlier_results() {
     use Act::{CancelLoss, CancelProfit, Match, ReplaceLoss, ReplaceProfit};
     let exchange = Exchange::new().await;
     for (round, acts) in [
@@ -365,7 +366,8 @@ async fn commands_for_one_group_in_one_batch_see_one_another() {
             })
             .collect();
         let answers = in_one_batch(&exchange, &exchange, commands, nothing).await;
-        // Whoever comes too late hears that the order has ended, and how: an order does not vanish.
+        // A command that is too late gets the error that the order has ended, with its status: an order never
+        // disappears.
         for (act, answer) in acts.iter().zip(&answers) {
             assert!(
                 matches!(answer, Ok(_) | Err(Error::OrderNotOpen { .. })),
@@ -388,7 +390,7 @@ async fn commands_for_one_group_in_one_batch_see_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_another_replaced_is_told_to_be_so() {
+async fn a_replaced_order_is_reported_as_replaced() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let root = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("100"))).await;
@@ -409,9 +411,9 @@ async fn an_order_that_another_replaced_is_told_to_be_so() {
     exchange.assert_books_balance().await;
 }
 
-/// Sent again under its name, a replacement is answered and not done again.
+/// Sent again under its name, a replacement returns the earlier result and is not executed again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_under_the_same_name_is_one() {
+async fn a_repeated_replacement_is_executed_once() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let root = exchange.accepted(sam, called("first", gtc(Side::Buy, "AAPL", "1", limit("100")))).await;
@@ -429,7 +431,7 @@ async fn a_replacement_under_the_same_name_is_one() {
     assert_eq!(again.order, first.order);
     assert!(matches!(replace("second", "98").await, Err(Error::ClientOrderIdReused)));
     assert!(matches!(replace("first", "99").await, Err(Error::ClientOrderIdReused)));
-    // The first order's name still answers the first order.
+    // The name of the first order still finds the first order.
     let replayed =
         exchange.place(sam, called("first", gtc(Side::Buy, "AAPL", "1", limit("100")))).await.unwrap();
     assert_eq!((replayed.replayed, replayed.order.order.status), (true, OrderStatus::Replaced));
@@ -437,9 +439,9 @@ async fn a_replacement_under_the_same_name_is_one() {
     exchange.assert_books_balance().await;
 }
 
-/// The transaction of the batch is committed, and then the connection is gone before the answer has come.
+/// The transaction of the batch is committed, and then the connection is lost before the answer arrives.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
+async fn a_commit_with_a_lost_answer_is_neither_repeated_nor_rejected() {
     let exchange = Exchange::new().await;
     if !exchange.on_postgres() {
         return;
@@ -476,7 +478,7 @@ async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
         }
         .boxed(),
     ];
-    // The first is that of the order that keeps the desk waiting.
+    // The first COMMIT is that of the order that blocks the desk.
     let answers = in_one_batch(&exchange, &process, commands, async || wire.cut_after(2)).await;
     assert!(wire.is_cut(), "the wire was not cut");
     let [one, two, three, refused, canceled, replaced, exit, filled] = answers.try_into().unwrap();
@@ -485,11 +487,11 @@ async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
     assert!(matches!(rejection(refused), OrderRejected::InsufficientBuyingPower { .. }));
     assert_eq!(canceled.unwrap().order.status, OrderStatus::Canceled);
     assert_eq!(replaced.unwrap().order.replaces, Some(to_replace));
-    // The stop-loss may have been quicker.
+    // The stop-loss may have filled first.
     assert!(matches!(exit, Ok(_) | Err(Error::OrderNotOpen { .. })), "{exit:?}");
     assert_eq!(filled.unwrap().order.status, OrderStatus::Filled);
     assert_eq!((one.fills.len(), two.fills.len()), (1, 1));
-    // Four orders of before with the bracket's, two new ones, one replacement.
+    // Four earlier orders including the bracket's, two new ones, one replacement.
     assert_eq!(exchange.all_orders(sam).await.len(), 6);
     let buys = exchange
         .journal(sam)
@@ -501,7 +503,7 @@ async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_after_the_database_has_cut_all_connections_is_served() {
+async fn orders_work_after_the_database_has_cut_all_connections() {
     let exchange = Exchange::new().await;
     if !exchange.on_postgres() {
         return;
@@ -515,9 +517,9 @@ async fn an_order_after_the_database_has_cut_all_connections_is_served() {
     assert_eq!(exchange.database().number("SELECT count(*) AS number FROM orders"), 2);
 }
 
-/// A fill, a cancel, a replacement and the end of the day of one order, at the same instant and in two processes.
+/// A fill, a cancellation, a replacement and the expiry of one order, at the same time and in two processes.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
+async fn only_one_of_simultaneous_fill_cancel_and_expiry_succeeds() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     for round in 0..12 {
@@ -526,14 +528,14 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
         let command = PlaceOrder { terms: limit("140"), ..buy("2") };
         let id = exchange.accepted(sam, command).await;
         let close = exchange.look(sam, id).await.expires_at.unwrap();
-        // Whether the price comes in time or the day is over by then.
+        // The price either comes in time, or the day is already over.
         exchange.clock.set(close - TimeDelta::seconds(1));
         exchange.trading().match_orders().await.unwrap();
         let late = round % 3 == 0;
         exchange.prices.set("AAPL", "139.00");
         exchange.clock.set(if late { close + TimeDelta::seconds(1) } else { close });
 
-        // Sometimes the cancel is first at the desk, sometimes the price.
+        // In some rounds the cancellation reaches the desk first, in others the price.
         let delay = Duration::from_millis([0, 4, 8, 16, 32, 64][round % 6]);
         let cancel = async |services: &Services| {
             tokio::time::sleep(delay).await;
@@ -563,7 +565,7 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
             assert_ne!(order.status, OrderStatus::Filled, "a price after the close");
         }
         if let Ok(replaced) = replaced {
-            // Leaves nothing for the next round.
+            // Leaves no order for the next round.
             let _ = exchange.trading().cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await;
         }
         assert_eq!(exchange.buying_power(sam).await, exchange.cash(sam).await);
@@ -571,7 +573,7 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
     }
 }
 
-/// Keeps new prices with the stocks, as the worker does.
+/// Stores new prices with the stocks, like the worker.
 async fn refresh(services: &Services) -> Result<()> {
     services.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await?;
     for run in services.jobs().due_runs().await? {
@@ -580,10 +582,10 @@ async fn refresh(services: &Services) -> Result<()> {
     Ok(())
 }
 
-/// Everything that writes into portfolios, at once and in two processes. On PostgreSQL nobody may have waited in a
-/// circle: the desk would hide that by trying again.
+/// Everything that writes into portfolios runs at the same time in two processes. On PostgreSQL there must be no
+/// deadlock: the desk would hide it by retrying.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_in_a_circle() {
+async fn simultaneous_writers_never_deadlock() {
     let exchange = Exchange::new().await;
     let processes = [(*exchange).clone(), exchange.another_process()];
     let mut tasks: JoinSet<()> = JoinSet::new();
@@ -653,7 +655,7 @@ async fn nobody_waits_in_a_circle() {
         task.unwrap();
     }
     if exchange.on_postgres() {
-        // Until the server's processes have told what they counted.
+        // Waits until the server's processes have reported their counters.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let query = "SELECT deadlocks AS number FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(exchange.database().number(query), 0, "somebody waited in a circle");
@@ -661,15 +663,15 @@ async fn nobody_waits_in_a_circle() {
     exchange.assert_books_balance().await;
 }
 
-/// An account goes with its portfolios while one of them is reset: one of both comes first.
+/// An account is deleted with its portfolios while one of them is being reset: either of them may come first.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_removed_while_its_portfolios_are_reset_and_traded_in() {
+async fn an_account_is_deleted_while_its_portfolios_are_in_use() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     for round in 0..10 {
         let user = exchange.user(&format!("sam{round}")).await;
         let (one, two) = (exchange.open(user, "1000").await, exchange.open(user, "1000").await);
-        // So that the rows do not lie in the order of their ids.
+        // The rows are then not stored in the order of their ids.
         let sam = Investor { user, portfolio: one };
         exchange.deposit(sam, "1").await.unwrap();
         let administrator = Administrator::operator("ada");
@@ -689,7 +691,7 @@ async fn an_account_is_removed_while_its_portfolios_are_reset_and_traded_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn working_orders_are_listed_apart_from_ended_ones_and_by_symbol() {
+async fn working_orders_are_listed_separately_and_by_symbol() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let open = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("100"))).await;

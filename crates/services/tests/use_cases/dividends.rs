@@ -6,7 +6,8 @@ use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, order, price, shares, symbol};
 
-/// AAPL closed at 103.00 on Friday, 20 November 2026, and goes ex for 1.00 on Monday. The source tells closing prices alone.
+/// AAPL closed at 103.00 on Friday, 20 November 2026, and has an ex-date on Monday with a dividend of 1.00. The source
+/// reports only closing prices.
 fn prices(news: &str) -> FixedPrices {
     let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
     prices.set("AAPL", "103.00");
@@ -21,7 +22,7 @@ fn prices(news: &str) -> FixedPrices {
     prices
 }
 
-/// On Saturday Sam holds ten shares, and Eve none.
+/// On Saturday Sam holds ten shares, and Eve holds none.
 async fn weekend(prices: FixedPrices) -> (Exchange, Investor, Investor) {
     let exchange = Exchange::with(prices).await;
     exchange.at("2026-11-21T15:00:00Z");
@@ -32,7 +33,7 @@ async fn weekend(prices: FixedPrices) -> (Exchange, Investor, Investor) {
     (exchange, sam, eve)
 }
 
-/// Cash, dividends, total value.
+/// Cash, dividends and total value of a portfolio.
 async fn worth(exchange: &Exchange, who: Investor) -> [String; 3] {
     let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     [&valued.cash_balance, &valued.dividends, &valued.total_value].map(ToString::to_string)
@@ -55,7 +56,7 @@ async fn on_the_ex_date_the_previous_close_is_used_less_the_dividend() {
         (&price("102.00"), moment("2026-11-20T21:00:00Z"))
     );
     exchange.buy(eve, "AAPL", "10").await.unwrap();
-    // The holder at the opening gets the dividend; neither total value changes.
+    // The holder at the opening gets the dividend; neither of the total values changes.
     assert_eq!(worth(&exchange, sam).await, ["1020.00", "10.00", "1030.00"]);
     assert_eq!(worth(&exchange, eve).await, ["980.00", "0.00", "2000.00"]);
     exchange.prices.set("AAPL", "102.00");
@@ -75,7 +76,7 @@ async fn a_trade_at_an_earlier_price_includes_a_dividend_that_is_not_known_yet()
     exchange.sell(eve, "AAPL", "2").await.unwrap();
     exchange.prices.set("AAPL", "102.00");
     exchange.prices.set_close("AAPL", day("2026-11-23"), "102.00");
-    // A trade at the close of the ex-date does not include the dividend, although it is still unknown.
+    // A trade at the close of the ex-date does not include the dividend, even though it is still unknown.
     exchange.at("2026-11-23T22:00:00Z");
     exchange.work().await;
     exchange.buy(eve, "AAPL", "1").await.unwrap();

@@ -1,4 +1,4 @@
-//! Held stocks that a provider does not know any more, and stocks whose listing has ended.
+//! Held stocks that a provider no longer knows, and stocks that are delisted.
 
 use domain::HistoryRange;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
@@ -11,7 +11,7 @@ use services::testing::FixedPrices;
 use super::harness::{Exchange, Investor, day, moment, money, price, symbol};
 
 #[tokio::test]
-async fn a_held_stock_has_price_value_and_history_whatever_the_provider_says() {
+async fn a_held_stock_keeps_price_value_and_history_without_the_provider() {
     for freshness in [Freshness::Delayed, Freshness::EndOfDay] {
         for failure in [
             QuoteError::UnknownSymbol(symbol("AAPL")),
@@ -58,7 +58,7 @@ async fn delisted_on_monday(freshness: Freshness) -> (Exchange, Investor) {
 }
 
 #[tokio::test]
-async fn a_delisted_stock_changes_no_more_after_its_last_session() {
+async fn a_delisted_stock_does_not_change_after_its_last_session() {
     let (exchange, sam) = delisted_on_monday(Freshness::Delayed).await;
     let change = async || {
         let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
@@ -79,17 +79,17 @@ async fn a_delisted_stock_changes_no_more_after_its_last_session() {
 }
 
 #[tokio::test]
-async fn snapshots_after_a_delisting_use_its_last_close_in_whatever_order_they_are_taken() {
+async fn snapshots_after_a_delisting_use_the_last_close_in_any_order() {
     for freshness in [Freshness::Delayed, Freshness::EndOfDay] {
         let (exchange, sam) = delisted_on_monday(freshness).await;
-        // All that is stored so far is Thursday's close.
+        // Only Thursday's close is stored so far.
         let (open, high, low, close) = (price("100"), price("100"), price("100"), price("100"));
         let thursday = Bar { date: day("2026-11-19"), open, high, low, close, volume: 1 };
         let stock = exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id;
         exchange.write(move |tx| stocks::save_bars(tx, stock, "fixed", &[thursday])).await;
         exchange.at("2026-11-25T16:00:00Z");
         exchange.corporate_actions().apply_corporate_actions().await.unwrap();
-        // The run of the session after the delisting is ahead of that of the last session.
+        // The run for the session after the delisting comes before the run for the last session.
         for date in ["2026-11-23", "2026-11-20", "2026-11-24"] {
             exchange.books().take_snapshots(day(date), IdRange::ALL, |_| true).await.unwrap();
         }

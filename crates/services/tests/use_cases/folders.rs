@@ -1,4 +1,4 @@
-//! Subjects use each other in one direction: no circle of imports crosses the folders of `services/src`.
+//! Subjects use each other in one direction: there is no import cycle across the folders of `services/src`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn no_circle_of_imports_crosses_the_folders() {
+fn there_is_no_import_cycle_across_folders() {
     let imports = imports(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     for (subject, expected) in [("trading", "books"), ("books", "stocks"), ("stocks", "market")] {
         assert!(imports[subject].contains(expected), "{subject} imports {expected}: {imports:?}");
@@ -16,7 +16,7 @@ fn no_circle_of_imports_crosses_the_folders() {
 }
 
 #[test]
-fn a_circle_is_found_with_the_folders_it_goes_through() {
+fn an_import_cycle_is_found_with_its_folders() {
     let imports = |pairs: &[(&str, &str)]| {
         let mut all = Imports::new();
         for (from, to) in pairs {
@@ -35,7 +35,7 @@ fn a_circle_is_found_with_the_folders_it_goes_through() {
     assert_eq!(first_names(source), ["Clock", "books", "stocks"]);
 }
 
-/// What is left of `imports` without the folders that import from no other, or that no other imports from.
+/// Removes folders that import from no other folder, or that no other folder imports from, until only cycles are left.
 fn circles(mut imports: Imports) -> Imports {
     loop {
         let before = imports.len();
@@ -90,7 +90,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names that the crate's root passes on, with the folder they come from: `pub use market::Market;`.
+/// The names that the crate's root re-exports, with their folders: `pub use market::Market;`.
 fn reexports(root: &str) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     for line in root.lines().filter_map(|line| line.strip_prefix("pub use ")) {
@@ -103,7 +103,7 @@ fn reexports(root: &str) -> BTreeMap<String, String> {
     names
 }
 
-/// The first name of each path that begins with `crate::`, also within braces. Comments do not count.
+/// The first name of each path that begins with `crate::`, including those in braces. Comments are ignored.
 fn first_names(source: &str) -> Vec<String> {
     let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.join("\n");

@@ -1,4 +1,4 @@
-//! A symbol that a stock had before and that another company has now: each is a stock of its own.
+//! A former symbol of a stock that now belongs to another company: each of them is a separate stock.
 
 use domain::HistoryRange;
 use domain::{Calendar, Freshness, OrderStatus, Side, StockId};
@@ -17,8 +17,8 @@ const RENAMED: &str = "Meta Platforms, Inc.";
 const NEW: &str = "Fresh Brands Inc";
 const SOURCES: [Freshness; 3] = [Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay];
 
-/// Sam holds 10 FB that cost 150.00 each. On Monday, 23 November, FB became META, which an administrator has recorded. A source
-/// with prices of the running session has no table of listings, and one of closes has.
+/// Sam holds 10 FB that cost 150.00 each. On Monday, 23 November, FB became META, which an administrator has recorded.
+/// The source with prices of the current session has no table of listings; the source with closing prices has one.
 struct Renamed {
     exchange: Exchange,
     process: Services,
@@ -74,7 +74,7 @@ impl Renamed {
         Self { exchange, process, sam, meta }
     }
 
-    /// From 7 December on another company is listed as FB.
+    /// From 7 December on, another company is listed as FB.
     async fn list_another(&self, freshness: Freshness) {
         let prices = &self.exchange.prices;
         self.exchange.at("2026-12-08T16:00:00Z");
@@ -108,9 +108,9 @@ impl Renamed {
     }
 }
 
-/// Whatever a person or an administrator does with the symbol, it is about the new company, in each process.
+/// Everything that users and administrators do with the symbol concerns the new company, in each process.
 #[tokio::test]
-async fn another_company_under_a_former_symbol_is_a_stock_of_its_own() {
+async fn another_company_under_a_former_symbol_is_a_separate_stock() {
     for freshness in SOURCES {
         let world = Renamed::new(freshness).await;
         let (exchange, process, sam) = (&world.exchange, &world.process, world.sam);
@@ -156,9 +156,10 @@ async fn another_company_under_a_former_symbol_is_a_stock_of_its_own() {
     }
 }
 
-/// As long as nobody else is listed under it, the old symbol leads to the renamed stock; whatever a late source says.
+/// While no other company is listed under it, the old symbol finds the renamed stock, even if a late source still names
+/// the old company.
 #[tokio::test]
-async fn a_former_symbol_of_which_a_source_still_tells_the_old_company_leads_to_the_renamed_stock() {
+async fn a_former_symbol_finds_the_renamed_stock_despite_a_late_source() {
     for freshness in SOURCES {
         for (name, listed_on) in
             [(OLD, Some("2012-05-18")), ("Meta Platforms Inc", Some("2026-12-07")), (OLD, None), ("FB", None)]
@@ -179,7 +180,7 @@ async fn a_former_symbol_of_which_a_source_still_tells_the_old_company_leads_to_
     }
 }
 
-/// The source is asked about a former symbol a few times a day at most, and never for people whose calls are used up.
+/// A former symbol causes at most a few calls per day, and none for users whose calls are used up.
 #[tokio::test]
 async fn a_former_symbol_costs_few_calls() {
     let world = Renamed::new(Freshness::Delayed).await;
@@ -197,9 +198,9 @@ async fn a_former_symbol_costs_few_calls() {
     assert!(matches!(unknown, Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. })), "{unknown:?}");
 }
 
-/// The first price of the new company is compared with none of the old one's.
+/// The first price of the new company is not compared with a price of the old one.
 #[tokio::test]
-async fn prices_go_with_a_stock_to_its_new_symbol() {
+async fn accepted_prices_move_with_a_stock_to_its_new_symbol() {
     let world = Renamed::new(Freshness::Delayed).await;
     let symbols = [symbol("FB"), symbol("META")];
     let published = move |tx: &mut persistence::Tx<'_>| persistence::providers::published(tx, &symbols);

@@ -1,4 +1,4 @@
-//! A stock exchange in a box: use cases, prices and a clock that the test sets, and people who trade.
+//! A test environment: the use cases, prices and a clock that the test controls, and users who trade.
 
 use std::ops::Deref;
 use std::sync::{Arc, mpsc};
@@ -21,7 +21,7 @@ use services::{Clock, Error, FieldError, Market, NotFound, Result, Services, Ser
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// What the functions of `persistence` answer.
+/// The result of functions of `persistence`.
 type Stored<T> = std::result::Result<T, StoreError>;
 
 pub struct Exchange {
@@ -32,7 +32,7 @@ pub struct Exchange {
     test: TestStore,
 }
 
-/// The use cases themselves are called on it directly.
+/// Gives direct access to the use cases.
 impl Deref for Exchange {
     type Target = Services;
     fn deref(&self) -> &Services {
@@ -40,7 +40,7 @@ impl Deref for Exchange {
     }
 }
 
-/// See [`Exchange::hold`].
+/// Keeps a portfolio locked; see [`Exchange::hold`].
 pub struct Hold {
     let_go: mpsc::Sender<()>,
     task: JoinHandle<()>,
@@ -53,7 +53,7 @@ impl Hold {
     }
 }
 
-/// Somebody with a portfolio.
+/// A user with a portfolio.
 #[derive(Debug, Clone, Copy)]
 pub struct Investor {
     pub user: UserId,
@@ -61,7 +61,7 @@ pub struct Investor {
 }
 
 impl Exchange {
-    /// Open around the clock with prices of the moment, on Friday, 20 November 2026, 14:12 in New York.
+    /// An exchange that is open around the clock with current prices, on Friday, 20 November 2026, 14:12 in New York.
     pub async fn new() -> Self {
         Self::with(FixedPrices::new()).await
     }
@@ -70,29 +70,29 @@ impl Exchange {
         Self::configured(prices, ServicesConfig::default()).await
     }
 
-    /// With other rules of trading.
+    /// An exchange with other trading rules.
     pub async fn trading(prices: FixedPrices, trading: TradingConfig) -> Self {
         Self::configured(prices, ServicesConfig { trading, ..ServicesConfig::default() }).await
     }
 
     pub async fn configured(prices: FixedPrices, mut config: ServicesConfig) -> Self {
-        // What waits is one batch then, whichever portfolios it is for.
+        // With one clerk, all waiting orders form one batch, whatever their portfolios are.
         config.trading.order_clerks = 1;
         let test = TestServices::with(Arc::new(prices.clone()), config.clone()).await;
         Self { prices, clock: test.clock, services: test.services, config, test: test.store }
     }
 
-    /// The same database, clock and prices as another process has them.
+    /// Another process on the same database, clock and prices.
     pub fn another_process(&self) -> Services {
         self.process_on(self.test.url.clone())
     }
 
-    /// A process that reaches the database by another way.
+    /// A process that connects to the database by another URL.
     pub fn process_on(&self, url: DatabaseUrl) -> Services {
         self.process_with(persistence::testing::open(url, 8))
     }
 
-    /// Another process that has only one connection, and that connection.
+    /// Another process that has only one connection, and the store with that connection.
     pub fn process_with_one_connection(&self) -> (Services, Store) {
         let store = Store::open(self.test.url.clone(), 1).unwrap();
         (self.process_with(store.clone()), store)
@@ -103,7 +103,7 @@ impl Exchange {
         Services::new(store, market, self.config.clone())
     }
 
-    /// A process of the same deployment on another market; `market` is given its store and the clock.
+    /// A process of the same deployment on another market; `market` gets its store and the clock.
     pub fn process_on_market(&self, market: impl FnOnce(&Store, Clock) -> Market) -> Services {
         let store = persistence::testing::open(self.test.url.clone(), 8);
         let market = market(&store, self.clock.clone());
@@ -118,7 +118,7 @@ impl Exchange {
         matches!(self.test.url, DatabaseUrl::Postgres(_))
     }
 
-    /// Keeps everybody from writing into that portfolio, on SQLite into any, until it is let go.
+    /// Locks a portfolio against writes until the hold is dropped; on SQLite, all portfolios.
     pub async fn hold(&self, portfolio: PortfolioId) -> Hold {
         let (locked, is_locked) = oneshot::channel();
         let (let_go, may_go) = mpsc::channel::<()>();
@@ -142,7 +142,7 @@ impl Exchange {
         &self.test.store
     }
 
-    /// Looks into the books without a use case.
+    /// Reads the database without a use case.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Stored<T> + Send + 'static,
@@ -150,7 +150,7 @@ impl Exchange {
         self.store().read(work).await.unwrap()
     }
 
-    /// Changes the books without a use case.
+    /// Changes the database without a use case.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Stored<T> + Send + 'static,
@@ -158,7 +158,7 @@ impl Exchange {
         self.store().write(work).await.unwrap()
     }
 
-    /// How many statements the use cases have sent to the database so far.
+    /// The number of statements that the use cases have sent to the database.
     pub fn statements(&self) -> usize {
         self.test.statements()
     }
@@ -176,7 +176,7 @@ impl Exchange {
         self.clock.set(self.clock.now() + time);
     }
 
-    /// A user who cannot log in, without the time that a password takes.
+    /// Creates a user without a password, which saves the time for hashing one.
     pub async fn user(&self, name: &str) -> UserId {
         let now = self.clock.wall();
         let new = NewUser {
@@ -222,17 +222,17 @@ impl Exchange {
         self.trading().place_order(who.user, who.portfolio, command).await
     }
 
-    /// The order as it is now.
+    /// The current state of an order.
     pub async fn look(&self, who: Investor, id: OrderId) -> Order {
         self.trading().order(who.user, who.portfolio, id).await.unwrap().order
     }
 
-    /// Places an order that is to be accepted; answers its id.
+    /// Places an order that must be accepted, and returns its id.
     pub async fn accepted(&self, who: Investor, command: PlaceOrder) -> OrderId {
         self.place(who, command).await.unwrap().order.order.id
     }
 
-    /// Cash less what open orders keep.
+    /// Cash that open orders do not reserve.
     pub async fn buying_power(&self, who: Investor) -> String {
         self.books().portfolio(who.user, who.portfolio).await.unwrap().buying_power.to_string()
     }
@@ -268,7 +268,7 @@ impl Exchange {
         self.books().performance(who.user, who.portfolio, window).await.unwrap()
     }
 
-    /// Does what is due, as a worker would, until nothing is left to do now; answers the runs.
+    /// Executes due runs, like a worker, until none is left. Returns the runs.
     pub async fn work(&self) -> Vec<JobRun> {
         let due = self.jobs().due_runs().await.unwrap();
         for run in &due {
@@ -277,26 +277,28 @@ impl Exchange {
         due
     }
 
-    /// The keys of a kind's runs on record, oldest first.
+    /// The keys of the recorded runs of a kind, oldest first.
     pub async fn keys(&self, kind: JobKind) -> Vec<String> {
         let mut runs = self.jobs().job_runs(Some(kind), None, 1000).await.unwrap().items;
         runs.reverse();
         runs.into_iter().map(|run| run.key).collect()
     }
 
+    /// Asserts that the stored balances follow from the journal.
+    ///
     /// # Panics
-    /// When stored balances are not what the journal gives.
+    /// When they do not.
     pub async fn assert_books_balance(&self) {
         assert_eq!(self.books().verify(|_, _| ()).await.unwrap().differences, []);
     }
 }
 
-/// Saves cash of which nothing is kept by orders.
+/// Saves cash without reservations.
 pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &str, now: Timestamp) -> Stored<()> {
     portfolios::save_cash(tx, &[(&Portfolio::new(id, money(cash)), now)])
 }
 
-/// Saves a position of which nothing is kept by orders.
+/// Saves a position without reservations.
 pub fn save_position(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -307,7 +309,7 @@ pub fn save_position(
     positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
 }
 
-/// An instant like `2026-11-20T19:12:00Z`.
+/// Parses a time like `2026-11-20T19:12:00Z`.
 pub fn moment(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
 }
@@ -352,7 +354,7 @@ pub fn price(text: &str) -> Price {
     text.parse().unwrap()
 }
 
-/// Until it is canceled.
+/// An order that is good until canceled.
 pub fn gtc(side: Side, ticker: &str, size: &str, terms: OrderTerms) -> PlaceOrder {
     PlaceOrder { terms, time_in_force: TimeInForce::Gtc, ..order(side, ticker, shares(size)) }
 }
@@ -369,10 +371,10 @@ pub fn called(id: &str, command: PlaceOrder) -> PlaceOrder {
     PlaceOrder { client_order_id: Some(id.into()), ..command }
 }
 
-/// The status of an order that was refused because it has ended.
+/// The status in the error of an order that had already ended.
 ///
 /// # Panics
-/// When it was not.
+/// If the result is not this error.
 pub fn ended<T: std::fmt::Debug>(result: Result<T>) -> OrderStatus {
     match result {
         Err(Error::OrderNotOpen { status }) => status,
@@ -384,10 +386,10 @@ pub fn named(name: &str, cash: Option<&str>) -> OpenPortfolio {
     OpenPortfolio { name: name.into(), description: String::new(), cash_balance: cash.map(money) }
 }
 
-/// Which fields a refusal is about.
+/// The fields of an error about invalid input.
 ///
 /// # Panics
-/// When it is no refusal of fields.
+/// If the result is not such an error.
 pub fn fields<T: std::fmt::Debug>(result: Result<T>) -> Vec<&'static str> {
     match result {
         Err(Error::Invalid(errors) | Error::Taken(errors)) => {
@@ -400,8 +402,10 @@ pub fn fields<T: std::fmt::Debug>(result: Result<T>) -> Vec<&'static str> {
     }
 }
 
+/// The reason of a rejected order.
+///
 /// # Panics
-/// When the order was not refused by the rules of trading.
+/// If the order was not rejected by a trading rule.
 pub fn rejection<T: std::fmt::Debug>(result: Result<T>) -> OrderRejected {
     match result {
         Err(Error::OrderRejected(why)) => why,
@@ -409,8 +413,10 @@ pub fn rejection<T: std::fmt::Debug>(result: Result<T>) -> OrderRejected {
     }
 }
 
+/// Asserts that the result is [`Error::NotFound`] for `what`.
+///
 /// # Panics
-/// When something was found.
+/// If it is not.
 pub fn assert_not_found<T: std::fmt::Debug>(what: NotFound, result: Result<T>) {
     assert!(matches!(result, Err(Error::NotFound(missing)) if missing == what), "{result:?}");
 }
@@ -419,7 +425,7 @@ pub fn close_to(value: f64, expected: f64) -> bool {
     (value - expected).abs() < 1e-12
 }
 
-/// A row as text: total value, cash, positions, net flow.
+/// A snapshot as text: total value, cash, positions, net flow.
 pub fn amounts(row: &Snapshot) -> [String; 4] {
     [&row.total_value, &row.cash_balance, &row.positions_value, &row.net_flow].map(ToString::to_string)
 }

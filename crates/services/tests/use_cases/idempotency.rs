@@ -1,4 +1,4 @@
-//! Requests that move cash are carried out once under one key, however often and from wherever they are sent.
+//! A request that moves cash is executed only once under one key, however often it is sent and to whichever process.
 
 use domain::Side;
 use futures::future::join_all;
@@ -13,7 +13,7 @@ fn key(text: &str) -> Option<IdempotencyKey> {
 }
 
 #[tokio::test]
-async fn a_cash_movement_sent_again_under_its_key_moves_nothing() {
+async fn a_repeated_cash_movement_moves_no_cash() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mia = exchange.investor("mia", "1000.00").await;
@@ -28,14 +28,14 @@ async fn a_cash_movement_sent_again_under_its_key_moves_nothing() {
         let refused = send(sam, direction, amount, "one").await;
         assert!(matches!(refused, Err(Error::IdempotencyKeyReused)), "{refused:?}");
     }
-    // Keys are a user's own, and a request that was refused leaves none.
+    // Keys are separate per user, and a rejected request stores no key.
     assert!(!send(mia, Deposit, "50.00", "one").await.unwrap().replayed);
     let refused = send(sam, Withdrawal, "5000.00", "two").await;
     assert!(matches!(refused, Err(Error::InsufficientCash { .. })), "{refused:?}");
     exchange.deposit(sam, "5000.00").await.unwrap();
     assert!(!send(sam, Withdrawal, "5000.00", "two").await.unwrap().replayed);
     assert_eq!((exchange.cash(sam).await, exchange.cash(mia).await), ("1050.00".into(), "1050.00".into()));
-    // Without a key each request counts.
+    // Without a key, each request is executed.
     exchange.deposit(sam, "1.00").await.unwrap();
     exchange.deposit(sam, "1.00").await.unwrap();
     assert_eq!(exchange.cash(sam).await, "1052.00");
@@ -43,7 +43,7 @@ async fn a_cash_movement_sent_again_under_its_key_moves_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_request_at_the_same_moment_is_carried_out_once() {
+async fn simultaneous_identical_requests_are_executed_once() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let sam = exchange.investor("sam", "1000.00").await;
@@ -68,7 +68,7 @@ async fn the_same_request_at_the_same_moment_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn a_reset_sent_again_under_its_key_answers_the_portfolio_that_it_opened() {
+async fn a_repeated_reset_returns_the_portfolio_that_it_opened() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange
@@ -86,7 +86,7 @@ async fn a_reset_sent_again_under_its_key_answers_the_portfolio_that_it_opened()
     assert_eq!(first.value.id, again.value.id);
     assert!(matches!(reset(None).await, Err(Error::IdempotencyKeyReused)));
     assert_eq!(exchange.books().portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 1);
-    // A retry of what was done before the portfolio was archived is answered too.
+    // A repetition of a request from before the portfolio was archived returns its result too.
     let paid =
         exchange.books().move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid")).await;
     assert!(paid.unwrap().replayed);

@@ -21,7 +21,7 @@ async fn run(exchange: &Exchange, id: i64) -> JobRun {
     runs.into_iter().find(|run| run.id == id).unwrap()
 }
 
-/// Puts shares into the books whose stock never had a price, as no use case does.
+/// Adds shares of a stock that never had a price to the books, which no use case does.
 pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
     let stock = exchange.instruments().stock(&symbol("SPY")).await.unwrap();
     let position =
@@ -39,7 +39,7 @@ async fn each_due_run_is_handed_out_once() {
         ["2026-11-20", "2026-11-20T19:12", "2026-11-20"]
     );
     assert_eq!(exchange.jobs().due_runs().await.unwrap(), []);
-    // Nobody has picked them up.
+    // No worker has started them.
     exchange.pass(SILENCE + TimeDelta::seconds(1));
     let again: Vec<i64> = exchange.jobs().due_runs().await.unwrap().iter().map(|run| run.id).collect();
     assert_eq!(again, first.iter().map(|run| run.id).collect::<Vec<_>>());
@@ -52,9 +52,9 @@ async fn each_due_run_is_handed_out_once() {
     assert!(!exchange.jobs().run_job(999, "worker").await.unwrap());
 }
 
-/// A newer version of Stockyard may have planned it.
+/// A newer version of Stockyard may have planned the run.
 #[tokio::test]
-async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
+async fn a_run_of_an_unknown_kind_is_left_to_other_versions() {
     let exchange = Exchange::new().await;
     let wall = exchange.market().wall_time();
     exchange.write(move |tx| jobs::plan(tx, "of_the_future", "2026-11-20", 0, wall)).await;
@@ -71,7 +71,7 @@ async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
 }
 
 #[tokio::test]
-async fn a_run_says_whether_an_administrator_asked_for_it() {
+async fn a_run_records_whether_an_administrator_requested_it() {
     let exchange = Exchange::new().await;
     exchange.jobs().due_runs().await.unwrap();
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_run_says_whether_an_administrator_asked_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_of_several_processes_do_each_run_once() {
+async fn workers_of_several_processes_execute_each_run_once() {
     let exchange = Exchange::new().await;
     exchange.investor("sam", "1.00").await;
     exchange.at("2026-11-25T12:00:00Z");
@@ -105,7 +105,7 @@ async fn workers_of_several_processes_do_each_run_once() {
 }
 
 #[tokio::test]
-async fn a_run_whose_worker_fell_silent_is_taken_over() {
+async fn a_run_without_heartbeats_is_taken_over() {
     let exchange = Exchange::new().await;
     let id = exchange.jobs().due_runs().await.unwrap()[0].id;
     let now = exchange.clock.wall();
@@ -122,7 +122,7 @@ async fn a_run_whose_worker_fell_silent_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_failing_run_is_given_up_after_five_attempts() {
+async fn a_failing_run_is_abandoned_after_five_attempts() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     hold_without_a_price(&exchange, sam).await;
@@ -148,7 +148,7 @@ async fn a_failing_run_is_given_up_after_five_attempts() {
 }
 
 #[tokio::test]
-async fn a_run_that_takes_its_workers_with_it_is_given_up_too() {
+async fn a_run_that_crashes_its_workers_is_abandoned_too() {
     let exchange = Exchange::new().await;
     let id = exchange.jobs().due_runs().await.unwrap()[0].id;
     for _ in 0..5 {
@@ -164,7 +164,7 @@ async fn a_run_that_takes_its_workers_with_it_is_given_up_too() {
 }
 
 #[tokio::test]
-async fn a_run_that_failed_is_done_when_it_can_be() {
+async fn a_failed_run_succeeds_when_its_cause_is_gone() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     hold_without_a_price(&exchange, sam).await;
@@ -191,11 +191,11 @@ async fn many_missed_sessions_are_planned_fifty_at_a_time() {
 }
 
 #[tokio::test]
-async fn without_portfolios_there_is_nothing_to_snapshot() {
+async fn without_portfolios_no_snapshots_are_planned() {
     let exchange = Exchange::new().await;
     exchange.at("2026-12-24T12:00:00Z");
     assert_eq!(kinds(&exchange.work().await), ["corporate_actions", "refresh_quotes", "prune"]);
-    // The first portfolio does not bring back the days before it.
+    // The first portfolio does not cause runs for earlier days.
     exchange.investor("sam", "1.00").await;
     exchange.at("2026-12-25T12:00:00Z");
     exchange.work().await;
@@ -203,7 +203,7 @@ async fn without_portfolios_there_is_nothing_to_snapshot() {
 }
 
 #[tokio::test]
-async fn a_run_on_request_comes_beside_the_schedule() {
+async fn a_requested_run_does_not_change_the_schedule() {
     let exchange = Exchange::new().await;
     exchange.work().await;
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
@@ -218,7 +218,7 @@ async fn a_run_on_request_comes_beside_the_schedule() {
 }
 
 #[tokio::test]
-async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
+async fn a_refresh_stores_the_prices_of_held_and_watched_stocks() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -237,7 +237,7 @@ async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
     assert_eq!(last("JPM").await, None);
     let runs = exchange.jobs().job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
     assert_eq!(runs[0].outcome.as_deref(), Some("2 of 2 stocks refreshed"));
-    // A source that fails is no failure of the job: there is the next minute.
+    // A failing source is not a failure of the job, which runs again the next minute.
     exchange.prices.fail_with(QuoteError::Unreachable);
     exchange.pass(TimeDelta::minutes(1));
     exchange.work().await;
@@ -245,7 +245,7 @@ async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
 }
 
 #[tokio::test]
-async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few() {
+async fn an_end_of_day_source_is_called_a_few_times_after_each_close() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let user = exchange.user("sam").await;
     let list = exchange.watchlists().create_watchlist(user, "All").await.unwrap().id;
@@ -263,11 +263,11 @@ async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few(
     exchange.work().await;
     let thursday = ("2026-11-19, morning of 2026-11-20".to_owned(), "15 of 20 stocks refreshed".to_owned());
     assert_eq!(outcomes().await, [thursday]);
-    // The next time those come first that had to wait.
+    // The next time, the stocks that had to wait come first.
     exchange.at("2026-11-20T21:30:00Z");
     exchange.work().await;
     assert_eq!(outcomes().await[0].0, "2026-11-20");
-    // What is published later is asked for in the evening, and on each morning until there is a newer session.
+    // Closes that are published later are requested in the evening, and every morning until there is a newer session.
     for (at, key) in [
         ("2026-11-21T01:30:00Z", "2026-11-20, evening"),
         ("2026-11-21T11:00:00Z", "2026-11-20, morning of 2026-11-21"),
@@ -283,7 +283,7 @@ async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few(
 }
 
 #[tokio::test]
-async fn pruning_forgets_what_nobody_needs() {
+async fn pruning_deletes_old_records() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await.user;
     exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
@@ -302,7 +302,7 @@ async fn pruning_forgets_what_nobody_needs() {
     assert!(exchange.accounts().load_session(&lasting).await.unwrap().is_some());
     let failures = exchange.read(|tx| login_attempts::get(tx, "address 192.0.2.1")).await;
     assert_eq!(failures, None);
-    // The minute of two days ago is forgotten; sessions are remembered for a year.
+    // The run of a minute two days ago is deleted; runs of sessions are kept for a year.
     assert_eq!(exchange.keys(JobKind::RefreshQuotes).await, ["2026-11-22T12:00"]);
     assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-20", "2026-11-21"]);
     let runs = exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
@@ -310,7 +310,7 @@ async fn pruning_forgets_what_nobody_needs() {
 }
 
 #[tokio::test]
-async fn a_pruned_record_does_not_bring_a_session_back() {
+async fn a_session_is_not_planned_again_after_its_record_was_pruned() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     exchange.at("2026-11-21T05:15:00Z");
@@ -320,7 +320,7 @@ async fn a_pruned_record_does_not_bring_a_session_back() {
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     exchange.work().await;
     exchange.work().await;
-    // Its record is forgotten, the row is not, and the sessions after it are caught up.
+    // Its record is deleted but its snapshots are not, and later sessions are caught up.
     assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await[0], "2026-11-21");
     let later = exchange.rows(sam).await;
     assert_eq!((&later[0], later.len()), (&rows[0], 101));

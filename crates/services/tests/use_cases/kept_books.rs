@@ -1,4 +1,4 @@
-//! What is kept of portfolios in memory is never older than the database, whoever changed it.
+//! Cached portfolio data is never older than the database, whichever process made the change.
 
 use domain::{PlaceOrder, Side, TransactionFilter};
 use services::books::portfolios::CashDirection;
@@ -15,7 +15,7 @@ async fn seen(services: &Services, who: Investor) -> Result<impl PartialEq + std
 }
 
 #[tokio::test]
-async fn what_one_process_changes_another_one_shows_at_once() {
+async fn changes_by_one_process_show_in_another_immediately() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let other = exchange.another_process();
@@ -54,7 +54,7 @@ async fn what_one_process_changes_another_one_shows_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_shown_to_its_owner_alone() {
+async fn cached_data_is_shown_only_to_its_owner() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -66,7 +66,7 @@ async fn what_is_kept_is_shown_to_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_length_is_not_taken_for_the_kept_one() {
+async fn a_page_of_another_length_is_not_taken_from_the_cache() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -80,9 +80,9 @@ async fn a_page_of_another_length_is_not_taken_for_the_kept_one() {
     }
 }
 
-/// The cash that the order took is what its repetition would be refused for.
+/// The order took all cash; its repetition would be rejected for lack of cash if it were a new order.
 #[tokio::test]
-async fn a_repeated_order_that_took_all_cash_is_that_order() {
+async fn a_repeated_order_that_took_all_cash_returns_the_first_one() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1500.00").await;
     let all =

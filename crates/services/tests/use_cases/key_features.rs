@@ -1,4 +1,5 @@
-//! A paid key of a provider: its prices fill orders in the session, and what the provider refuses is told by all processes.
+//! A paid key of a provider: its prices fill orders during the session, and all processes report the features that the
+//! provider refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ fn plan(entitlement: Entitlement) -> AlphaVantagePlan {
     AlphaVantagePlan { per_minute: Some(75), per_day: None, entitlement: Some(entitlement) }
 }
 
-/// On Friday, 20 November 2026, 14:12 in New York.
+/// A deployment on Friday, 20 November 2026, 14:12 in New York.
 async fn deployment(covers_entitlement: bool) -> (Exchange, MockServer, Services) {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     let server = MockServer::start().await;
@@ -96,7 +97,7 @@ async fn market_orders_fill_in_the_session_at_the_prices_of_an_entitled_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_does_not_cover_its_settings_has_closes_and_all_processes_say_so() {
+async fn a_key_without_its_configured_features_has_closes_and_is_reported() {
     let (exchange, server, worker) = deployment(false).await;
     let web = process(&exchange, &server);
     let sam = exchange.investor("sam", "1000.00").await;
@@ -131,7 +132,7 @@ async fn a_key_that_does_not_cover_its_settings_has_closes_and_all_processes_say
 }
 
 #[tokio::test]
-async fn what_was_refused_is_noted_once_and_read_by_all() {
+async fn a_refused_feature_is_stored_once_and_read_by_all() {
     let until = moment("2026-11-21T19:12:00Z").utc();
     let state = |feature, refused_until| FeatureState { feature, refused_until };
     let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
@@ -152,6 +153,6 @@ async fn what_was_refused_is_noted_once_and_read_by_all() {
     }
     let found = web.stocks().provider_state().await.unwrap().features;
     assert_eq!((found[0].name, found[0].refused_until), ("full_history", Some(until.into())));
-    // A free key has no features to tell of.
+    // A free key has no features to report.
     assert_eq!(with(Vec::new()).stocks().provider_state().await.unwrap().features, []);
 }

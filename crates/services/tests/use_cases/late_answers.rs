@@ -1,4 +1,5 @@
-//! Answers that come after the stock has got another symbol, or another company its symbol: they are written to no stock.
+//! Answers that arrive after the stock was renamed, or after its symbol passed to another company: they are stored for
+//! no stock.
 
 use std::sync::Arc;
 
@@ -19,16 +20,16 @@ use super::reused_symbols::on_limited_market;
 const OLD: &str = "Xylophone Zither Corp";
 const NEW: &str = "Xyon Bio Inc";
 
-/// What happens to XYZ while a question about it is under way.
+/// An event that happens to XYZ while a request about it is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// An administrator records that it is called ABC now.
+    /// An administrator records that XYZ is now called ABC.
     Renamed,
-    /// Another company has the symbol.
+    /// The symbol passes to another company.
     Replaced,
 }
 
-/// Sam holds 10 XYZ, bought at 300.00 on Friday. On Monday the source's answers about XYZ are of another company.
+/// Sam holds 10 XYZ, bought at 300.00 on Friday. On Monday the source's answers about XYZ are about another company.
 struct World {
     exchange: Exchange,
     process: Services,
@@ -70,7 +71,7 @@ impl World {
         Self { exchange, process, sam, old }
     }
 
-    /// While the next question about XYZ is under way, another process learns of the event.
+    /// Another process learns of the event while the next request about XYZ is in progress.
     fn meanwhile(&self, event: Event) {
         let other = Arc::new(on_limited_market(&self.exchange));
         self.exchange.prices.meanwhile("XYZ", move || async move {
@@ -93,8 +94,8 @@ impl World {
         });
     }
 
-    /// The old stock has its own price, bars and actions; and the symbol leads to nothing, or to a stock of the new company
-    /// without anything of the old one.
+    /// Asserts that the old stock has its own price, bars and actions, and that the symbol finds no stock, or a stock
+    /// of the new company without data of the old one.
     async fn assert_unharmed(&self, event: Event, question: &str) {
         assert!(self.exchange.prices.has_happened(), "{question}: XYZ was not asked about");
         let old = self.old;
@@ -129,7 +130,7 @@ impl World {
         assert_eq!(*quantity, "10".parse::<Quantity>().unwrap(), "{told}");
     }
 
-    /// The job that asks for prices, alone: others would ask about XYZ before it.
+    /// Runs only the job that requests prices: other jobs would request XYZ before it.
     async fn refresh(&self, of: &Services) {
         let due = of.jobs().due_runs().await.unwrap();
         let mut refreshed = 0;
@@ -144,18 +145,18 @@ impl World {
 const EVENTS: [Event; 2] = [Event::Renamed, Event::Replaced];
 
 #[tokio::test]
-async fn a_late_price_is_no_price_of_the_stock() {
+async fn a_late_price_is_not_stored_for_the_stock() {
     for event in EVENTS {
         let world = World::new(Freshness::Delayed).await;
         world.meanwhile(event);
-        // On a market without limits nothing but the database stands between the answer and the row.
+        // On a market without limits, only the database prevents the answer from being stored.
         world.refresh(&world.exchange).await;
         world.assert_unharmed(event, "the job's prices").await;
     }
 }
 
 #[tokio::test]
-async fn a_late_close_is_no_close_of_the_stock() {
+async fn a_late_close_is_not_stored_for_the_stock() {
     for event in EVENTS {
         let world = World::new(Freshness::Delayed).await;
         world.meanwhile(event);
@@ -165,7 +166,7 @@ async fn a_late_close_is_no_close_of_the_stock() {
 }
 
 #[tokio::test]
-async fn late_news_is_no_news_of_the_stock() {
+async fn late_actions_are_not_stored_for_the_stock() {
     for event in EVENTS {
         let world = World::new(Freshness::Delayed).await;
         let domain::SplitRatio { numerator, denominator } = "2:1".parse().unwrap();
@@ -183,10 +184,10 @@ async fn late_news_is_no_news_of_the_stock() {
 }
 
 #[tokio::test]
-async fn a_late_sector_is_no_sector_of_the_stock() {
+async fn a_late_sector_is_not_stored_for_the_stock() {
     for event in EVENTS {
         let world = World::new(Freshness::EndOfDay).await;
-        // The question about the series comes first.
+        // The series is requested first.
         world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
         world.process.stocks().quote(&symbol("XYZ")).await.unwrap();
         world.meanwhile(event);
@@ -196,7 +197,7 @@ async fn a_late_sector_is_no_sector_of_the_stock() {
 }
 
 #[tokio::test]
-async fn a_late_answer_not_found_is_no_evidence() {
+async fn a_late_answer_not_found_is_not_evidence() {
     for is_renamed in [true, false] {
         let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
         prices.list("XYZ", OLD, "", "300.00");

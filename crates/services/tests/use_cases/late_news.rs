@@ -1,4 +1,4 @@
-//! News of a dividend that arrives while an order is on its way.
+//! A dividend that becomes known while an order is being placed.
 
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
@@ -13,7 +13,7 @@ const EX_DATE: &str = "2026-11-23";
 /// Ten seconds after the opening of the ex-date.
 const NEWS: &str = "2026-11-23T05:00:10Z";
 
-/// Sam has 1,000.00. The source tells of the dividend only after the opening of the ex-date.
+/// Sam has 1,000.00. The source reports the dividend only after the opening of the ex-date.
 async fn before_news() -> (Exchange, Investor) {
     let prices = FixedPrices::new();
     let kind = CorporateActionKind::CashDividend {
@@ -27,7 +27,7 @@ async fn before_news() -> (Exchange, Investor) {
     (exchange, sam)
 }
 
-/// The news arrives after the next price of AAPL has been read and before it is used.
+/// The dividend becomes known after the next price of AAPL was read and before it is used.
 fn news_arrives(exchange: &Exchange) {
     let (worker, clock) = (exchange.another_process(), exchange.clock.clone());
     exchange.prices.meanwhile("AAPL", move || async move {
@@ -37,7 +37,7 @@ fn news_arrives(exchange: &Exchange) {
     });
 }
 
-/// A market order, and one that fills at once or not at all.
+/// A market order, and a fill-or-kill order.
 fn orders() -> [PlaceOrder; 2] {
     let market = order(Side::Buy, "AAPL", shares("2"));
     [market.clone(), PlaceOrder { terms: limit("150.00"), time_in_force: TimeInForce::Ioc, ..market }]

@@ -1,4 +1,4 @@
-//! Guessing passwords is slow, and neither owners nor neighbors are refused because of it.
+//! Password guessing is slow, and neither owners nor others at the same address are rejected because of it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::harness::Exchange;
 const PASSWORD: &str = "mara-mara-mara";
 const WRONG: &str = "a wrong one";
 
-/// A machine that is busy with other tests checks passwords slowly: only the tests of that wait are about it.
+/// A machine that is busy with other tests checks passwords slowly; only the tests of the queue timeout use a short
+/// one.
 async fn patient() -> Exchange {
     waiting(Duration::from_secs(120)).await
 }
@@ -42,7 +43,7 @@ fn at(number: usize) -> LoginClient {
     LoginClient::at(format!("192.0.2.{number}"))
 }
 
-/// A browser at that address that has logged in to the account before.
+/// A browser at this address that has logged in to the account before.
 fn device(exchange: &Exchange, user: UserId, number: usize) -> LoginClient {
     let device = KnownDevice { user, nonce: format!("nonce {number}"), issued_at: exchange.clock.wall() };
     LoginClient { devices: vec![device], ..at(number) }
@@ -68,15 +69,15 @@ fn wait_s<T: std::fmt::Debug>(refused: Result<T>) -> i64 {
 }
 
 #[tokio::test]
-async fn guesses_at_an_account_wait_longer_each_time_whatever_their_address() {
+async fn guesses_at_an_account_wait_longer_each_time_from_any_address() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
-    // By name and by e-mail address, from other addresses each time.
+    // By name and by e-mail address, each time from another address.
     for number in 0..5 {
         let login = if number % 2 == 0 { "SAM" } else { "sam@Example.org" };
         fail(&exchange, login, &at(number), 1).await;
     }
-    // The right password is not looked at either while the wait lasts.
+    // During the wait, the right password is not checked either.
     assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD, &at(50)).await), 1);
     exchange.pass(TimeDelta::seconds(1));
     fail(&exchange, "sam@example.org", &at(51), 1).await;
@@ -107,7 +108,7 @@ async fn an_hour_allows_few_guesses_at_one_account() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_slowed_down_like_a_known_one() {
+async fn an_unknown_name_waits_like_a_known_one() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
     for login in ["sam", "unknown"] {
@@ -117,7 +118,7 @@ async fn an_unknown_name_is_slowed_down_like_a_known_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_guesses_sent_at_once_none_is_free() {
+async fn simultaneous_guesses_are_all_counted() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
     let mut tasks = JoinSet::new();
@@ -135,7 +136,7 @@ async fn of_guesses_sent_at_once_none_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_password_sent_many_times_at_once_is_never_refused() {
+async fn a_right_password_sent_many_times_at_once_is_never_rejected() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
     fail(&exchange, "sam", &at(1), 4).await;
@@ -145,13 +146,13 @@ async fn a_right_password_sent_many_times_at_once_is_never_refused() {
         tasks.spawn(async move { log_in(&services, "sam", PASSWORD, &at(number)).await });
     }
     assert!(tasks.join_all().await.iter().all(Result::is_ok));
-    // Nor do these logins give a guesser new free attempts.
+    // These logins do not give an attacker new free attempts.
     fail(&exchange, "sam", &at(1), 1).await;
     assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD, &at(2)).await), 1);
 }
 
 #[tokio::test]
-async fn an_owner_on_a_known_device_does_not_wait_for_other_people_s_guesses() {
+async fn an_owner_on_a_known_device_does_not_wait_for_guesses_of_others() {
     let exchange = patient().await;
     let sam = register(&exchange, "sam").await.id;
     let mia = register(&exchange, "mia").await.id;
@@ -162,7 +163,7 @@ async fn an_owner_on_a_known_device_does_not_wait_for_other_people_s_guesses() {
     let foreign = device(&exchange, mia, 4);
     assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD, &foreign).await), 1, "known for another account");
 
-    // Its own failures count for it alone, until its user logs in.
+    // Its own failures count only for the device, until its user logs in.
     fail(&exchange, "sam", &own, 4).await;
     assert!(log_in(&exchange, "sam", PASSWORD, &own).await.is_ok());
     fail(&exchange, "sam", &own, 5).await;
@@ -179,7 +180,7 @@ async fn a_device_with_many_failures_counts_as_unknown() {
         exchange.pass(TimeDelta::seconds(60));
         fail(&exchange, "sam", &stolen, 1).await;
     }
-    // From here on its guesses are the account's.
+    // From now on its guesses count for the account.
     exchange.pass(TimeDelta::hours(1));
     fail(&exchange, "sam", &stolen, 5).await;
     assert_eq!(wait_s(log_in(&exchange, "sam", WRONG, &stolen).await), 1);
@@ -225,13 +226,13 @@ async fn wrong_current_passwords_count_like_wrong_logins() {
         assert_eq!(wait_s(change(user, PASSWORD, &client).await), 1);
         assert_eq!(wait_s(exchange.accounts().delete_account(user, PASSWORD.into(), &client).await), 1);
         assert_eq!(wait_s(log_in(&exchange, name, PASSWORD, &at(9)).await), 1);
-        // On a known device the owner still changes the password.
+        // On a known device, the owner can still change the password.
         assert!(change(user, PASSWORD, &device(&exchange, user, 8)).await.is_ok());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_of_neighbors_refuse_no_right_password() {
+async fn failures_at_the_same_address_do_not_reject_a_right_password() {
     let exchange = patient().await;
     for number in 0..20 {
         register(&exchange, &format!("pupil{number}")).await;
@@ -255,7 +256,7 @@ async fn failures_of_neighbors_refuse_no_right_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_guesses_at_many_accounts_waits_in_line() {
+async fn attempts_of_an_address_that_guesses_at_many_accounts_are_queued() {
     let exchange = patient().await;
     let failures = async |address: &'static str| {
         exchange.read(move |tx| login_attempts::get(tx, address)).await.map_or(0, |(failures, _)| failures)
@@ -264,7 +265,7 @@ async fn an_address_that_guesses_at_many_accounts_waits_in_line() {
         fail(&exchange, &format!("name{number}"), &at(1), 1).await;
     }
     assert_eq!(failures("address 192.0.2.1").await, 30);
-    // Each wrong password of that address now keeps the next one waiting for a quarter of a second.
+    // Each wrong password of that address now delays the next one by a quarter of a second.
     let start = tokio::time::Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..5 {
@@ -273,14 +274,14 @@ async fn an_address_that_guesses_at_many_accounts_waits_in_line() {
     }
     tasks.join_all().await;
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    // An hour later it is forgiven.
+    // Two hours later the failures are forgiven.
     exchange.pass(TimeDelta::hours(2));
     fail(&exchange, "name0", &at(1), 1).await;
     assert_eq!(failures("address 192.0.2.1").await, 1);
 }
 
 #[tokio::test]
-async fn failures_are_forgotten_after_a_day_and_few_after_an_hour() {
+async fn failures_expire_after_a_day_and_few_after_an_hour() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
     fail(&exchange, "sam", &at(1), 4).await;
@@ -295,7 +296,7 @@ async fn failures_are_forgotten_after_a_day_and_few_after_an_hour() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_locks_no_account() {
+async fn a_clock_that_was_set_back_locks_no_account_out() {
     let exchange = patient().await;
     register(&exchange, "sam").await;
     fail(&exchange, "sam", &at(1), 5).await;
@@ -304,8 +305,8 @@ async fn a_clock_that_was_set_back_locks_no_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_cannot_be_checked_in_time_is_refused_and_not_counted() {
-    // More at once than the machine checks at once, and none that waits.
+async fn a_login_that_cannot_be_checked_in_time_is_rejected_and_not_counted() {
+    // More simultaneous checks than the machine allows, and none may wait.
     let exchange = waiting(Duration::ZERO).await;
     let mut users = Vec::new();
     for number in 0..12 {

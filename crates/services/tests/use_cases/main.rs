@@ -1,4 +1,4 @@
-//! What the use cases do, on a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
+//! Tests the use cases on a fresh database: SQLite, or PostgreSQL if `STOCKYARD_TEST_BACKEND` is set to it.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod accounts;

@@ -30,7 +30,7 @@ fn failures(report: &[HealthCheck]) -> Vec<(&'static str, &str)> {
 }
 
 #[tokio::test]
-async fn a_worker_without_a_heartbeat_is_silent_and_is_forgotten_after_an_hour() {
+async fn a_worker_without_a_heartbeat_is_deleted_after_an_hour() {
     let test = TestServices::new().await;
     let (services, clock) = (&test.services, &test.clock);
     services.operations().worker_heartbeat(&identity(services, "one")).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_worker_without_a_heartbeat_is_silent_and_is_forgotten_after_an_hour()
 }
 
 #[tokio::test]
-async fn the_last_final_snapshot_and_the_sessions_since_are_told() {
+async fn the_last_final_snapshot_and_the_sessions_since_are_reported() {
     let exchange = Exchange::new().await;
     let (services, clock) = (&exchange, &exchange.clock);
     let status = services.operations().operations_status().await.unwrap();
@@ -77,7 +77,7 @@ async fn the_last_final_snapshot_and_the_sessions_since_are_told() {
     let last = status.last_final_snapshot.unwrap();
     assert_eq!((last.session, last.taken_at, status.sessions_behind), (friday, clock.wall(), 1));
 
-    // An older session that is taken again does not hide the newer one.
+    // Taking an older session again does not hide the newer one.
     let saturday = friday.succ_opt().unwrap();
     services.books().take_snapshots(saturday, IdRange::ALL, |_| true).await.unwrap();
     services.books().take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
@@ -105,7 +105,7 @@ async fn jobs_that_wait_too_long_are_overdue() {
     assert_eq!(prune().await.last_success_at, Some(clock.wall()));
 }
 
-/// Redis in the state that a test sets.
+/// A stand-in for Redis in a state that the test sets.
 enum FakeRedis {
     Answers,
     Refuses,
@@ -129,13 +129,13 @@ async fn impatient() -> TestServices {
 }
 
 #[tokio::test]
-async fn the_deep_check_needs_a_live_worker_and_redis_where_there_is_one() {
+async fn the_deep_check_needs_a_live_worker_and_redis_if_configured() {
     for (redis, told) in [
         (FakeRedis::Answers, None),
         (FakeRedis::Refuses, Some("it does not answer")),
         (FakeRedis::Hangs, Some("no answer within 0.3 s")),
     ] {
-        // With time for a loaded machine's database, except where the time is what matters.
+        // The checks have time enough for a busy machine, except in the case that tests the deadline.
         let test = match redis {
             FakeRedis::Hangs => impatient().await,
             _ => TestServices::new().await,
@@ -166,7 +166,7 @@ async fn a_database_that_cannot_be_written_fails_the_check() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_fails_the_check_in_time_and_is_not_asked_again_meanwhile() {
+async fn a_hanging_database_fails_the_check_and_is_queried_only_once() {
     let test = impatient().await;
     test.services.operations().worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
     let (locked, is_locked) = tokio::sync::oneshot::channel();
@@ -199,7 +199,7 @@ async fn a_database_that_hangs_fails_the_check_in_time_and_is_not_asked_again_me
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_desk_that_does_not_get_on_fails_the_check() {
+async fn a_stuck_order_desk_fails_the_check() {
     let health = HealthConfig { check_timeout: Duration::from_millis(300), ..HealthConfig::default() };
     let config = ServicesConfig { health, ..ServicesConfig::default() };
     let exchange = Arc::new(Exchange::configured(FixedPrices::new(), config).await);

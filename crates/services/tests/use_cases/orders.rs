@@ -60,7 +60,7 @@ async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
 
 /// Bought 10 at 100.00 and 10 at 120.00, sold 15 at 130.00: average 110.00, 300.00 realized, 5 left.
 #[tokio::test]
-async fn a_market_sell_fills_at_the_bid_and_realises_against_the_average() {
+async fn a_market_sell_fills_at_the_bid_and_realizes_against_the_average() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "5000.00").await;
     exchange.prices.set("AAPL", "100.00");
@@ -79,7 +79,7 @@ async fn a_market_sell_fills_at_the_bid_and_realises_against_the_average() {
 }
 
 #[tokio::test]
-async fn selling_all_leaves_no_holding_and_no_cost() {
+async fn selling_all_shares_leaves_no_holding_and_no_cost() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     exchange.prices.set("AAPL", "33.33");
@@ -89,13 +89,13 @@ async fn selling_all_leaves_no_holding_and_no_cost() {
     }
     let valuation = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!((valuation.holdings.len(), valuation.total_value), (0, money("100.00")));
-    // A holding may be opened anew.
+    // The position can be opened again.
     exchange.buy(sam, "AAPL", "3").await.unwrap();
     assert_eq!(position(&exchange, sam).await.1, "99.99");
     exchange.assert_books_balance().await;
 }
 
-/// 0.333333333 × 150.03 = 50.00999995 and 0.000000001 × … is less than a cent.
+/// 0.333333333 × 150.03 = 50.00999995, and 0.000000001 × … is less than a cent.
 #[tokio::test]
 async fn fractions_of_a_share_are_rounded_to_the_cent_once() {
     let exchange = Exchange::new().await;
@@ -116,7 +116,7 @@ async fn fractions_of_a_share_are_rounded_to_the_cent_once() {
 
 /// 1000.00 / 150.03 = 6.66533359994…, rounded down to nine decimals.
 #[tokio::test]
-async fn a_notional_order_becomes_shares_at_its_price() {
+async fn a_notional_order_is_converted_to_shares_at_its_price() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.97", "150.03");
@@ -136,7 +136,7 @@ async fn a_notional_order_becomes_shares_at_its_price() {
 }
 
 #[tokio::test]
-async fn refusals_carry_the_numbers_and_leave_nothing() {
+async fn rejections_contain_the_numbers_and_change_nothing() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1499.99").await;
     let before = exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap();
@@ -167,7 +167,7 @@ async fn refusals_carry_the_numbers_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn more_than_is_held_cannot_be_sold() {
+async fn selling_more_than_held_is_rejected() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2.5").await.unwrap();
@@ -179,7 +179,7 @@ async fn more_than_is_held_cannot_be_sold() {
 }
 
 #[tokio::test]
-async fn an_old_price_fills_nothing() {
+async fn an_old_price_fills_no_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let a_minute_ago = exchange.now() - TimeDelta::seconds(60);
@@ -201,9 +201,9 @@ async fn an_old_price_fills_nothing() {
     assert_eq!(exchange.look(sam, waits.id).await.status, OrderStatus::Filled);
 }
 
-/// Yahoo's prices on Monday, 16:40 in New York: the last one is of 16:00:01.
+/// Yahoo's prices on Monday, 16:40 in New York: the last one is from 16:00:01.
 #[tokio::test]
-async fn in_the_evening_a_market_order_fills_at_the_close_of_a_delayed_source_and_says_so() {
+async fn a_market_order_in_the_evening_fills_at_the_close_of_a_delayed_source() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.at("2026-11-30T21:40:00Z");
@@ -218,7 +218,7 @@ async fn in_the_evening_a_market_order_fills_at_the_close_of_a_delayed_source_an
     let bought = exchange.place(sam, command.clone()).await.unwrap().order;
     assert_eq!(bought.order.filled_price.as_ref().unwrap().to_string(), "51.000000");
     assert_eq!(bought.fills[0].receipt.as_ref().unwrap().rule, FillRule::PastClose);
-    // After the next opening it waits for the first price of the session.
+    // After the next opening, it waits for the first price of the session.
     exchange.at("2026-12-01T14:31:00Z");
     let waits = exchange.place(sam, command).await.unwrap().order.order;
     assert_eq!(waits.status, OrderStatus::Accepted);
@@ -236,14 +236,14 @@ async fn in_the_evening_a_market_order_fills_at_the_close_of_a_delayed_source_an
 async fn an_end_of_day_price_fills_until_the_next_one_is_overdue() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let sam = exchange.investor("sam", "1000.00").await;
-    // On Friday afternoon the newest close is Thursday's.
+    // On Friday afternoon, the newest close is Thursday's.
     let bought = exchange.buy(sam, "AAPL", "1").await.unwrap();
     let receipt = bought.order.fills[0].receipt.clone().unwrap();
     assert_eq!(
         (receipt.quoted_at.to_rfc3339(), receipt.rule),
         ("2026-11-19T21:00:00Z".into(), FillRule::PastClose)
     );
-    // Friday's has not come by Friday evening.
+    // Friday's close has not come by Friday evening.
     exchange.prices.set_as_of("AAPL", Some(receipt.quoted_at));
     exchange.at("2026-11-20T21:30:00Z");
     let waits = exchange.buy(sam, "AAPL", "1").await.unwrap().order.order;
@@ -251,7 +251,7 @@ async fn an_end_of_day_price_fills_until_the_next_one_is_overdue() {
 }
 
 #[tokio::test]
-async fn while_the_source_is_silent_the_last_price_is_shown_and_fills_nothing() {
+async fn without_an_answer_the_last_price_is_shown_and_fills_no_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -270,7 +270,7 @@ async fn while_the_source_is_silent_the_last_price_is_shown_and_fills_nothing() 
         assert_eq!(waits.status, OrderStatus::Accepted);
         exchange.trading().cancel_order(sam.user, sam.portfolio, waits.id).await.unwrap();
     }
-    // Of what never had a price there is none.
+    // A stock that never had a price has none.
     assert!(matches!(exchange.stocks().quote(&symbol("MSFT")).await, Err(Error::NoPrice { .. })));
     assert!(matches!(exchange.buy(sam, "MSFT", "1").await, Err(Error::NoPrice { .. })));
 
@@ -281,16 +281,16 @@ async fn while_the_source_is_silent_the_last_price_is_shown_and_fills_nothing() 
 }
 
 #[tokio::test]
-async fn a_repeated_request_answers_the_first_order() {
+async fn a_repeated_request_returns_the_first_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let command = called("breakfast-1", order(Side::Buy, "AAPL", shares("2")));
     let first = exchange.trading().place_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
     exchange.pass(TimeDelta::days(3));
     exchange.prices.set("AAPL", "170.00");
-    // A retry needs no price.
+    // A repetition needs no price.
     exchange.prices.fail_with(QuoteError::Unreachable);
-    // The same size may be written in another way.
+    // The same size may be written differently.
     let retried = called("breakfast-1", order(Side::Buy, "aapl", shares("2.000")));
     let again = exchange.trading().place_order(sam.user, sam.portfolio, retried).await.unwrap();
     assert!(!first.replayed && again.replayed);
@@ -300,7 +300,7 @@ async fn a_repeated_request_answers_the_first_order() {
 }
 
 #[tokio::test]
-async fn a_used_name_is_refused_for_another_order() {
+async fn a_used_name_is_rejected_for_another_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let place = async |portfolio, command| {
@@ -317,14 +317,14 @@ async fn a_used_name_is_refused_for_another_order() {
         let refused = place(sam.portfolio, other.clone()).await;
         assert!(matches!(refused, Err(Error::ClientOrderIdReused)), "{other:?}");
     }
-    // Names belong to a portfolio.
+    // Names are unique only within a portfolio.
     let second = exchange.open(sam.user, "1000.00").await;
     assert!(!place(second, order(Side::Buy, "AAPL", shares("3"))).await.unwrap().replayed);
     assert_eq!(exchange.cash(sam).await, "9700.00");
 }
 
 #[tokio::test]
-async fn a_refused_order_leaves_its_name_free() {
+async fn a_rejected_order_does_not_use_its_name() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     let command = called("x", order(Side::Buy, "AAPL", shares("1")));
@@ -377,8 +377,8 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
     );
 }
 
-/// With every kind of source and at every hour of a week: a price that is shown as new fills an order, and one that is
-/// shown as stale does not.
+/// For every kind of source and at every hour of a week: a price that is shown as current fills an order, and a price
+/// that is shown as stale does not.
 #[tokio::test]
 async fn an_order_fills_exactly_at_prices_that_are_not_shown_as_stale() {
     for freshness in [Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay] {
@@ -387,7 +387,7 @@ async fn an_order_fills_exactly_at_prices_that_are_not_shown_as_stale() {
         let (mut filled, mut refused) = (0, 0);
         for hours in 0..120 {
             exchange.pass(TimeDelta::hours(1));
-            // A close is a matter of hours where other prices are one of minutes.
+            // A close is valid for hours, other prices for minutes.
             let unit = if freshness == Freshness::EndOfDay { 60 } else { 1 };
             let age = TimeDelta::minutes(unit * [0, 1, 5, 19, 21, 60, 125][hours % 7]);
             let newest = exchange.now() - age;

@@ -4,8 +4,8 @@ use domain::performance::{Measure, Value};
 
 use crate::harness::{Exchange, Investor, close_to, day, money};
 
-/// Growth holds ten shares bought at 50.00 and 500.00 in cash, from Friday on. On Sunday Income is opened with 500.00
-/// and buys five shares at 60.00. On Monday 100.00 are moved from Growth to Income. A third portfolio was reset on
+/// Growth holds ten shares bought at 50.00 and 500.00 in cash, from Friday on. On Sunday, Income is opened with 500.00
+/// and buys five shares at 60.00. On Monday, 100.00 are moved from Growth to Income. A third portfolio was reset on
 /// Friday. It is Tuesday noon, and the price is 62.00:
 ///
 /// | day | close | Growth | Income | all | flow | growth of the day |
