@@ -44,7 +44,7 @@ fn by_hand() -> f64 {
 }
 
 #[tokio::test]
-async fn the_return_of_all_portfolios_as_one_by_hand() {
+async fn the_combined_return_matches_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let (growth, _) = two_portfolios(&exchange).await;
     let overview = exchange.books().overview(growth.user).await.unwrap();
@@ -55,27 +55,27 @@ async fn the_return_of_all_portfolios_as_one_by_hand() {
     assert_eq!(flows, ["1000.00", "0.00", "500.00", "0.00", "0.00"]);
     assert!(close_to(overview.twr().unwrap(), by_hand()), "{:?}", overview.twr());
     assert_eq!(overview.twr_since(), Some(day("2026-11-20")));
-    // The last day is that of the totals.
+    // The last day has the total value of the overview.
     assert_eq!(days[4].end_value, overview.allocation.total_value);
-    // Income alone was opened on Sunday, and its own return is another one.
+    // Income was opened on Sunday, and its own return is different.
     let own = exchange.measured(growth, services::books::performance::Window::default()).await;
     assert!(!close_to(own.twr.unwrap(), by_hand()));
 }
 
 #[tokio::test]
-async fn a_deposit_of_this_moment_is_no_return_of_all_portfolios() {
+async fn a_deposit_does_not_change_the_combined_return() {
     let exchange = Exchange::new().await;
     let (growth, income) = two_portfolios(&exchange).await;
     exchange.deposit(income, "100000.00").await.unwrap();
     let overview = exchange.books().overview(growth.user).await.unwrap();
-    // The deposit counts from the start of the day on.
+    // The deposit counts from the start of the day.
     let tuesday = 101_630.0 / 101_555.0;
     let before = (1.0 + by_hand()) / (1630.0 / 1555.0);
     assert!(close_to(overview.twr().unwrap(), before * tuesday - 1.0), "{:?}", overview.twr());
 }
 
 #[tokio::test]
-async fn an_archived_portfolio_has_no_part_in_the_return_of_all() {
+async fn an_archived_portfolio_is_not_in_the_combined_return() {
     let exchange = Exchange::new().await;
     let (growth, income) = two_portfolios(&exchange).await;
     exchange.books().reset_portfolio(growth.user, income.portfolio, Some(money("0"))).await.unwrap();
@@ -85,7 +85,7 @@ async fn an_archived_portfolio_has_no_part_in_the_return_of_all() {
 }
 
 #[tokio::test]
-async fn the_return_of_all_portfolios_is_recomputed_from_its_explanation() {
+async fn the_combined_return_can_be_recomputed_from_its_explanation() {
     let exchange = Exchange::new().await;
     let (growth, _) = two_portfolios(&exchange).await;
     let overview = exchange.books().overview(growth.user).await.unwrap();
@@ -104,7 +104,7 @@ async fn the_return_of_all_portfolios_is_recomputed_from_its_explanation() {
 }
 
 #[tokio::test]
-async fn without_money_there_is_no_return_of_all_portfolios() {
+async fn the_combined_return_is_undefined_without_money() {
     let exchange = Exchange::new().await;
     let user = exchange.user("sam").await;
     let returns = async || {

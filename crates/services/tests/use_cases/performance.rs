@@ -9,8 +9,8 @@ use services::testing::FixedPrices;
 
 use crate::harness::{Exchange, Investor, close_to, day, fields, moment, money, symbol};
 
-/// Ten shares at 50.00 and 500.00 in cash on Friday. Closes 55.00, 52.80, 60.00, 57.00; 200.00 paid in on Sunday,
-/// 300.00 taken out on Monday. It is Tuesday noon, and the price is 62.00:
+/// Ten shares at 50.00 and 500.00 in cash on Friday. Closes at 55.00, 52.80, 60.00, 57.00; 200.00 deposited on Sunday,
+/// 300.00 withdrawn on Monday. It is Tuesday noon, and the price is 62.00:
 ///
 /// | day | value | flow | return |
 /// |---|---|---|---|
@@ -58,7 +58,7 @@ fn points(rows: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
 }
 
 #[tokio::test]
-async fn the_whole_life_of_a_portfolio_by_hand() {
+async fn the_performance_since_opening_matches_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let performance = exchange.measured(sam, Window::default()).await;
@@ -81,7 +81,7 @@ async fn the_whole_life_of_a_portfolio_by_hand() {
         assert!(close_to(point.twr, index - 1.0), "{point:?}");
     }
     assert!(close_to(performance.twr.unwrap(), index - 1.0));
-    // Monday, after the withdrawal is taken for what it is, is deeper than Saturday.
+    // Without counting the withdrawal as a loss, Monday's drawdown is deeper than Saturday's.
     let drawdown = performance.max_drawdown.unwrap();
     assert!(close_to(drawdown.depth, 1270.0 / 1300.0 - 1.0), "{drawdown:?}");
     assert_eq!(drawdown.peak_on, Some(day("2026-11-22")));
@@ -104,7 +104,7 @@ async fn a_window_begins_with_the_value_before_it() {
 }
 
 #[tokio::test]
-async fn the_gains_of_windows_side_by_side_add_up() {
+async fn gains_of_adjacent_windows_add_up() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     let gain = async |from, to| exchange.measured(sam, dates(from, to)).await.gain;
@@ -115,12 +115,12 @@ async fn the_gains_of_windows_side_by_side_add_up() {
 }
 
 #[tokio::test]
-async fn the_last_point_is_this_moment() {
+async fn the_last_point_is_the_current_value() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     exchange.deposit(sam, "50.00").await.unwrap();
     exchange.prices.set("AAPL", "61.00");
-    // A provisional row of the day is older than this moment.
+    // A provisional row of the day is older than the current value.
     exchange
         .books()
         .take_snapshots(day("2026-11-24"), services::books::snapshots::IdRange::ALL, |_| true)
@@ -129,7 +129,7 @@ async fn the_last_point_is_this_moment() {
     exchange.prices.set("AAPL", "63.00");
     let performance = exchange.measured(sam, Window::default()).await;
     assert_eq!(series(&performance)[4..], points(&[("2026-11-24", "1080.00", "50.00")]));
-    // A window into the future ends today, one that ends before has no such point.
+    // A window into the future ends today; a window that ends earlier has no current value.
     let ahead = exchange.measured(sam, dates(None, Some("2027-01-01"))).await;
     assert_eq!(ahead, performance);
     let before = exchange.measured(sam, dates(None, Some("2026-11-23"))).await;
@@ -160,7 +160,7 @@ async fn periods_reach_back_from_today() {
 }
 
 #[tokio::test]
-async fn windows_that_end_before_they_begin_are_refused() {
+async fn windows_that_end_before_they_begin_are_rejected() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     for (from, to) in [("2026-11-23", Some("2026-11-22")), ("2026-11-25", None)] {
@@ -186,7 +186,7 @@ async fn a_window_before_the_portfolio_is_empty() {
 }
 
 #[tokio::test]
-async fn an_empty_portfolio_gained_and_lost_nothing() {
+async fn an_empty_portfolio_has_no_gain() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "0").await;
     let performance = exchange.measured(sam, Window::default()).await;
@@ -195,7 +195,7 @@ async fn an_empty_portfolio_gained_and_lost_nothing() {
 }
 
 #[tokio::test]
-async fn a_portfolio_opened_today_has_gained_nothing_yet() {
+async fn a_portfolio_opened_today_has_no_gain() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let performance = exchange.measured(sam, Window::default()).await;
@@ -204,7 +204,7 @@ async fn a_portfolio_opened_today_has_gained_nothing_yet() {
 }
 
 #[tokio::test]
-async fn a_deposit_is_no_gain_while_the_snapshot_after_it_is_still_to_come() {
+async fn a_deposit_before_a_missing_snapshot_is_not_a_gain() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.at("2026-11-21T05:05:00Z");
@@ -215,7 +215,7 @@ async fn a_deposit_is_no_gain_while_the_snapshot_after_it_is_still_to_come() {
     exchange.at("2026-11-21T05:15:00Z");
     exchange.work().await;
     exchange.deposit(sam, "500.00").await.unwrap();
-    // Nobody took snapshots for three days.
+    // No snapshots were taken for three days.
     exchange.at("2026-11-24T12:00:00Z");
     let performance = exchange.measured(sam, Window::default()).await;
     assert_eq!(
@@ -227,9 +227,9 @@ async fn a_deposit_is_no_gain_while_the_snapshot_after_it_is_still_to_come() {
     assert_eq!((week.gain, week.start_value), (money("0"), money("1000")));
 }
 
-/// 1000.00 becomes 1100.00, and all of it is taken out.
+/// 1000.00 becomes 1100.00, and all of it is withdrawn.
 #[tokio::test]
-async fn taking_everything_out_is_no_loss() {
+async fn withdrawing_everything_is_not_a_loss() {
     let exchange = Exchange::new().await;
     exchange.prices.set("AAPL", "100.00");
     let sam = exchange.investor("sam", "1000.00").await;
@@ -249,7 +249,7 @@ async fn taking_everything_out_is_no_loss() {
 
 /// MSFT splits 10:1 on Monday, and its newest price is from Friday.
 #[tokio::test]
-async fn a_price_from_before_a_split_is_no_fall_of_the_benchmark() {
+async fn a_price_from_before_a_split_is_not_a_fall_of_the_benchmark() {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     prices.set("MSFT", "400.00");
     for date in ["2026-11-18", "2026-11-19"] {

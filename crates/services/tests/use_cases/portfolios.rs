@@ -19,7 +19,7 @@ async fn starting_cash_is_the_first_deposit() {
 }
 
 #[tokio::test]
-async fn a_portfolio_may_start_with_nothing_or_with_the_usual_sum() {
+async fn a_portfolio_starts_with_no_cash_or_the_default() {
     let exchange = Exchange::new().await;
     let user = exchange.user("sam").await;
     let empty = Investor { user, portfolio: exchange.open(user, "0").await };
@@ -31,7 +31,7 @@ async fn a_portfolio_may_start_with_nothing_or_with_the_usual_sum() {
 }
 
 #[tokio::test]
-async fn opening_tells_all_that_is_wrong_at_once() {
+async fn opening_reports_all_invalid_fields_together() {
     let exchange = Exchange::new().await;
     let user = exchange.user("sam").await;
     let refused =
@@ -64,7 +64,7 @@ async fn a_user_has_a_hundred_portfolios_at_most() {
 }
 
 #[tokio::test]
-async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
+async fn portfolios_are_paged_in_the_order_of_opening() {
     let exchange = Exchange::new().await;
     let user = exchange.user("sam").await;
     exchange.investor("mia", "1").await;
@@ -82,7 +82,7 @@ async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
 }
 
 #[tokio::test]
-async fn a_portfolio_is_renamed_and_described_and_keeps_the_rest() {
+async fn an_update_changes_only_name_and_description() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10").await;
     exchange.pass(TimeDelta::hours(1));
@@ -100,7 +100,7 @@ async fn a_portfolio_is_renamed_and_described_and_keeps_the_rest() {
 }
 
 #[tokio::test]
-async fn a_deleted_portfolio_is_gone_with_all_that_is_in_it() {
+async fn a_deleted_portfolio_is_removed_with_its_contents() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000").await;
     let kept = Investor { portfolio: exchange.open(sam.user, "1000").await, ..sam };
@@ -115,7 +115,7 @@ async fn a_deleted_portfolio_is_gone_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
-async fn cash_goes_in_and_out() {
+async fn cash_is_deposited_and_withdrawn() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     exchange.pass(TimeDelta::seconds(1));
@@ -132,7 +132,7 @@ async fn cash_goes_in_and_out() {
 }
 
 #[tokio::test]
-async fn cash_that_is_not_there_cannot_go_out() {
+async fn withdrawing_more_than_the_cash_is_rejected() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     match exchange.withdraw(sam, "100.01").await {
@@ -151,7 +151,7 @@ async fn cash_that_is_not_there_cannot_go_out() {
 }
 
 #[tokio::test]
-async fn an_account_holds_a_quadrillion_and_not_a_cent_more() {
+async fn a_portfolio_holds_at_most_a_quadrillion() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "0").await;
     exchange.deposit(sam, "999999999999999.99").await.unwrap();
@@ -161,9 +161,9 @@ async fn an_account_holds_a_quadrillion_and_not_a_cent_more() {
     exchange.assert_books_balance().await;
 }
 
-/// Everything that takes a portfolio's id.
+/// Every operation that takes a portfolio's id.
 #[tokio::test]
-async fn somebody_elses_portfolio_does_not_exist() {
+async fn another_users_portfolio_is_not_found() {
     let exchange = Exchange::new().await;
     let mia = exchange.investor("mia", "1000").await;
     let placed = exchange.buy(mia, "AAPL", "1").await.unwrap().order.order;
@@ -197,12 +197,12 @@ async fn somebody_elses_portfolio_does_not_exist() {
         assert_not_found(missing, exchange.books().performance(sam, id, Window::default()).await);
         assert_not_found(missing, exchange.books().external_flows(sam, id).await);
     }
-    // Nor is somebody else's order in one's own portfolio.
+    // Another user's order is not found in the user's own portfolio either.
     let own = exchange.open(sam, "1000").await;
     assert_not_found(NotFound::Order, exchange.trading().order(sam, own, placed.id).await);
 
     assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
-    // The desk, which has the rows, says so for orders; a price that anybody may ask for has been seen by then.
+    // For orders, the desk finds this out because it has the rows; the price, which anyone may request, is read before.
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let buy = |symbol| order(Side::Buy, symbol, shares("1"));
         assert_not_found(NotFound::Portfolio, exchange.trading().place_order(sam, id, buy("AAPL")).await);

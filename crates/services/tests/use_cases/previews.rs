@@ -11,7 +11,7 @@ use crate::harness::{
     Exchange, Investor, close_to, gtc, limit, money, notional, order, price, rejection, shares, stop, symbol,
 };
 
-/// Previews an order, places it, and compares what came out with what was foretold.
+/// Previews an order, places it, and compares the result with the preview.
 async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder) {
     let foretold = exchange.trading().preview_order(who.user, who.portfolio, command.clone()).await.unwrap();
     let before = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
@@ -48,7 +48,7 @@ async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder
 }
 
 #[tokio::test]
-async fn a_preview_foretells_what_placing_does() {
+async fn a_preview_equals_the_result_of_placing() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.97", "150.03");
@@ -67,7 +67,7 @@ async fn a_preview_foretells_what_placing_does() {
 }
 
 #[tokio::test]
-async fn a_preview_by_hand() {
+async fn a_preview_matches_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "MSFT", "1").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_preview_by_hand() {
     assert_eq!((preview.cash_before, preview.cash_after), (money("600.00"), money("300.00")));
     assert_eq!(preview.amount, money("-300.00"));
     assert!(close_to(preview.weight_after, 0.3), "{}", preview.weight_after);
-    // Nothing is stored.
+    // No row is stored.
     assert_eq!(exchange.cash(sam).await, "600.00");
     assert_eq!(exchange.all_orders(sam).await.len(), 1);
     assert_eq!(exchange.journal(sam).await.len(), 2);
@@ -84,7 +84,7 @@ async fn a_preview_by_hand() {
 }
 
 #[tokio::test]
-async fn a_preview_is_refused_as_the_order_would_be() {
+async fn a_preview_is_rejected_for_the_same_reason_as_the_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     let preview = async |command| exchange.trading().preview_order(sam.user, sam.portfolio, command).await;
@@ -103,10 +103,10 @@ async fn a_preview_is_refused_as_the_order_would_be() {
     assert!(matches!(silent, Err(Error::NoPrice { .. })));
 }
 
-/// Orders that wait, of every type, with commission and slippage: what the preview says of their order and of buying
-/// power is what placing makes of them.
+/// For working orders of every type, with commission and slippage: the previewed order and buying power equal those
+/// after placing.
 #[tokio::test]
-async fn a_preview_foretells_orders_that_wait() {
+async fn a_preview_of_a_working_order_equals_the_result_of_placing() {
     let trading = TradingConfig {
         commission: Commission { per_order: money("1.00"), ..Commission::default() },
         slippage: Some("0.1".parse().unwrap()),
@@ -122,7 +122,7 @@ async fn a_preview_foretells_orders_that_wait() {
     for (command, cost) in [
         (gtc(Side::Buy, "AAPL", "1", limit("140")), "-141.00"),
         (PlaceOrder { size: notional("70"), ..gtc(Side::Buy, "AAPL", "1", limit("140")) }, "-71.00"),
-        // 160 and a thousandth.
+        // 160 plus 0.1 %.
         (gtc(Side::Buy, "AAPL", "2", stop("160")), "-321.32"),
         (gtc(Side::Buy, "AAPL", "1", stop_limit), "-162.00"),
         (gtc(Side::Sell, "AAPL", "1", limit("170")), "169.00"),
@@ -159,9 +159,9 @@ async fn a_preview_foretells_orders_that_wait() {
     exchange.assert_books_balance().await;
 }
 
-/// With what is kept for other orders taken into account, and with what is worth a remark.
+/// Reservations of other orders are considered, and there are warnings.
 #[tokio::test]
-async fn a_preview_says_what_one_should_know() {
+async fn a_preview_contains_warnings() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.90", "150.10");
@@ -172,7 +172,7 @@ async fn a_preview_says_what_one_should_know() {
     assert_eq!(at_once, [OrderWarning::LimitReached]);
     let heavy = warnings(order(Side::Buy, "AAPL", shares("6"))).await;
     let [OrderWarning::Concentrated { symbol: heavy, weight }] = &heavy[..] else { panic!("{heavy:?}") };
-    // 6 shares at the last price of 150.00 and what is left of the cash, 1000.00 - 6 × 150.10
+    // 6 shares at the last price of 150.00, and the rest of the cash: 1000.00 - 6 × 150.10.
     assert_eq!((heavy.as_str(), format!("{weight:.4}")), ("AAPL", "0.9005".to_owned()));
     assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", stop("150"))).await.len(), 1);
     assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", limit("140"))).await, []);

@@ -1,5 +1,5 @@
-//! A source whose calls are limited and whose prices move: its calls last for the session, and working orders meet every price
-//! that any path has seen.
+//! A source whose calls are limited and whose prices move: its calls last for the whole session, and working orders
+//! meet every price that was received for any purpose.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use services::{Market, Services};
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, symbol};
 
-/// The process of a deployment with Yahoo's limits, of a source that delays prices by 15 minutes.
+/// A process with Yahoo's limits, and a source with prices delayed by 15 minutes.
 struct Deployment {
     exchange: Exchange,
     rules: Rules,
@@ -30,7 +30,7 @@ impl Deref for Deployment {
 }
 
 impl Deployment {
-    /// On Thursday, 19 November 2026, 15:00 in New York.
+    /// The deployment on Thursday, 19 November 2026, 15:00 in New York.
     async fn new(prices_per_call: usize, rules: Rules) -> Self {
         let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys).with_paid_calls(prices_per_call);
         for n in 0..30 {
@@ -80,7 +80,7 @@ impl Deployment {
         (pot.used, pot.limit)
     }
 
-    /// When the source was last asked for each stock.
+    /// The time of the last request for each stock.
     async fn asked_at(&self) -> HashMap<Symbol, Timestamp> {
         let symbols: Vec<Symbol> = (0..30).map(|n| symbol(&name(n))).collect();
         let found = self.exchange.read(move |tx| persistence::providers::published(tx, &symbols)).await;
@@ -97,7 +97,7 @@ fn name(n: usize) -> String {
     format!("S{n}")
 }
 
-/// The longest time from one price to the next in the session of the 20th, for the stocks with orders and for the others.
+/// The longest time between two prices during the session of the 20th, for stocks with orders and for the others.
 async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [TimeDelta; 2] {
     let (open, close) = (moment("2026-11-20T14:30:00Z"), moment("2026-11-20T21:00:00Z"));
     let mut last: HashMap<Symbol, Timestamp> = HashMap::new();
@@ -111,7 +111,7 @@ async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [Time
         for (of, asked_at) in deployment.asked_at().await {
             let since = last.insert(of.clone(), asked_at).unwrap_or(open).max(open);
             let group = usize::from((0..with_orders).all(|n| symbol(&name(n)) != of));
-            // The last one is that of the close.
+            // The last price is that of the close.
             if asked_at < close {
                 longest[group] = longest[group].max(asked_at - since);
             }
@@ -125,7 +125,7 @@ async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [Time
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_calls_of_a_day_last_for_its_session_without_a_bulk_endpoint() {
+async fn the_calls_of_a_day_last_for_the_session_without_bulk_quotes() {
     let deployment = Deployment::new(1, Rules::YAHOO).await;
     let sam = deployment.holding(30, 3).await;
     let [ordered, held] = longest_intervals(&deployment, 3).await;
@@ -133,7 +133,7 @@ async fn the_calls_of_a_day_last_for_its_session_without_a_bulk_endpoint() {
     assert!(held <= TimeDelta::minutes(90), "others: {held}");
     let (used, most) = deployment.scheduled().await;
     assert!(used <= most && used > 500, "{used} of {most}");
-    // Each has its close, and the snapshot is final.
+    // Each stock has its close, and the snapshot is final.
     let rows = deployment.exchange.rows(sam).await;
     let friday = rows.iter().find(|row| row.date == day("2026-11-20")).unwrap();
     assert!(!friday.provisional);
@@ -149,13 +149,13 @@ async fn three_stocks_have_prices_until_the_close() {
     assert!(deployment.exchange.rows(sam).await.iter().all(|row| !row.provisional));
 }
 
-/// Nothing is left for jobs, so that only people's calls bring prices.
+/// Rules without calls for jobs, so that only calls for users bring prices.
 fn without_scheduled_calls() -> Rules {
     Rules { first_sight_percent: 20, reserve_percent: 80, ..Rules::YAHOO }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn working_orders_meet_every_price_that_any_path_has_seen() {
+async fn working_orders_meet_prices_received_for_any_purpose() {
     let deployment = Deployment::new(1, without_scheduled_calls()).await;
     let sam = deployment.exchange.investor("sam", "100000.00").await;
     let one = super::harness::order(Side::Buy, "S0", super::harness::shares("1"));
@@ -196,7 +196,7 @@ async fn working_orders_meet_every_price_that_any_path_has_seen() {
 }
 
 #[tokio::test]
-async fn an_open_page_shows_prices_that_were_got_for_other_reasons_with_their_age() {
+async fn an_open_page_shows_prices_received_for_other_purposes() {
     let deployment = Deployment::new(1, without_scheduled_calls()).await;
     deployment.exchange.at("2026-11-20T15:00:00Z");
     let aapl = [symbol("S0")];
@@ -214,7 +214,7 @@ async fn an_open_page_shows_prices_that_were_got_for_other_reasons_with_their_ag
 }
 
 #[tokio::test]
-async fn prices_on_open_pages_use_a_part_of_the_pace_and_orders_have_the_rest() {
+async fn open_pages_use_only_a_part_of_the_paced_calls() {
     let deployment = Deployment::new(1, Rules::YAHOO).await;
     deployment.holding(3, 3).await;
     deployment.exchange.at("2026-11-20T15:00:00Z");
@@ -226,7 +226,7 @@ async fn prices_on_open_pages_use_a_part_of_the_pace_and_orders_have_the_rest() 
         quotes.followed_quotes(&pages, deployment.exchange.now()).await;
     }
     let followed = deployment.scheduled().await.0 - before;
-    // All of the pace would be nine: one each 38 seconds, and five minutes ahead.
+    // The whole pace would be nine calls: one every 38 seconds, and up to five minutes ahead.
     assert!((1..=4).contains(&followed), "{followed}");
     let ordered: Vec<Symbol> = (0..3).map(|n| symbol(&name(n))).collect();
     let found = quotes.quotes(Purpose::Scheduled, &ordered, deployment.exchange.now()).await;
@@ -249,7 +249,7 @@ async fn an_administrator_sees_how_often_prices_come() {
     let intervals = with_bulk.stocks().provider_state().await.unwrap().intervals.unwrap();
     assert_eq!((intervals.ordered.minutes, intervals.held.minutes), (Some(1), Some(1)));
     assert!(!intervals.is_slow());
-    // A source with one price a session has no such pace.
+    // A source with one price per session has no pace.
     let closes = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
     let exchange = Exchange::with(closes).await;
     let process = limited(&exchange, &Rules::ALPHA_VANTAGE_FREE);

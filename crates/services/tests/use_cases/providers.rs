@@ -1,5 +1,5 @@
-//! A deployment with a provider of real prices, and a stand-in for that provider: what it answers, how often it is
-//! asked, and what becomes of it in the books.
+//! A deployment with a stand-in for a provider of real prices: the stand-in's answers, the number of calls, and the
+//! effects on the books.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -27,20 +27,20 @@ use super::harness::{Exchange, Investor, day, gtc, limit, money, order, price, q
 
 const KEY: &str = "TESTKEY0000";
 
-/// No limits by time, so that only the day's count.
+/// Rules without limits per minute and second, so that only the limit per day counts.
 fn by_the_day() -> Rules {
     Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
 }
 
-/// What the stand-in answers: to each function something, or to all the same.
+/// The stand-in's answers: one per function, or the same for all.
 #[derive(Clone, Default)]
 struct Answers(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The last sessions' closes of each symbol, oldest first; of those without, 100.00.
+    /// The closes of the last sessions by symbol, oldest first; 100.00 for other symbols.
     closes: HashMap<String, Vec<(&'static str, String)>>,
-    /// Day and factor.
+    /// The day and the factor of a split.
     splits: HashMap<String, (&'static str, &'static str)>,
     to_all: Option<ResponseTemplate>,
     asked: Vec<String>,
@@ -64,7 +64,7 @@ impl Respond for Answers {
                 let thursday =
                     || vec![("2026-11-18", "99.00".to_owned()), ("2026-11-19", "100.00".to_owned())];
                 let closes = state.closes.get(&of).cloned().unwrap_or_else(thursday);
-                // Slow enough that all who ask at once are there before the answer is.
+                // Slow enough that all simultaneous callers are waiting before the answer comes.
                 ok(series(&of, &closes)).set_delay(Duration::from_millis(30))
             }
             "LISTING_STATUS" => ResponseTemplate::new(200).set_body_string(
@@ -95,7 +95,7 @@ fn series(of: &str, closes: &[(&str, String)]) -> Value {
     json!({ "Meta Data": { "2. Symbol": of }, "Time Series (Daily)": days })
 }
 
-/// On Friday, 20 November 2026, 14:12 in New York; the last close is Thursday's.
+/// A deployment on Friday, 20 November 2026, 14:12 in New York; the last close is Thursday's.
 struct Deployment {
     exchange: Exchange,
     server: MockServer,
@@ -112,7 +112,7 @@ impl Deref for Deployment {
 }
 
 impl Deployment {
-    /// With a table of listings, so that a symbol costs nothing until its price is wanted.
+    /// A deployment with a table of listings, so that a symbol costs no call until its price is needed.
     async fn new() -> Self {
         let deployment = Self::without_listings(by_the_day()).await;
         let listed = |of: &str| ListedStock {
@@ -137,7 +137,7 @@ impl Deployment {
         Self { exchange, server, answers, rules, process }
     }
 
-    /// Another process of it, or the same one started anew.
+    /// Another process of the deployment, or the same one after a restart.
     fn another_process(&self) -> Services {
         process(&self.exchange, &self.server, &self.rules)
     }
@@ -155,7 +155,7 @@ impl Deployment {
         self.answers.0.lock().unwrap().closes.insert(of.to_owned(), closes);
     }
 
-    /// From now on it answers this to everything; `None`: as it should.
+    /// Sets one answer for all requests; `None` restores the normal answers.
     fn answers_all_with(&self, answer: Option<ResponseTemplate>) {
         self.answers.0.lock().unwrap().to_all = answer;
     }
@@ -229,7 +229,7 @@ fn per_day() -> ResponseTemplate {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_who_want_the_price_and_chart_of_a_cold_symbol_cause_one_call() {
+async fn two_hundred_requests_for_an_uncached_symbol_cause_one_call() {
     let deployment = Deployment::new().await;
     let processes = [deployment.process.clone(), deployment.another_process()];
     let asking: Vec<_> = (0..200)
@@ -247,7 +247,7 @@ async fn two_hundred_who_want_the_price_and_chart_of_a_cold_symbol_cause_one_cal
         assert_eq!(answer.await.unwrap().unwrap(), ("100.00".to_owned(), 2));
     }
     assert_eq!(deployment.asked(), ["TIME_SERIES_DAILY AAPL"]);
-    // Nor does a process that is started later, nor an order.
+    // Neither a process that starts later nor an order causes a call.
     let sam = deployment.exchange.investor("sam", "1000.00").await;
     let restarted = deployment.another_process();
     assert_eq!(restarted.stocks().quote(&symbol("AAPL")).await.unwrap().price.to_string(), "100.00");
@@ -283,17 +283,17 @@ async fn a_days_twenty_sixth_call_is_never_sent() {
     let state = deployment.another_process().stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((state.used(), state.left()), (25, Some(0)));
     assert!(is_refused(&deployment.stocks().quote(&numbered(55)).await));
-    // The next day in New York has its own.
+    // The next day in New York has its own calls.
     deployment.exchange.at("2026-11-21T05:10:00Z");
     assert!(deployment.stocks().quote(&numbered(55)).await.is_ok());
     assert_eq!(deployment.calls(), 26);
 }
 
 #[tokio::test]
-async fn one_user_cannot_use_up_what_is_kept_for_new_symbols() {
+async fn one_user_cannot_use_up_the_calls_for_new_symbols() {
     let deployment = Deployment::new().await;
     let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
-    // Today's close takes all calls of the jobs.
+    // Today's close uses all calls of the jobs.
     deployment.watching(ada, (30..45).map(numbered)).await;
     for n in 0..3 {
         deployment.stocks().quote_for(Some(sam), &numbered(n)).await.unwrap();
@@ -308,7 +308,7 @@ async fn one_user_cannot_use_up_what_is_kept_for_new_symbols() {
 }
 
 #[tokio::test]
-async fn calls_have_their_places_one_gap_apart_for_all_processes() {
+async fn calls_of_all_processes_keep_the_minimum_gap() {
     let gap = TimeDelta::milliseconds(40);
     let rules = Rules { min_gap: gap, ..Rules::ALPHA_VANTAGE_FREE };
     let deployment = Deployment::without_listings(rules).await;
@@ -320,14 +320,14 @@ async fn calls_have_their_places_one_gap_apart_for_all_processes() {
     let begun = deployment.exchange.now();
     deployment.work().await;
     assert_eq!(next().await, begun + gap);
-    // By the clock of the deployment, which stands still: the second call, of another process, has the next place.
+    // By the deployment's clock, which stands still: the second call, by another process, gets the next place.
     let _ = deployment.another_process().stocks().quote(&symbol("AAPL")).await;
     assert_eq!(next().await, begun + gap + gap);
     assert_eq!(deployment.calls(), 2);
 }
 
 #[tokio::test]
-async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
+async fn an_unknown_symbol_is_distinguished_from_a_refusal() {
     let deployment = Deployment::new().await;
     let unknown = deployment.stocks().quote(&symbol("NOSUCH")).await;
     assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
@@ -340,7 +340,7 @@ async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
         panic!("there is no price")
     };
     assert_eq!(retry_at.to_rfc3339(), "2026-11-21T05:05:00Z", "the next day in New York, and some minutes");
-    // The others know, and do not ask.
+    // The other processes know the refusal and make no call.
     assert!(is_refused(&deployment.another_process().stocks().quote(&symbol("MSFT")).await));
     assert_eq!(deployment.calls(), 1);
     let limits = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
@@ -350,11 +350,11 @@ async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
 }
 
 #[tokio::test]
-async fn when_the_provider_fails_the_last_price_is_shown_as_old_with_the_reason_and_fills_nothing() {
+async fn a_failing_provider_leaves_a_stale_price_with_a_reason() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "1000.00").await;
     assert_eq!(deployment.buys(sam, "AAPL").await.unwrap(), OrderStatus::Filled);
-    // Friday's close is due, and does not come.
+    // Friday's close is due and does not come.
     deployment.exchange.at("2026-11-20T22:00:00Z");
     deployment.answers_all_with(Some(ResponseTemplate::new(503)));
     let latest = deployment.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
@@ -376,7 +376,7 @@ async fn when_the_provider_fails_the_last_price_is_shown_as_old_with_the_reason_
     assert!(valued.holdings[0].quote.stale);
 }
 
-/// Everything that a provider may answer in place of a price, each with its name.
+/// Every kind of answer that a provider may give instead of a price, each with its name.
 fn absurdities() -> Vec<(&'static str, ResponseTemplate)> {
     let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
     let of =
@@ -415,7 +415,7 @@ fn absurdities() -> Vec<(&'static str, ResponseTemplate)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_absurd_becomes_a_price_or_fills_an_order() {
+async fn absurd_answers_never_become_prices_or_fill_orders() {
     for (name, answer) in absurdities() {
         let deployment = Deployment::new().await;
         let sam = deployment.exchange.investor("sam", "10000.00").await;
@@ -425,7 +425,7 @@ async fn nothing_absurd_becomes_a_price_or_fills_an_order() {
         assert_eq!(deployment.transactions_of(sam).await, 1, "{name}: the deposit alone");
         let kept = deployment.exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
         let last = kept[0].last.as_ref().map(|last| last.price.to_string());
-        // Of one bad day the close before stands, and counts as late.
+        // If the close of a day is invalid, the previous close is shown, as stale.
         assert!(last.as_deref().is_none_or(|last| last == "99.00"), "{name}: {last:?}");
         let state = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
         assert!(!format!("{state:?}").contains(KEY), "{name}");
@@ -434,7 +434,7 @@ async fn nothing_absurd_becomes_a_price_or_fills_an_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
+async fn a_working_order_waits_until_a_valid_close_comes() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
@@ -451,7 +451,7 @@ async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
         process.trading().match_orders().await.unwrap();
         assert_eq!(deployment.exchange.look(sam, placed.id).await.status, OrderStatus::Accepted, "{name}");
     }
-    // The close that was meant comes in the end, in the morning.
+    // The right close finally comes in the morning.
     deployment.exchange.at("2026-11-21T11:10:00Z");
     deployment.answers_all_with(None);
     deployment.closes("AAPL", &[("2026-11-19", "100.00"), ("2026-11-20", "94.00")]);
@@ -464,7 +464,7 @@ async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
 }
 
 #[tokio::test]
-async fn a_provider_that_keeps_failing_is_left_alone_and_tried_again_with_one_call() {
+async fn a_failing_provider_is_paused_and_tested_with_one_call() {
     let deployment = Deployment::new().await;
     deployment.answers_all_with(Some(ResponseTemplate::new(500)));
     for n in 0..3 {
@@ -492,7 +492,7 @@ async fn a_provider_that_keeps_failing_is_left_alone_and_tried_again_with_one_ca
 }
 
 #[tokio::test]
-async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_held() {
+async fn after_a_close_stocks_with_orders_come_before_held_ones() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     deployment.watching(sam.user, (0..10).map(numbered)).await;
@@ -511,11 +511,12 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
     assert_eq!(series.len(), 12, "each once: {asked:?}");
     let other: Vec<&str> =
         asked.iter().filter(|call| !call.starts_with("TIME")).map(String::as_str).collect();
-    // With news of one stock and a sector, for which the table has no column, the jobs' fifteen are used up.
+    // With the actions of one stock and a sector, which the table does not contain, the fifteen calls of the jobs are
+    // used up.
     assert_eq!(other, ["SPLITS S0", "DIVIDENDS S0", "OVERVIEW AAPL"]);
     let sector = &deployment.instruments().stock(&symbol("AAPL")).await.unwrap().listing.sector;
     assert_eq!(sector, "Technology");
-    // The snapshot has its closes from there, and asks for none itself.
+    // The snapshot uses these closes and makes no call.
     let asked = deployment.calls();
     deployment.exchange.pass(TimeDelta::minutes(31));
     deployment.work().await;
@@ -531,7 +532,7 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
 }
 
 #[tokio::test]
-async fn a_split_that_a_close_tells_of_is_booked_with_that_close() {
+async fn a_split_reported_with_a_close_is_booked_with_it() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     deployment.buys(sam, "IBM").await.unwrap();
@@ -547,7 +548,7 @@ async fn a_split_that_a_close_tells_of_is_booked_with_that_close() {
 }
 
 #[tokio::test]
-async fn news_of_actions_is_asked_for_one_stock_a_day_in_turn() {
+async fn actions_are_requested_for_one_stock_per_day_in_turn() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     for of in ["AAPL", "IBM", "MSFT"] {
@@ -564,7 +565,7 @@ async fn news_of_actions_is_asked_for_one_stock_a_day_in_turn() {
 }
 
 #[tokio::test]
-async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
+async fn searches_use_the_table_of_listings_with_one_call_per_week() {
     let deployment = Deployment::without_listings(by_the_day()).await;
     let found = async |query: &str| {
         let found = deployment.stocks().search_stocks(query, 10).await.unwrap();
@@ -583,7 +584,7 @@ async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
     deployment.exchange.at("2026-11-21T20:00:00Z");
     deployment.work().await;
     assert_eq!(deployment.asked(), ["LISTING_STATUS"], "neither for each letter nor each day");
-    // On Sunday another week begins.
+    // A new week begins on Sunday.
     deployment.exchange.at("2026-11-22T20:00:00Z");
     deployment.work().await;
     assert_eq!(deployment.asked(), ["LISTING_STATUS", "LISTING_STATUS"]);
@@ -593,7 +594,7 @@ async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
 }
 
 #[tokio::test]
-async fn a_table_of_listings_that_does_not_come_is_asked_for_again() {
+async fn a_missing_table_of_listings_is_requested_again() {
     let deployment = Deployment::without_listings(by_the_day()).await;
     deployment.answers_all_with(Some(said("Lorem ipsum.")));
     deployment.work().await;
@@ -610,7 +611,7 @@ async fn a_table_of_listings_that_does_not_come_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn pages_of_many_stocks_ask_for_none_that_has_a_price() {
+async fn pages_of_many_stocks_request_only_stocks_without_a_price() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     for of in ["AAPL", "IBM", "MSFT"] {
@@ -648,7 +649,7 @@ async fn real_prices_never_fall_back_to_simulated_ones() {
 }
 
 #[tokio::test]
-async fn another_price_source_is_refused_while_something_is_held_unless_it_is_accepted() {
+async fn another_price_source_is_rejected_with_positions_unless_accepted() {
     let exchange = Exchange::new().await;
     let (simulated, real) = (PriceSource::from("simulated/sim-v1"), PriceSource::from("alpha_vantage"));
     let claim = async |source: &PriceSource, accept| {
@@ -659,7 +660,7 @@ async fn another_price_source_is_refused_while_something_is_held_unless_it_is_ac
     let sam = exchange.investor("sam", "1000.00").await;
     claim(&real, false).await.unwrap();
     claim(&simulated, false).await.unwrap();
-    // A working order, then a position.
+    // First a working order, then a position.
     let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
     let refused = claim(&real, false).await.unwrap_err();
     assert!(matches!(refused, PriceSourceError::Changed { .. }));
@@ -673,7 +674,7 @@ async fn another_price_source_is_refused_while_something_is_held_unless_it_is_ac
     assert!(claim(&real, false).await.is_err());
     assert!(check_price_source(exchange.store(), &real).await.is_err());
     claim(&simulated, false).await.unwrap();
-    // Accepted, it is recorded anew, and the old one is then the other.
+    // If the change is accepted, the new source is recorded, and the old one is now the other source.
     claim(&real, true).await.unwrap();
     claim(&real, false).await.unwrap();
     assert!(claim(&simulated, false).await.is_err());
@@ -721,7 +722,7 @@ async fn an_accepted_change_of_the_price_source_cancels_open_orders() {
 }
 
 #[tokio::test]
-async fn a_database_from_before_tells_its_price_source_by_its_newest_fill() {
+async fn the_price_source_of_an_older_database_is_that_of_its_newest_fill() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -733,7 +734,7 @@ async fn a_database_from_before_tells_its_price_source_by_its_newest_fill() {
 }
 
 #[tokio::test]
-async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
+async fn yahoos_prices_are_counted_marked_and_requested_together() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     let server = MockServer::start().await;
     let chart = |request: &Request| {
@@ -776,7 +777,7 @@ async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
     assert_eq!(quote.freshness, Freshness::Delayed);
     let limits = services.stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.used(), limits.left()), (1, Some(1999)));
-    // It is the last price of the stock from then on, also without the provider.
+    // From then on it is the last price of the stock, even without the provider.
     let kept = exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
     assert_eq!(kept[0].last.as_ref().unwrap().source, "yahoo");
 }
@@ -800,7 +801,7 @@ impl Deployment {
         self.books().valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
     }
 
-    /// The price that waits, with the reason.
+    /// The unconfirmed prices, with the reason.
     async fn waiting(&self) -> Vec<String> {
         let waiting = self.stocks().unconfirmed_prices().await.unwrap();
         waiting
@@ -816,7 +817,7 @@ impl Deployment {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_price_that_is_not_confirmed_is_shown_and_used_for_nothing() {
+async fn an_unconfirmed_price_is_shown_but_not_used() {
     for (told, doubt) in [("40.00", "large_move"), ("235.00", "large_move"), ("1000.00", "unit_slip")] {
         let (deployment, sam) = with_two_shares().await;
         deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", told, told])[..3]);
@@ -838,7 +839,7 @@ async fn a_price_that_is_not_confirmed_is_shown_and_used_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_move_is_confirmed_by_the_next_close_and_its_session_becomes_final() {
+async fn a_move_confirmed_by_the_next_close_makes_its_session_final() {
     let (deployment, sam) = with_two_shares().await;
     deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "40.00", "38.00"])[..3]);
     deployment.work().await;
@@ -859,7 +860,7 @@ async fn a_move_is_confirmed_by_the_next_close_and_its_session_becomes_final() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once() {
+async fn a_price_confirmed_by_an_administrator_is_used_immediately() {
     let (deployment, sam) = with_two_shares().await;
     deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1000.00"])[..3]);
     deployment.work().await;
@@ -891,7 +892,7 @@ async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once(
     let one = order(Side::Sell, "AAPL", shares("1"));
     let sold = deployment.trading().place_order(sam.user, sam.portfolio, one).await.unwrap();
     assert_eq!(sold.order.order.status, OrderStatus::Filled);
-    // Later prices are compared with it.
+    // Later prices are compared with the confirmed one.
     deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1010.00"]));
     deployment.exchange.at("2026-11-23T22:00:00Z");
     deployment.work().await;
@@ -899,7 +900,7 @@ async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once(
     deployment.exchange.assert_books_balance().await;
 }
 
-/// Lets the clock go on by itself, a minute in a fifth of a second, until it is dropped.
+/// Advances the clock by a minute every fifth of a second, until it is dropped.
 struct FastClock(tokio::task::JoinHandle<()>);
 
 impl FastClock {
@@ -921,7 +922,7 @@ impl Drop for FastClock {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_current() {
+async fn a_refresh_waits_for_the_limit_and_continues_with_all_stocks() {
     let rules = Rules { per_minute: Some(5), ..by_the_day() };
     let deployment = Deployment { rules: rules.clone(), ..Deployment::new().await };
     let process = process(&deployment.exchange, &deployment.server, &rules);
@@ -941,10 +942,10 @@ async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_cu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named() {
+async fn waiting_users_get_the_calls_that_jobs_do_not_need() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.user("sam").await;
-    // On Friday afternoon nothing is held: of the fifteen calls of the jobs three are kept for them.
+    // On Friday afternoon no stock is held: of the jobs' fifteen calls, three are reserved.
     let mut prices = 0;
     let refused = loop {
         match deployment.stocks().quote_for(Some(sam), &numbered(prices)).await {
@@ -957,7 +958,7 @@ async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named(
     let words = "there is no price for S9 yet: each user may look up 3 new symbols per day, and they are used up; try again at \
                  00:05 on 21 November, New York time";
     assert_eq!(told, words);
-    // Another user is not starved, and the reserve for the close is not touched.
+    // Another user still gets calls, and the reserve for the close is not used.
     let ada = deployment.exchange.user("ada").await;
     let mut others = 0;
     while others < 30 && deployment.stocks().quote_for(Some(ada), &numbered(20 + others)).await.is_ok() {
@@ -970,7 +971,7 @@ async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named(
 }
 
 #[tokio::test]
-async fn before_the_close_a_call_for_each_stock_in_use_is_kept() {
+async fn before_the_close_a_call_per_stock_in_use_is_reserved() {
     let deployment = Deployment::new().await;
     let user = deployment.exchange.user("sam").await;
     deployment.watching(user, (0..14).map(numbered)).await;
@@ -982,7 +983,7 @@ async fn before_the_close_a_call_for_each_stock_in_use_is_kept() {
 }
 
 #[tokio::test]
-async fn a_watchlist_of_new_symbols_counts_as_its_users_and_starves_nobody() {
+async fn a_watchlist_of_new_symbols_counts_for_its_user_only() {
     let deployment = Deployment::new().await;
     let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
     deployment.watching(sam, (0..40).map(numbered)).await;
@@ -996,7 +997,7 @@ async fn a_watchlist_of_new_symbols_counts_as_its_users_and_starves_nobody() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_was_searched_gets_its_price_with_an_idle_call() {
+async fn a_searched_symbol_gets_its_price_with_an_idle_call() {
     let deployment = Deployment::new().await;
     assert_eq!(deployment.stocks().search_stocks("s7", 5).await.unwrap()[0].symbol, numbered(7));
     assert_eq!(deployment.calls(), 0);
@@ -1006,12 +1007,12 @@ async fn a_symbol_that_was_searched_gets_its_price_with_an_idle_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stock_whose_news_could_not_be_asked_for_keeps_its_turn() {
+async fn a_stock_keeps_its_turn_if_its_actions_could_not_be_requested() {
     let deployment = Deployment::new().await;
     let user = deployment.exchange.user("sam").await;
     deployment.watching(user, [symbol("AAPL")].into_iter()).await;
     let asked = || deployment.asked().into_iter().filter(|call| call.starts_with("SPLITS")).count();
-    // The day's calls are used up elsewhere.
+    // The calls of the day are used up elsewhere.
     deployment.answers_all_with(Some(per_day()));
     let _ = deployment.stocks().quote_for(Some(user), &symbol("IBM")).await;
     deployment.corporate_actions().learn_corporate_actions().await.unwrap();
@@ -1020,7 +1021,7 @@ async fn a_stock_whose_news_could_not_be_asked_for_keeps_its_turn() {
     deployment.exchange.at("2026-11-21T05:10:00Z");
     deployment.corporate_actions().learn_corporate_actions().await.unwrap();
     assert_eq!(asked(), 1);
-    // It has had its turn of the day.
+    // The stock has already had its turn today.
     deployment.corporate_actions().learn_corporate_actions().await.unwrap();
     assert_eq!(asked(), 1);
 }

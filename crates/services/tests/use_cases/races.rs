@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Exchange, Investor, order, shares};
 
-/// Places the same order everywhere at once, in a task for each.
+/// Places the same order through all processes at once, each in its own task.
 async fn at_once(places: Vec<Services>, who: Investor, command: &PlaceOrder) -> Vec<Result<PlacedOrder>> {
     let mut tasks = JoinSet::new();
     for services in places {
@@ -29,7 +29,7 @@ fn only_cash_was_missing(results: &[Result<PlacedOrder>]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_buys_that_exceed_the_cash_together_one_succeeds() {
+async fn one_of_two_buys_that_exceed_the_cash_together_succeeds() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "200.00").await;
     let buy = order(Side::Buy, "AAPL", shares("1"));
@@ -41,7 +41,7 @@ async fn of_two_buys_that_exceed_the_cash_together_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_buys_through_two_processes_one_succeeds() {
+async fn one_of_two_buys_in_two_processes_succeeds() {
     let exchange = Exchange::new().await;
     for round in 0..5 {
         let sam = exchange.investor(&format!("sam{round}"), "200.00").await;
@@ -56,7 +56,7 @@ async fn of_two_buys_through_two_processes_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_parallel_buys_as_many_succeed_as_there_is_cash_for() {
+async fn parallel_buys_succeed_up_to_the_cash() {
     const PAID_FOR: usize = 4;
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "600.00").await;
@@ -72,7 +72,7 @@ async fn of_many_parallel_buys_as_many_succeed_as_there_is_cash_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shares_are_sold_once() {
+async fn shares_are_sold_only_once() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "300.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -108,7 +108,7 @@ async fn a_withdrawal_and_a_buy_cannot_spend_the_same_cash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn portfolios_do_not_stand_in_each_others_way() {
+async fn orders_of_different_portfolios_do_not_conflict() {
     let exchange = Exchange::new().await;
     let mut tasks = JoinSet::new();
     for number in 0..8 {
@@ -123,9 +123,10 @@ async fn portfolios_do_not_stand_in_each_others_way() {
     exchange.assert_books_balance().await;
 }
 
-/// What waits keeps its cash: of bids below the market as many are accepted as are paid for.
+/// Working orders reserve their cash: of several bids below the market, only those are accepted for which there is
+/// cash.
 #[tokio::test(flavor = "multi_thread")]
-async fn cash_for_exactly_some_of_many_bids_accepts_exactly_those() {
+async fn bids_are_accepted_up_to_the_available_cash() {
     const PAID_FOR: usize = 5;
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "700.00").await;
@@ -148,7 +149,7 @@ async fn cash_for_exactly_some_of_many_bids_accepts_exactly_those() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_different_body_under_the_same_name_is_refused_by_every_process() {
+async fn another_order_under_the_same_name_is_rejected_by_every_process() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     for round in 0..5 {

@@ -1,4 +1,4 @@
-//! Quotes of stocks in memory: no statements for them, and no older than two seconds on any process.
+//! Quotes of cached stocks: they need no statements, and are at most two seconds old on every process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn all_quotes(services: &Services) -> Vec<(String, String)> {
     quotes
 }
 
-/// The statements that a thousand quotes take once they are in memory.
+/// The number of statements for a thousand quotes of cached stocks.
 async fn statements_for_a_thousand(exchange: &Exchange) -> usize {
     let expected = all_quotes(exchange).await;
     let before = exchange.statements();
@@ -64,7 +64,7 @@ async fn quotes_of_a_provider_send_no_statements() {
             exchange.process_on_market(|store, clock| Market::limited(Arc::new(source), rules, store, clock));
         all_quotes(&process).await;
         let expected = all_quotes(&process).await;
-        // The store of this process is not counted: without the tables, a statement fails.
+        // Statements of this process are not counted; with the table hidden, a statement fails.
         exchange.database().sql("ALTER TABLE stocks RENAME TO hidden_stocks").unwrap();
         for _ in 0..10 {
             assert_eq!(all_quotes(&process).await, expected, "{freshness:?}");
@@ -93,7 +93,7 @@ fn to_meta() -> RenameRequest {
     }
 }
 
-/// Waits until the process quotes `name` under `shown`; the memory is read again beside the requests.
+/// Waits until the process quotes `name` under the symbol `shown`; the cache is renewed beside the requests.
 async fn quotes_until(process: &Services, name: &str, shown: &str) {
     let waited = async {
         while process.stocks().quote(&symbol(name)).await.unwrap().symbol != symbol(shown) {
@@ -104,7 +104,7 @@ async fn quotes_until(process: &Services, name: &str, shown: &str) {
 }
 
 #[tokio::test]
-async fn a_new_symbol_shows_at_once_where_it_was_recorded_and_elsewhere_within_two_seconds() {
+async fn a_new_symbol_shows_within_two_seconds_and_immediately_where_recorded() {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let exchange = Exchange::with(prices).await;
     exchange.prices.list("META", "Meta Platforms, Inc.", "Technology", "160.00");
@@ -124,7 +124,7 @@ async fn a_new_symbol_shows_at_once_where_it_was_recorded_and_elsewhere_within_t
 }
 
 #[tokio::test]
-async fn a_stock_that_is_quoted_all_the_time_shows_its_new_symbol_within_two_seconds() {
+async fn a_constantly_quoted_stock_shows_its_new_symbol_within_two_seconds() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     exchange.prices.list("META", "Meta Platforms, Inc.", "Technology", "160.00");
     let other = exchange.another_process();
@@ -139,7 +139,7 @@ async fn a_delisting_shows_elsewhere_within_two_seconds() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     let other = exchange.another_process();
     let quote = async || other.stocks().quote_for(None, &symbol("AAPL")).await.unwrap();
-    // A price of the past, so that there is one when the source is not called.
+    // A buy stores a price, so that there is one when the source is not called.
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     assert_eq!(quote().await.why_stale, None);

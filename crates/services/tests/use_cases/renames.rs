@@ -1,4 +1,4 @@
-//! Stocks whose source knows only their new symbol.
+//! Stocks whose source knows only the new symbol.
 
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::QuoteError;
@@ -12,7 +12,8 @@ use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, order, shares, symbol};
 
-/// Sam holds 10 FB that cost 1,500.00, and wants to sell 4 at 200.00. On Monday the source knows only META.
+/// Sam holds 10 FB that cost 1,500.00, and has an order to sell 4 at 200.00. From Monday on, the source knows only
+/// META.
 async fn renamed_on_monday() -> (Exchange, Investor, OrderId) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     prices.list("FB", "Facebook, Inc.", "Technology", "150.00");
@@ -68,7 +69,7 @@ async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
     assert_renamed(&exchange, sam).await;
     let kept = exchange.look(sam, id).await;
     assert_eq!((kept.status, kept.symbol.as_str()), (OrderStatus::Accepted, "META"));
-    // The old symbol leads to it, in other processes too.
+    // The old symbol finds the stock, in other processes too.
     let other = exchange.another_process();
     for of in ["FB", "META"] {
         other
@@ -93,7 +94,7 @@ async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
 }
 
 #[tokio::test]
-async fn a_rename_takes_a_delisting_on_evidence_back() {
+async fn a_rename_withdraws_a_delisting_by_evidence() {
     let (exchange, sam, id) = renamed_on_monday().await;
     for at in ["2026-11-24T16:00:00Z", "2026-11-25T16:00:00Z"] {
         exchange.at(at);
@@ -111,9 +112,9 @@ async fn a_rename_takes_a_delisting_on_evidence_back() {
 }
 
 #[tokio::test]
-async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
+async fn a_rename_replaces_an_unused_stock_but_not_one_in_use() {
     let (exchange, sam, _) = renamed_on_monday().await;
-    // Somebody has looked at it, and its bars are there.
+    // A user has looked the new symbol up, and its bars are stored.
     exchange.stocks().quote_for(Some(sam.user), &symbol("META")).await.unwrap();
     exchange.stocks().history(&symbol("META"), domain::HistoryRange::Month).await.unwrap();
     exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
@@ -127,9 +128,10 @@ async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
     exchange.assert_books_balance().await;
 }
 
-/// What the refusal says leads there: everybody has all shares at their cost as shares of the other stock.
+/// Following the advice in the error merges the stocks: every holder has all shares at their cost as shares of the
+/// other stock.
 #[tokio::test]
-async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
+async fn two_stocks_in_use_are_merged_as_the_error_advises() {
     let (exchange, sam, id) = renamed_on_monday().await;
     exchange.buy(sam, "META", "2").await.unwrap();
     let told = match exchange.corporate_actions().rename_stock(to("META")).await {
@@ -168,16 +170,16 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
             format!("{} {} {}", holding.listing.symbol, position.quantity, position.cost_basis)
         })
         .collect();
-    // 10 at 150.00 and 2 at 160.00.
+    // 10 shares at 150.00 and 2 at 160.00.
     assert!(held.contains(&"META 12 1820.00".to_owned()), "{held:?}");
     assert!(held.iter().all(|line| !line.starts_with("FB ")), "{held:?}");
     assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Canceled);
     exchange.assert_books_balance().await;
 }
 
-/// Lists and former symbols of a stock that gives way lead to the renamed one.
+/// Watchlists and former symbols of the removed stock point to the renamed one.
 #[tokio::test]
-async fn lists_with_the_new_symbol_have_the_renamed_stock() {
+async fn watchlists_with_the_new_symbol_contain_the_renamed_stock() {
     let (exchange, sam, _) = renamed_on_monday().await;
     let eve = exchange.investor("eve", "100").await;
     let list = exchange.watchlists().create_watchlist(eve.user, "Both").await.unwrap().id;
@@ -196,7 +198,7 @@ async fn lists_with_the_new_symbol_have_the_renamed_stock() {
 }
 
 #[tokio::test]
-async fn a_rename_that_cannot_be_is_refused() {
+async fn an_impossible_rename_is_rejected() {
     let (exchange, _, _) = renamed_on_monday().await;
     for (request, field) in [
         (RenameRequest { on: Some(day("2026-11-24")), ..to("META") }, "on"),

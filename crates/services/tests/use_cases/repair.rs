@@ -1,4 +1,5 @@
-//! Books that older versions left wrong around splits: they are found, repaired by reversal lines, and right afterwards.
+//! Books that older versions of the program left wrong around splits: the faults are found, repaired by reversal lines,
+//! and gone afterwards.
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Bar, OrderStatus, Side, SplitRatio, TransactionType};
@@ -11,19 +12,20 @@ use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, price, symbol};
 
-/// The split takes effect: midnight in New York on Monday.
+/// The split takes effect at midnight in New York on Monday.
 const OPEN: &str = "2026-11-23T05:00:00Z";
 
 fn ratio(text: &str) -> SplitRatio {
     text.parse().unwrap()
 }
 
-/// AAPL closed at 90.00 before a split that is announced as `told` and at `after` from then on. The market confirms what it is told.
+/// AAPL closed at 90.00 before a split that is announced as `told`, and costs `after` since then. The market confirms
+/// every announced split.
 async fn market(told: &str, after: &str) -> (Exchange, Investor) {
     market_with_bars_from(["fixed", "fixed"], told, after).await
 }
 
-/// As [`market`], with the stored bars before and after the split from those sources.
+/// Like [`market`], with the stored bars before and after the split from these sources.
 async fn market_with_bars_from(sources: [&'static str; 2], told: &str, after: &str) -> (Exchange, Investor) {
     let prices = FixedPrices::new();
     let SplitRatio { numerator, denominator } = ratio(told);
@@ -66,7 +68,8 @@ async fn shares(exchange: &Exchange, who: Investor) -> String {
     valued.holdings.first().map_or_else(|| "0".into(), |holding| holding.position.quantity.to_string())
 }
 
-/// Ten for one; in the first hours the price is converted twice, and Sam buys 1,000 shares at a tenth.
+/// The split is ten for one. In the first hours the price is converted twice, and Sam buys 1,000 shares at a tenth of
+/// their price.
 async fn bought_at_a_tenth() -> (Exchange, Investor) {
     let (exchange, sam) = market("10:1", "9.00").await;
     exchange.prices.set_from(moment("2026-11-23T12:00:00Z"), "AAPL", "0.90");
@@ -78,7 +81,7 @@ async fn bought_at_a_tenth() -> (Exchange, Investor) {
 }
 
 #[tokio::test]
-async fn a_fill_in_the_wrong_shares_is_found_and_taken_back() {
+async fn a_fill_in_the_wrong_shares_is_found_and_reversed() {
     let (exchange, sam) = bought_at_a_tenth().await;
     let open = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1500", limit("20.00"))).await;
     assert_eq!((shares(&exchange, sam).await, exchange.cash(sam).await), ("2000".into(), "100.00".into()));
@@ -101,13 +104,13 @@ async fn a_fill_in_the_wrong_shares_is_found_and_taken_back() {
 }
 
 #[tokio::test]
-async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
+async fn sales_of_shares_that_never_existed_are_reversed_too() {
     let (exchange, sam) = bought_at_a_tenth().await;
     exchange.sell(sam, "AAPL", "300").await.unwrap();
     exchange.sell(sam, "AAPL", "1200").await.unwrap();
     let found = report(&exchange).await;
     assert_eq!(told(&found).len(), 1, "{found:?}");
-    // What they brought has been paid out.
+    // The proceeds have been withdrawn.
     exchange.withdraw(sam, "13000").await.unwrap();
     let left = exchange.books().repair(&found).await.unwrap().left;
     assert!(
@@ -116,7 +119,7 @@ async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
     );
     assert_eq!(shares(&exchange, sam).await, "500");
     exchange.deposit(sam, "13000").await.unwrap();
-    // 300 of the 1,000 shares before were sold rightly; the sale of 1,200 was not possible.
+    // Of the 1,000 earlier shares, the sale of 300 was correct; the sale of 1,200 was not possible.
     assert_eq!(exchange.books().repair(&found).await.unwrap().fills, 2);
     assert_eq!((shares(&exchange, sam).await, exchange.cash(sam).await), ("700".into(), "3700.00".into()));
     exchange.assert_books_balance().await;
@@ -124,7 +127,7 @@ async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
 
 #[tokio::test]
 async fn prices_of_two_sources_do_not_contradict_each_other() {
-    // The source was changed at the split, or after the fill: its prices are others, and the books are right.
+    // The source was changed at the split, or after the fill: the prices differ, but the books are right.
     for sources in [["before", "fixed"], ["fixed", "later"]] {
         let (exchange, sam) = market_with_bars_from(sources, "10:1", "90.00").await;
         exchange.at("2026-11-23T14:00:00Z");
@@ -140,7 +143,7 @@ async fn prices_of_two_sources_do_not_contradict_each_other() {
 }
 
 #[tokio::test]
-async fn a_split_that_closes_contradict_is_found_and_taken_back() {
+async fn a_split_contradicted_by_closes_is_found_and_reversed() {
     let (exchange, sam) = market("20:1", "45.00").await;
     let mia = exchange.investor("mia", "10000").await;
     exchange.buy(mia, "AAPL", "10").await.unwrap();
@@ -173,7 +176,7 @@ async fn a_snapshot_in_the_wrong_shares_is_found_and_taken_again() {
     exchange.work().await;
     exchange.assert_books_balance().await;
     let mut wrong = exchange.rows(sam).await.into_iter().find(|row| row.date == day("2026-11-23")).unwrap();
-    // Shares of after the split at a price of before it.
+    // A snapshot with the shares after the split at a price from before it.
     wrong.positions_value = money("90000");
     wrong.total_value = money("91000");
     exchange.write(move |tx| snapshots::save(tx, &[wrong])).await;

@@ -1,4 +1,4 @@
-//! A portfolio that begins anew, and what remains of the old one.
+//! The reset of a portfolio, and what remains of the archived one.
 
 use chrono::TimeDelta;
 use domain::{Attached, PlaceOrder, ReplaceOrder, Side, StopLoss};
@@ -8,7 +8,7 @@ use services::books::snapshots::IdRange;
 
 use crate::harness::{Exchange, Investor, day, fields, gtc, limit, money, order, price, shares, stop};
 
-/// With shares, a working buy, a working sell and an entry whose exit waits.
+/// A user with shares, a working buy, a working sell, and an entry with a held exit.
 async fn busy(exchange: &Exchange) -> Investor {
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
@@ -21,7 +21,7 @@ async fn busy(exchange: &Exchange) -> Investor {
 }
 
 #[tokio::test]
-async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
+async fn a_reset_ends_open_orders_keeps_the_history_and_opens_a_new_portfolio() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let rename =
@@ -57,7 +57,7 @@ async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
         page.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!((listed(false).await, listed(true).await), (vec![new.id], vec![sam.portfolio]));
-    // The price at which a stop would fill changes nothing any more.
+    // The price at which a stop would have filled has no effect.
     exchange.prices.set("AAPL", "80.00");
     exchange.pass(TimeDelta::minutes(5));
     assert_eq!(exchange.trading().match_orders().await.unwrap().working, 0);
@@ -65,7 +65,7 @@ async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
 }
 
 #[tokio::test]
-async fn what_is_archived_can_only_be_looked_at() {
+async fn an_archived_portfolio_is_read_only() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let open = exchange.all_orders(sam).await[0].order.id;
@@ -93,7 +93,7 @@ async fn what_is_archived_can_only_be_looked_at() {
 }
 
 #[tokio::test]
-async fn a_reset_with_the_usual_sum_or_nothing_and_never_less() {
+async fn a_reset_accepts_the_default_cash_or_zero_but_not_less() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10.00").await;
     let refused = exchange.books().reset_portfolio(sam.user, sam.portfolio, Some(money("-0.01"))).await;
@@ -128,9 +128,9 @@ async fn an_archived_portfolio_gets_the_row_of_its_last_session_and_no_further_o
     exchange.assert_books_balance().await;
 }
 
-/// An order is either in the books before the reset, and ended by it, or refused.
+/// An order is either in the books before the reset and ended by it, or it is rejected.
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_that_race_a_reset_are_ended_or_refused() {
+async fn orders_during_a_reset_are_ended_or_rejected() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     for round in 0..8 {
@@ -159,7 +159,7 @@ async fn orders_that_race_a_reset_are_ended_or_refused() {
 }
 
 #[tokio::test]
-async fn what_orders_keep_cannot_be_withdrawn_until_they_end() {
+async fn reserved_cash_cannot_be_withdrawn() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let bid = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "6", limit("100"))).await;
@@ -182,7 +182,7 @@ async fn what_orders_keep_cannot_be_withdrawn_until_they_end() {
     exchange.assert_books_balance().await;
 }
 
-/// A clock that is behind renames the portfolio; the journal does not run backwards for that.
+/// A process whose clock is behind renames the portfolio; the journal must not run backwards because of that.
 #[tokio::test]
 async fn a_rename_does_not_turn_the_journal_back() {
     let exchange = Exchange::new().await;

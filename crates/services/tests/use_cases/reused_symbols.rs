@@ -1,5 +1,5 @@
-//! A symbol that another company has now: the old stock keeps its holders and its price, its orders are canceled, and the
-//! symbol leads to a new stock.
+//! A symbol that now belongs to another company: the old stock keeps its holders and its price, its orders are
+//! canceled, and the symbol finds a new stock.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use super::harness::{Exchange, Investor, day, gtc, limit, price, symbol};
 const OLD: &str = "Xylophone Zither Corp";
 const NEW: &str = "Xyon Bio Inc";
 
-/// Sam has 50,000.00, of which 30,000.00 are 100 shares of XYZ, and an order that would sell and one that would buy at the
-/// other company's price.
+/// Sam has 50,000.00, of which 30,000.00 are 100 shares of XYZ, and two orders, a sell and a buy, that would fill at
+/// the other company's price.
 struct World {
     exchange: Exchange,
     process: Services,
@@ -135,7 +135,7 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
     world.exchange.at("2026-11-23T15:30:00Z");
     world.exchange.prices.set("XYZ", "200.00");
     world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
-    // Before the job: nobody sees, or trades at, the other company's price.
+    // Before the job has run: no process shows the other company's price, and no order fills at it.
     for process in [&world.process, &other] {
         let quote = process.stocks().quote(&symbol("XYZ")).await.unwrap();
         assert_eq!((quote.price, quote.stale), (price("300.00"), true));
@@ -178,9 +178,9 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
 }
 
 #[tokio::test]
-async fn a_table_of_listings_tells_that_a_symbol_is_another_companys() {
+async fn a_table_of_listings_shows_that_a_symbol_was_reused() {
     let world = World::new(Freshness::EndOfDay).await;
-    // A close of the other company was stored before the table told of it.
+    // A close of the other company was stored before the table showed the change.
     let (id, bar) = (world.old, {
         let [open, high, low, close] = [price("280.00"), price("280.00"), price("280.00"), price("280.00")];
         domain::Bar { date: day("2026-11-23"), open, high, low, close, volume: 1 }
@@ -202,7 +202,7 @@ async fn a_table_of_listings_tells_that_a_symbol_is_another_companys() {
 }
 
 #[tokio::test]
-async fn a_new_name_or_a_new_date_alone_is_the_same_company() {
+async fn a_new_name_or_a_new_date_alone_means_the_same_company() {
     for (name, listed_on) in [
         ("XYLOPHONE ZITHER CORPORATION", "2026-11-23"),
         ("Xylophone Zither, Inc.", "1999-03-01"),
@@ -224,15 +224,15 @@ async fn a_new_name_or_a_new_date_alone_is_the_same_company() {
 }
 
 #[tokio::test]
-async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
+async fn another_company_can_take_the_symbol_of_a_delisted_stock() {
     let world = World::new(Freshness::EndOfDay).await;
     let id = world.old;
     world.exchange.at("2026-11-24T15:00:00Z");
     world.exchange.write(move |tx| stocks::delist(tx, id, day("2026-11-23"))).await;
-    // The same company comes back.
+    // The same company returns.
     world.process.stocks().keep_listings(table("Xylophone Zither Inc", "1999-03-01")).await.unwrap();
     assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, id);
-    // No date is needed when another one does.
+    // No date is needed when another date differs.
     let mut returned = table(NEW, "2026-11-24");
     returned[1].listed_on = None;
     world.process.stocks().keep_listings(returned).await.unwrap();
@@ -243,9 +243,9 @@ async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
     assert_eq!(world.total().await, "50000.00");
 }
 
-/// A table with a fault is no evidence: one that lacks a part of the last one, and one in which many companies are others.
+/// A faulty table is not evidence: one that lacks a part of the last table, and one in which many companies differ.
 #[tokio::test]
-async fn a_table_with_a_fault_replaces_no_stock() {
+async fn a_faulty_table_replaces_no_stock() {
     let world = World::new(Freshness::EndOfDay).await;
     let (process, old) = (&world.process, world.old);
     let numbered = |company_name: &'static str, listed_on: &'static str| {
@@ -261,11 +261,11 @@ async fn a_table_with_a_fault_replaces_no_stock() {
     for n in 0..4 {
         process.instruments().stock(&symbol(&format!("N{n}"))).await.unwrap();
     }
-    // Cut off, and with another company.
+    // A truncated table, with another company.
     let told = process.stocks().keep_listings(table(NEW, "2026-11-02")).await.unwrap();
     assert!(told.contains("rejected"), "{told}");
     assert_eq!(process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, old);
-    // Names and dates of other rows: four of six stocks that are known would be others.
+    // Names and dates of other rows: four of six known stocks would be different companies.
     let shifted: Vec<_> =
         table(OLD, "1999-03-01").into_iter().chain(numbered("Later", "2026-10-01")).collect();
     process.stocks().keep_listings(shifted).await.unwrap();
@@ -276,9 +276,10 @@ async fn a_table_with_a_fault_replaces_no_stock() {
     }
 }
 
-/// Nobody holds, orders or watches XYZ: the jobs do not ask about it, and whoever asks for its price sees the new company's.
+/// XYZ is not held, ordered or watched: the jobs do not request it, and a user who requests its price sees the new
+/// company's.
 #[tokio::test]
-async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks() {
+async fn a_reused_symbol_of_an_unused_stock_is_priced_on_request() {
     for had_price in [true, false] {
         let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
         prices.list("XYZ", OLD, "Technology", "300.00");
@@ -289,7 +290,7 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
         if had_price {
             process.stocks().quote(&symbol("XYZ")).await.unwrap();
         } else {
-            // What a table of listings would tell.
+            // The date that a table of listings would contain.
             exchange
                 .write(move |tx| persistence::reused_symbols::keep_listed_on(tx, old, day("1999-03-01")))
                 .await;
@@ -308,7 +309,7 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
         assert!(asked <= 3, "one denied call, and one for the new company in each process: {asked}");
         let archived = process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!((archived.id, archived.delisted_on.is_some()), (old, true));
-        // A chart asked for first tells as well.
+        // A request for a chart shows the change too.
         exchange.at("2026-11-24T16:00:00Z");
         exchange.prices.set_close("XYZ", day("2026-11-23"), "90.00");
         exchange.prices.set_company("XYZ", "Zebra Yards Ltd", Some(day("2026-12-31")));
@@ -319,9 +320,9 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
     }
 }
 
-/// A page may not replace what somebody has: only the job sees how many symbols change hands at once.
+/// A page must not replace a stock that is held: only the job sees how many symbols change hands at the same time.
 #[tokio::test]
-async fn asking_for_the_price_of_a_held_stock_does_not_replace_it() {
+async fn requesting_the_price_of_a_held_stock_does_not_replace_it() {
     let world = World::new(Freshness::Delayed).await;
     world.exchange.at("2026-11-23T15:30:00Z");
     world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
@@ -335,12 +336,12 @@ async fn asking_for_the_price_of_a_held_stock_does_not_replace_it() {
     world.assert_replaced().await;
 }
 
-/// The same answer means something else once the row is another one.
+/// The same answer has another meaning after the row was changed.
 #[tokio::test]
 async fn a_company_is_reviewed_again_when_its_stock_has_changed() {
     let world = World::new(Freshness::Delayed).await;
     world.exchange.at("2026-11-23T15:30:00Z");
-    // A name alone is that of a company that has renamed itself.
+    // A new name alone means that the company has renamed itself.
     world.exchange.prices.set_company("XYZ", NEW, None);
     world.work().await;
     assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
@@ -355,9 +356,10 @@ async fn a_company_is_reviewed_again_when_its_stock_has_changed() {
     );
 }
 
-/// Splits and dividends that a source tells by the symbol are the other company's too, before the books know of it.
+/// Splits and dividends that a source reports for the symbol belong to the other company, even before the books know of
+/// it.
 #[tokio::test]
-async fn news_of_another_company_is_no_news_of_the_old_stock() {
+async fn actions_of_another_company_are_not_stored_for_the_old_stock() {
     let world = World::new(Freshness::Delayed).await;
     world.exchange.at("2026-11-23T15:30:00Z");
     let domain::SplitRatio { numerator, denominator } = "2:1".parse().unwrap();
@@ -368,14 +370,14 @@ async fn news_of_another_company_is_no_news_of_the_old_stock() {
     assert_eq!(world.process.corporate_actions().learn_corporate_actions().await.unwrap(), 0);
     world.process.corporate_actions().apply_corporate_actions().await.unwrap();
     assert_eq!(world.held().await, [("XYZ".to_owned(), "100".to_owned())]);
-    // Of the company itself they are.
+    // Actions of the stock's own company are accepted.
     world.exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
     assert_eq!(world.process.corporate_actions().learn_corporate_actions().await.unwrap(), 1);
 }
 
-/// Another process has kept that it had the newest series of the symbol: that was the old company's.
+/// Another process has cached that it has the newest series of the symbol, which is the old company's.
 #[tokio::test]
-async fn a_process_forgets_what_it_kept_of_the_prices_of_the_old_company() {
+async fn a_process_drops_cached_prices_of_the_old_company() {
     let world = World::new(Freshness::EndOfDay).await;
     world.exchange.at("2026-11-24T15:00:00Z");
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");

@@ -37,13 +37,13 @@ async fn only_the_hash_of_a_key_is_stored() {
     let rows = exchange.read(move |tx| sessions::of_user(tx, sam, now)).await;
     assert_eq!((key.len(), rows[0].key_hash.len()), (64, 64));
     assert_ne!(rows[0].key_hash, key);
-    // Who has a copy of the table has no key.
+    // The hash from a copy of the table is not a valid key.
     assert_eq!(exchange.accounts().load_session(&rows[0].key_hash).await.unwrap(), None);
     assert_ne!(start(&exchange, Some(sam)).await, key);
 }
 
 #[tokio::test]
-async fn updating_changes_the_values_and_prolongs() {
+async fn updating_changes_the_values_and_extends_the_session() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let key = start(&exchange, None).await;
@@ -55,7 +55,7 @@ async fn updating_changes_the_values_and_prolongs() {
 }
 
 #[tokio::test]
-async fn what_has_expired_does_not_come_back() {
+async fn an_expired_session_does_not_come_back() {
     let exchange = Exchange::new().await;
     let key = start(&exchange, None).await;
     exchange.pass(HOUR);
@@ -65,7 +65,7 @@ async fn what_has_expired_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn a_sign_of_life_is_written_once_an_hour() {
+async fn the_use_of_a_session_is_written_once_per_hour() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let key = exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();

@@ -1,8 +1,8 @@
-//! What prices mean after splits and dividends: every reader agrees, and the total value is continuous.
+//! Prices after splits and dividends: all readers agree, and the total value is continuous.
 //!
-//! The reference model is one number: what the portfolio is worth, which never changes. The market moves the price of a share at
-//! splits and dividends alone. These, late closes, late news, the end of the listing, its close-out, and the order in which jobs
-//! and readers come move value between shares, receivables and cash, and nothing else.
+//! The reference model is one number: the value of the portfolio, which never changes. The market changes the price of
+//! a share only at splits and dividends. Splits, dividends, late closes, late news, a delisting, its close-out, and the
+//! order of jobs and readers move value between shares, receivables and cash, and change nothing else.
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::HistoryRange;
@@ -20,23 +20,23 @@ use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, order, price, shares, symbol};
 
-/// Divisible by the ratios below, so that prices lie on the tick.
+/// Divisible by the ratios below, so that prices are on the tick.
 const BASE_CENTS: i64 = 3_600_000;
 const CASH: &str = "100000000";
 const TICKER: &str = "AAPL";
 
-/// What happens in one session.
+/// The events of one session.
 #[derive(Debug, Clone, Default)]
 struct Day {
-    /// Takes effect at its opening.
+    /// A split that takes effect at the opening.
     split: Option<&'static str>,
-    /// Its ex date: in percent of the price of after the split.
+    /// A dividend with its ex-date on this day, in percent of the price after the split.
     dividend: Option<i64>,
-    /// The dividend is announced after its opening, when there was a trade at the close of before.
+    /// Whether the dividend is announced after the opening, when there was already a trade at the earlier close.
     news_is_late: bool,
-    /// Its close is published one session later.
+    /// Whether the close is published one session later.
     close_is_late: bool,
-    /// The job runs after its opening; otherwise readers come first.
+    /// Whether the job runs before the readers after the opening.
     job_runs_first: bool,
 }
 
@@ -47,7 +47,7 @@ impl Day {
         (ratio.numerator.get().into(), ratio.denominator.get().into())
     }
 
-    /// The price of after the split and the dividend, in cents; `None` when they are no whole cents.
+    /// The price after the split and the dividend, in cents; `None` if they are not whole cents.
     fn terms(&self, price: i64) -> Option<(i64, i64)> {
         let (new, old) = self.ratio();
         let split = (price * old % new == 0).then_some(price * old / new)?;
@@ -66,7 +66,7 @@ impl Day {
     }
 }
 
-/// What becomes of the shares after the last of the days.
+/// What happens to the shares after the last day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Listed,
@@ -80,17 +80,17 @@ struct World {
     sam: Investor,
     calendar: Calendar,
     working: Vec<OrderId>,
-    /// What a share costs now, in cents.
+    /// The price of a share now, in cents.
     price: i64,
-    /// New and old shares of one share of the first day.
+    /// The numbers of new and old shares since the first day.
     shares: (i64, i64),
-    /// What it cost on the days before, in shares of then.
+    /// The closes of earlier days, in the shares of each day.
     closes: Vec<(NaiveDate, i64, (i64, i64))>,
     token: String,
 }
 
 impl World {
-    /// Everything is announced before the first of the days.
+    /// All events are announced before the first day.
     async fn new(freshness: Freshness, calendar: Calendar, days: &[(Session, Day)]) -> Self {
         let prices = FixedPrices::of(freshness, calendar);
         prices.set(TICKER, &cents(BASE_CENTS));
@@ -128,7 +128,7 @@ impl World {
         cents(self.price)
     }
 
-    /// Goes through the days and lets every reader look at each stage of them.
+    /// Passes through the days, and lets every reader look at each stage.
     async fn live(&mut self, days: &[(Session, Day)]) {
         let prices = self.exchange.prices.clone();
         let mut late: Option<(Session, String)> = None;
@@ -166,7 +166,7 @@ impl World {
             }
             self.exchange.clock.set(match self.calendar {
                 Calendar::Xnys => session.closes_at + TimeDelta::hours(3),
-                // The next session begins at once.
+                // The next session begins immediately.
                 Calendar::AroundTheClock => session.closes_at - TimeDelta::minutes(1),
             });
             self.check(&format!("{label}, closed")).await;
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// Ends the listing at the opening of the next session, and a session later what is left of it.
+    /// Delists the stock at the opening of the next session, and closes it out a session later.
     async fn end(&self, end: End) {
         if end == End::Listed {
             return;
@@ -199,7 +199,7 @@ impl World {
                 Calendar::Xnys => {
                     exchange.prices.fail_for(TICKER, QuoteError::UnknownSymbol(symbol(TICKER)));
                 }
-                // The simulated market knows what it traded once.
+                // The simulated market still knows its last prices.
                 Calendar::AroundTheClock => exchange.prices.set_as_of(TICKER, Some(last_traded_at)),
             }
             let label = format!("{}, {end:?}", session.date);
@@ -272,7 +272,7 @@ impl World {
             self.assert_total(&row.total_value, &format!("snapshot of {}, {label}", row.date));
         }
 
-        // A dividend stays in the prices of before it, and a split does not.
+        // History is adjusted for splits but not for dividends.
         let bars = exchange.stocks().history(&ticker, HistoryRange::Month).await.unwrap();
         assert!(!bars.is_empty(), "{label}");
         for bar in bars {
@@ -316,7 +316,7 @@ impl World {
                 OrderStatus::Filled => {
                     assert_eq!(placed.fills[0].price, Some(price(&expected)), "fill, {label}");
                 }
-                // A session has opened whose first price is still to come.
+                // A session has opened, and its first price has not come yet.
                 status => {
                     assert_eq!(status, OrderStatus::Accepted, "order, {label}");
                     assert!(quote.as_of < exchange.market().opened_at(exchange.now()), "order, {label}");
@@ -381,7 +381,7 @@ fn sessions(calendar: Calendar, days: Vec<Day>) -> Vec<(Session, Day)> {
 
 async fn live_through(freshness: Freshness, calendar: Calendar, days: Vec<Day>, end: End) {
     let mut days = sessions(calendar, days);
-    // Only a source of closing prices publishes a close late, and has prices of before a dividend on its day.
+    // Only a source of closing prices publishes a close late, and still has prices from before a dividend on its day.
     for (_, day) in &mut days {
         day.close_is_late &= freshness == Freshness::EndOfDay;
         day.news_is_late &= freshness == Freshness::EndOfDay;
@@ -430,7 +430,7 @@ async fn a_dividend_before_its_first_close_is_counted_once_by_every_reader() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_listing_and_its_close_out_change_no_value() {
+async fn a_delisting_and_a_close_out_change_no_value() {
     for (freshness, calendar) in MARKETS {
         for end in [End::Delisted, End::ClosedOutForCash, End::ExchangedForShares] {
             let ex_day = Day { dividend: Some(1), close_is_late: true, ..Day::default() };

@@ -1,4 +1,4 @@
-//! Who may read a portfolio.
+//! Access to shared portfolios.
 
 use domain::{UserId, Visibility};
 use services::books::portfolios::PortfolioUpdate;
@@ -56,7 +56,7 @@ async fn each_visibility_admits_its_readers_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_link_ends_with_its_visibility_and_a_later_one_has_another_key() {
+async fn a_link_ends_with_its_visibility_and_a_later_link_has_another_key() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100").await;
     let first = share(&exchange, sam, Visibility::Link).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_link_ends_with_its_visibility_and_a_later_one_has_another_key() {
     assert_ne!(first, second);
     assert!(!may_read(&exchange, None, &PortfolioAddress::LinkKey(first)).await);
     assert!(may_read(&exchange, None, &PortfolioAddress::LinkKey(second.clone())).await);
-    // At the address with the key its owner is the owner.
+    // At the address with the key, the owner is still recognized as the owner.
     let own =
         exchange.books().portfolio_access(Some(sam.user), &PortfolioAddress::LinkKey(second)).await.unwrap();
     assert_eq!(own, PortfolioAccess::of_owner(sam.user, sam.portfolio));
@@ -84,7 +84,7 @@ async fn portfolios_of_a_closed_account_are_not_shared() {
 }
 
 #[tokio::test]
-async fn only_the_owner_decides_who_may_read_and_also_for_an_archived_portfolio() {
+async fn only_the_owner_sets_the_visibility_even_of_an_archived_portfolio() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "100").await, exchange.user("eve").await);
     let update = PortfolioUpdate { visibility: Some(Visibility::Public), ..PortfolioUpdate::default() };

@@ -1,4 +1,4 @@
-//! Which simulated market a deployment has.
+//! The choice of a deployment's simulated market.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn practice(seed: Option<u64>) -> SimulationSettings {
     SimulationSettings { seed, mode: TradingMode::Practice }
 }
 
-/// What the market says of itself: its source, and the price of a stock.
+/// The source of the market, and the price of a stock.
 async fn told(market: &Simulated) -> (String, String) {
     let at = moment("2026-11-25T17:00:00Z");
     let quote = market.quotes(&[symbol("AAPL")], at, &Payer::unlimited()).await.remove(0).unwrap();
@@ -44,7 +44,7 @@ impl Exchange {
         Ok(self.market_and_canceled(settings, by).await?.0)
     }
 
-    /// With how many orders were canceled for it.
+    /// The market, and the number of orders that were canceled because of the change.
     async fn market_and_canceled(
         &self,
         settings: SimulationSettings,
@@ -60,7 +60,7 @@ impl Exchange {
 }
 
 #[tokio::test]
-async fn each_installation_has_prices_of_its_own_that_stay() {
+async fn each_installation_has_its_own_permanent_prices() {
     let (one, other) = (Exchange::new().await, Exchange::new().await);
     let first = one.market(practice(None), STARTS).await.unwrap();
     assert_eq!(first.0, "simulated/sim-v2");
@@ -81,7 +81,7 @@ async fn processes_that_start_together_agree_on_one_seed() {
 }
 
 #[tokio::test]
-async fn a_seed_that_is_set_is_used_and_stays_when_it_is_removed() {
+async fn a_configured_seed_stays_when_the_setting_is_removed() {
     let exchange = Exchange::new().await;
     let expected = of(SimulatedModel::V2, 7).await;
     assert_eq!(exchange.market(practice(Some(7)), STARTS).await.unwrap(), expected);
@@ -99,11 +99,11 @@ async fn realistic_trading_has_the_exchange_view_of_the_same_seed() {
 }
 
 #[tokio::test]
-async fn sim_v1_goes_on_until_the_new_version_is_accepted() {
+async fn sim_v1_is_used_until_the_new_version_is_accepted() {
     let exchange = Exchange::new().await;
     exchange.claim("simulated/sim-v1", false).await;
     let realistic = SimulationSettings { seed: None, mode: TradingMode::Realistic };
-    // With empty books another seed changes nobody's wealth; it stays when it is removed.
+    // With empty books, another seed changes no one's wealth; it stays when the setting is removed.
     for (settings, seed) in [(practice(None), DEFAULT_SEED), (practice(Some(7)), 7), (realistic, 7)] {
         for by in [STARTS, SimulationUse::PricingCommand, SimulationUse::Command] {
             let market = exchange.market(settings, by).await.unwrap();
@@ -117,11 +117,11 @@ async fn sim_v1_goes_on_until_the_new_version_is_accepted() {
 }
 
 #[tokio::test]
-async fn another_seed_is_refused_while_something_is_held_or_ordered_unless_it_is_accepted() {
+async fn another_seed_is_rejected_with_positions_or_orders_unless_accepted() {
     let exchange = Exchange::new().await;
     let set = |seed, by| exchange.market(practice(Some(seed)), by);
     set(7, STARTS).await.unwrap();
-    // With empty books it changes nobody's wealth.
+    // With empty books, it changes no one's wealth.
     set(8, STARTS).await.unwrap();
     let sam = exchange.investor("sam", "1000.00").await;
     let order = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
@@ -163,12 +163,12 @@ async fn an_accepted_change_of_the_seed_cancels_open_orders() {
         ] {
             open.push((who, exchange.accepted(who, command).await));
         }
-        // Accepted, but the seed is the same or none is set: nothing changes.
+        // The change is accepted, but the seed is the same or not set: nothing changes.
         for settings in [settings(4711), SimulationSettings { seed: None, mode }] {
             let (_, canceled) = exchange.market_and_canceled(settings, ACCEPTS).await.unwrap();
             assert_eq!(canceled, 0, "{mode:?}");
         }
-        // Nor does it when another seed is refused, or a command only reads.
+        // Nothing changes either when another seed is rejected, or a command only reads.
         exchange.market(settings(815), STARTS).await.unwrap_err();
         exchange.market(settings(815), SimulationUse::Command).await.unwrap();
         for (who, id) in &open {
@@ -203,7 +203,7 @@ async fn accepting_the_newest_version_cancels_open_orders() {
     exchange.market(practice(Some(7)), STARTS).await.unwrap();
     let sam = exchange.investor("sam", "1000.00").await;
     let open = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
-    // The version and the seed at once, as a process does it that was told so.
+    // Version and seed change together, as in a process that was started with both.
     let (accepted, _) = exchange.market_and_canceled(practice(Some(8)), ACCEPTS).await.unwrap();
     assert_eq!(accepted, of(SimulatedModel::V2, 8).await);
     exchange.claim(&accepted.0, true).await;
@@ -215,7 +215,7 @@ async fn accepting_the_newest_version_cancels_open_orders() {
 }
 
 #[tokio::test]
-async fn another_seed_of_sim_v1_is_refused_and_a_chosen_one_goes_on_with_the_new_version() {
+async fn another_seed_of_sim_v1_is_rejected_and_a_chosen_one_is_kept() {
     let exchange = Exchange::new().await;
     exchange.claim("simulated/sim-v1", false).await;
     let first = exchange.market(practice(Some(7)), STARTS).await.unwrap();
@@ -229,7 +229,7 @@ async fn another_seed_of_sim_v1_is_refused_and_a_chosen_one_goes_on_with_the_new
     let accepted = exchange.market(practice(None), ACCEPTS).await.unwrap();
     assert_eq!(accepted, of(SimulatedModel::V2, 7).await);
 
-    // The constant that is in the program does not go on: anyone could compute tomorrow's prices.
+    // The constant in the program is not kept: anyone could compute tomorrow's prices.
     let exchange = Exchange::new().await;
     exchange.claim("simulated/sim-v1", false).await;
     assert_eq!(
@@ -242,7 +242,7 @@ async fn another_seed_of_sim_v1_is_refused_and_a_chosen_one_goes_on_with_the_new
 }
 
 #[tokio::test]
-async fn bars_of_another_seed_are_not_taken_for_those_of_this_one() {
+async fn bars_of_another_seed_are_not_used() {
     let exchange = Exchange::new().await;
     exchange.market(practice(Some(7)), STARTS).await.unwrap();
     let aapl = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
@@ -270,7 +270,7 @@ async fn bars_of_another_seed_are_not_taken_for_those_of_this_one() {
 }
 
 #[tokio::test]
-async fn a_seed_that_cannot_be_read_is_an_error_and_no_new_market() {
+async fn an_unreadable_seed_is_an_error_and_makes_no_new_market() {
     let exchange = Exchange::new().await;
     exchange.market(practice(None), STARTS).await.unwrap();
     exchange.write(|tx| installation::set(tx, "simulation_seed", "a word")).await;
@@ -295,7 +295,7 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
         }
     };
 
-    // Saturday: the last close is shown, and an order waits.
+    // On Saturday the last close is shown, and an order waits.
     exchange.at("2026-11-21T15:00:00Z");
     let sam = exchange.investor("sam", "10000.00").await;
     let friday = services.stocks().quote(&aapl).await.unwrap();
@@ -310,14 +310,14 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
         assert_eq!(status().await.order.status, OrderStatus::Accepted, "{at}");
         assert_eq!(services.stocks().quote(&aapl).await.unwrap(), friday, "{at}");
     }
-    // It fills at the first price of Monday.
+    // The order fills at Monday's first price.
     work("2026-11-23T14:30:05Z").await;
     let filled = status().await;
     assert_eq!(filled.order.status, OrderStatus::Filled);
     assert_eq!(filled.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-23T14:30:00Z"));
     assert_eq!(filled.fills[0].receipt.as_ref().unwrap().source.as_str(), "simulated/sim-v2-xnys");
 
-    // Through Thanksgiving, the early close after it, and a weekend.
+    // The week of Thanksgiving, the early close after it, and a weekend.
     for day in 23..=30 {
         work(&format!("2026-11-{day}T20:00:00Z")).await;
         work(&format!("2026-11-{day}T23:30:00Z")).await;
@@ -337,10 +337,10 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
     exchange.assert_books_balance().await;
 }
 
-/// Practice and realistic trading in turns: snapshots of a weekend stay, none is taken on a closed day in the exchange view,
-/// and what the books say of the days before does not become wrong, also not around a split.
+/// Practice and realistic trading in turns: snapshots of a weekend stay, no snapshot is taken on a closed day in the
+/// exchange view, and the books of earlier days stay right, even around a split.
 #[tokio::test]
-async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
+async fn books_stay_right_after_a_change_of_view_or_seed() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let mut expected = Vec::new();
@@ -348,7 +348,7 @@ async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
         (SimulatedModel::V1, DEFAULT_SEED, "2026-11-20", "2026-11-23"),
         (SimulatedModel::V2, 7, "2026-11-24", "2026-11-29"),
         (SimulatedModel::V2Xnys, 7, "2026-11-30", "2026-12-06"),
-        // NFLX is split ten for one on the 7th, and the prices of the closes around it have nothing to do with each other.
+        // NFLX is split ten for one on the 7th, and the closes before and after are from unrelated markets.
         (SimulatedModel::V2Xnys, 8, "2026-12-07", "2026-12-13"),
         (SimulatedModel::V2, 8, "2026-12-14", "2026-12-20"),
     ] {
@@ -359,7 +359,7 @@ async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
         services.stocks().import_catalogue().await.unwrap();
         let calendar = model.calendar();
         for date in day(first).iter_days().take_while(|date| *date <= day(last)) {
-            // In a session of either view, and after its close.
+            // During a session of both views, and after its close.
             for time in ["15:00:00", "23:30:00"] {
                 exchange.at(&format!("{date}T{time}Z"));
                 for run in services.jobs().due_runs().await.unwrap() {

@@ -11,7 +11,7 @@ use services::{Error, Result};
 
 use crate::harness::{Exchange, Investor, amounts, day, fields, moment};
 
-/// A real market's calendar and prices of the moment.
+/// Prices of a live source with the calendar of the New York exchanges.
 fn new_york() -> FixedPrices {
     FixedPrices::of(Freshness::Realtime, Calendar::Xnys)
 }
@@ -30,7 +30,7 @@ fn dates(rows: &[Snapshot]) -> Vec<String> {
     rows.iter().map(|row| row.date.to_string()).collect()
 }
 
-/// 1000.00 on Friday afternoon, two shares at 150.00; at midnight they are worth 155.00 each.
+/// A user with 1000.00 buys two shares at 150.00 on Friday afternoon; at midnight they are worth 155.00 each.
 async fn two_shares(exchange: &Exchange) -> Investor {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -51,7 +51,7 @@ async fn a_session_is_due_a_quarter_of_an_hour_after_its_close() {
 }
 
 #[tokio::test]
-async fn a_row_is_the_portfolio_at_the_close_whatever_came_after() {
+async fn a_row_is_the_portfolio_at_the_close_despite_later_changes() {
     let exchange = Exchange::new().await;
     let sam = two_shares(&exchange).await;
     exchange.at("2026-11-21T05:00:00Z");
@@ -76,7 +76,7 @@ async fn a_row_is_the_portfolio_at_the_close_whatever_came_after() {
 }
 
 #[tokio::test]
-async fn net_flow_is_what_came_and_went_since_the_close_before() {
+async fn net_flow_counts_deposits_and_withdrawals_since_the_previous_close() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.at("2026-11-21T04:59:59.999999Z");
@@ -112,7 +112,7 @@ async fn taking_a_snapshot_again_changes_nothing() {
     exchange.at("2026-11-25T12:00:00Z");
     exchange.sell(sam, "AAPL", "1").await.unwrap();
     exchange.withdraw(sam, "800.00").await.unwrap();
-    // Neither a source that has changed its mind nor one that is silent changes what was settled.
+    // Neither a source that changes its answer nor one that does not answer changes a final row.
     exchange.prices.set_close("AAPL", day("2026-11-20"), "99.00");
     take(&exchange, "2026-11-20").await.unwrap();
     exchange.prices.fail_with(QuoteError::Unreachable);
@@ -205,7 +205,7 @@ async fn holidays_have_no_row_and_early_closes_are_due_early() {
     exchange.at("2026-11-30T21:00:00Z");
     exchange.work().await;
     assert_eq!(dates(&exchange.rows(sam).await), ["2026-11-25", "2026-11-27"]);
-    // A deposit on the weekend is Monday's.
+    // A deposit on the weekend belongs to Monday.
     exchange.at("2026-11-28T12:00:00Z");
     exchange.deposit(sam, "5.00").await.unwrap();
     exchange.at("2026-11-30T21:15:00Z");
@@ -214,10 +214,10 @@ async fn holidays_have_no_row_and_early_closes_are_due_early() {
 }
 
 #[tokio::test]
-async fn the_session_under_way_is_provisional_until_its_close() {
+async fn the_current_session_is_provisional_until_its_close() {
     let exchange = Exchange::new().await;
     let sam = two_shares(&exchange).await;
-    // Also for a portfolio that was opened this very moment.
+    // The same for a portfolio that was opened at this very moment.
     exchange.prices.set("AAPL", "152.00");
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::SnapshotPortfolios).await.unwrap();
     exchange.work().await;
@@ -241,20 +241,20 @@ async fn the_session_under_way_is_provisional_until_its_close() {
 }
 
 #[tokio::test]
-async fn days_without_a_session_and_days_ahead_have_no_snapshot() {
+async fn closed_days_and_future_days_have_no_snapshot() {
     let exchange = Exchange::with(new_york()).await;
     exchange.investor("sam", "1000.00").await;
     assert_eq!(fields(take(&exchange, "2026-11-21").await), ["date"]);
     assert_eq!(fields(take(&exchange, "2026-11-23").await), ["date"]);
     assert_eq!(fields(take(&exchange, "2999-01-02").await), ["date"]);
-    // On Saturday Monday's session is the one that is booked to.
+    // On Saturday, events are booked to Monday's session.
     exchange.at("2026-11-21T12:00:00Z");
     assert_eq!(take(&exchange, "2026-11-23").await.unwrap().provisional, 1);
-    // Before the portfolio was there it has no row.
+    // Before the portfolio was opened, it has no row.
     assert_eq!(take(&exchange, "2026-11-19").await.unwrap(), SnapshotCount::default());
 }
 
-/// An end-of-day source on Friday, 20 November; two shares at 150.00.
+/// An end-of-day source on Friday, 20 November, and two shares at 150.00.
 async fn end_of_day() -> (Exchange, Investor) {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let sam = exchange.investor("sam", "1000.00").await;
@@ -276,7 +276,7 @@ async fn snapshot_status(exchange: &Exchange) -> Vec<RunStatus> {
 }
 
 #[tokio::test]
-async fn a_missing_close_is_asked_for_again() {
+async fn a_missing_close_is_requested_again() {
     let (exchange, sam) = end_of_day().await;
     exchange.work().await;
     let row = only_row(&exchange, sam).await;
@@ -290,7 +290,7 @@ async fn a_missing_close_is_asked_for_again() {
     let snapshot =
         |runs: &[services::jobs::JobRun]| runs.iter().any(|run| run.kind == JobKind::SnapshotPortfolios);
     assert!(!snapshot(&exchange.work().await), "half an hour has to pass");
-    // The gateway asks a source that is late every two hours.
+    // The gateway calls a late source every two hours.
     exchange.at("2026-11-20T23:30:00Z");
     assert!(snapshot(&exchange.work().await));
     let row = only_row(&exchange, sam).await;
@@ -300,7 +300,7 @@ async fn a_missing_close_is_asked_for_again() {
     exchange.assert_books_balance().await;
 }
 
-/// Two shares bought at 150.00 on Friday afternoon from a source of that kind; then the close of Friday is due.
+/// Two shares bought at 150.00 on Friday afternoon, from a source of this kind; then Friday's close is due.
 async fn two_shares_of(freshness: Freshness) -> (Exchange, Investor) {
     let exchange = Exchange::with(FixedPrices::of(freshness, Calendar::Xnys)).await;
     let sam = exchange.investor("sam", "1000.00").await;
@@ -314,7 +314,7 @@ async fn two_shares_of(freshness: Freshness) -> (Exchange, Investor) {
 
 const REAL_SOURCES: [Freshness; 3] = [Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay];
 
-/// Goes on to that instant, with a worker at work every few hours.
+/// Advances the clock to that time, with a worker every six hours.
 async fn work_until(exchange: &Exchange, instant: &str) {
     while exchange.now() + TimeDelta::hours(6) < moment(instant) {
         exchange.pass(TimeDelta::hours(6));
@@ -329,7 +329,7 @@ async fn friday(exchange: &Exchange, who: Investor) -> Snapshot {
 }
 
 #[tokio::test]
-async fn a_close_that_is_published_overnight_makes_the_row_final_with_every_kind_of_source() {
+async fn a_close_published_overnight_makes_the_row_final() {
     for freshness in REAL_SOURCES {
         let (exchange, sam) = two_shares_of(freshness).await;
         work_until(&exchange, "2026-11-21T09:00:00Z").await;
@@ -345,7 +345,7 @@ async fn a_close_that_is_published_overnight_makes_the_row_final_with_every_kind
 }
 
 #[tokio::test]
-async fn a_close_is_waited_for_for_ten_sessions_and_taken_without_a_command_after_that() {
+async fn a_close_later_than_ten_sessions_still_makes_the_row_final() {
     for freshness in REAL_SOURCES {
         let (exchange, sam) = two_shares_of(freshness).await;
         // The tenth session after it closes on 7 December.
@@ -365,7 +365,7 @@ async fn a_close_is_waited_for_for_ten_sessions_and_taken_without_a_command_afte
 }
 
 #[tokio::test]
-async fn a_session_without_a_trade_is_final_at_the_close_before() {
+async fn a_session_without_a_trade_is_final_at_the_previous_close() {
     for freshness in REAL_SOURCES {
         let (exchange, sam) = two_shares_of(freshness).await;
         exchange.prices.set_close("AAPL", day("2026-11-19"), "149.00");
@@ -381,7 +381,7 @@ async fn a_session_without_a_trade_is_final_at_the_close_before() {
         assert!(!row.provisional, "{freshness:?}");
         assert_eq!(amounts(&row), ["998.00", "700.00", "298.00", "1000.00"]);
         exchange.assert_books_balance().await;
-        // A bar that comes after all changes nothing any more.
+        // A bar that comes later changes nothing.
         exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
         work_until(&exchange, "2026-11-27T15:00:00Z").await;
         assert_eq!(friday(&exchange, sam).await, row);
@@ -390,7 +390,7 @@ async fn a_session_without_a_trade_is_final_at_the_close_before() {
 }
 
 #[tokio::test]
-async fn a_close_that_comes_after_the_weekend_makes_the_row_final() {
+async fn a_close_published_after_the_weekend_makes_the_row_final() {
     let (exchange, sam) = end_of_day().await;
     exchange.work().await;
     for hours in 0..60 {
@@ -416,14 +416,14 @@ async fn a_final_row_is_not_replaced_by_a_provisional_one() {
     exchange.work().await;
     let rows = exchange.rows(sam).await;
     assert!(!rows[0].provisional);
-    // A portfolio with another stock, whose close is missing, makes the same session provisional for itself.
+    // Another portfolio holds a stock whose close is missing; the session is provisional only for that portfolio.
     exchange.prices.fail_with(QuoteError::Unreachable);
     take(&exchange, "2026-11-20").await.unwrap();
     assert_eq!(exchange.rows(sam).await, rows);
 }
 
 #[tokio::test]
-async fn one_missing_close_concerns_only_those_who_hold_the_stock() {
+async fn a_missing_close_affects_only_holders_of_the_stock() {
     let exchange = Exchange::new().await;
     let sam = two_shares(&exchange).await;
     let mia = exchange.investor("mia", "1000.00").await;
@@ -437,10 +437,10 @@ async fn one_missing_close_concerns_only_those_who_hold_the_stock() {
     assert_eq!(amounts(&only_row(&exchange, mia).await)[0], "1001.00");
 }
 
-/// The clocks of New York go back on 1 November 2026, whose session lasts 25 hours, and forward on 14 March
-/// 2027, whose session lasts 23.
+/// New York's clocks go back on 1 November 2026, when the session lasts 25 hours, and forward on 14 March 2027, when it
+/// lasts 23.
 #[tokio::test]
-async fn sessions_of_the_days_on_which_clocks_change_are_due_after_their_own_close() {
+async fn sessions_on_days_of_clock_changes_are_due_after_their_close() {
     for (opened, early, closed) in [
         ("2026-11-01T12:00:00Z", "2026-11-02T04:15:00Z", "2026-11-02T05:15:00Z"),
         ("2027-03-14T12:00:00Z", "2027-03-15T04:14:59Z", "2027-03-15T04:15:00Z"),
@@ -458,11 +458,11 @@ async fn sessions_of_the_days_on_which_clocks_change_are_due_after_their_own_clo
 }
 
 #[tokio::test]
-async fn the_hour_that_comes_twice_belongs_to_its_day() {
+async fn the_repeated_hour_of_a_clock_change_belongs_to_its_day() {
     let exchange = Exchange::new().await;
     exchange.at("2026-11-01T03:00:00Z");
     let sam = exchange.investor("sam", "1000.00").await;
-    // 23:30 in New York on 1 November; on any summer day it would be half past midnight.
+    // 23:30 in New York on 1 November; in summer it would be half past midnight.
     exchange.at("2026-11-02T04:30:00Z");
     exchange.deposit(sam, "10.00").await.unwrap();
     exchange.at("2026-11-02T05:30:00Z");
@@ -479,7 +479,7 @@ async fn the_hour_that_comes_twice_belongs_to_its_day() {
 }
 
 #[tokio::test]
-async fn a_share_of_the_portfolios_can_be_taken_and_stopped() {
+async fn snapshots_of_some_portfolios_can_be_taken_and_stopped() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     let mia = exchange.investor("mia", "2.00").await;
@@ -499,7 +499,7 @@ async fn a_share_of_the_portfolios_can_be_taken_and_stopped() {
 }
 
 #[tokio::test]
-async fn rows_are_asked_for_by_date() {
+async fn rows_are_selected_by_date() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     exchange.at("2026-11-24T12:00:00Z");
@@ -519,7 +519,7 @@ async fn rows_are_asked_for_by_date() {
 }
 
 #[tokio::test]
-async fn without_any_price_the_snapshot_fails_and_writes_nothing() {
+async fn without_any_price_the_snapshot_fails_and_writes_no_row() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await;
     crate::jobs::hold_without_a_price(&exchange, sam).await;

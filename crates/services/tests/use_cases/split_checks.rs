@@ -1,4 +1,4 @@
-//! Splits that the first price after them confirms or contradicts, and how one in doubt is resolved.
+//! Splits that the first price after them confirms or contradicts, and the resolution of a split in doubt.
 
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
@@ -16,7 +16,7 @@ use super::harness::{
 };
 
 const EX_ON: &str = "2026-11-23";
-/// The exchange opens.
+/// The opening of the exchange.
 const OPEN: &str = "2026-11-23T14:30:00Z";
 
 const MARKETS: [Freshness; 2] = [Freshness::Delayed, Freshness::EndOfDay];
@@ -30,7 +30,7 @@ fn split(by: &str) -> CorporateAction {
     CorporateAction::new(symbol("AAPL"), day(EX_ON), CorporateActionKind::Split { numerator, denominator })
 }
 
-/// A market on which AAPL is worth 90.00 before a split and `after` from it on; Sam holds 100 shares.
+/// A market on which AAPL costs 90.00 before a split and `after` from the split on; Sam holds 100 shares.
 struct World {
     exchange: Exchange,
     sam: Investor,
@@ -57,12 +57,12 @@ impl World {
         self.exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     }
 
-    /// A minute after the opening: no price of the session is published.
+    /// Moves the clock to a minute after the opening: no price of the session is published yet.
     fn open(&self) {
         self.exchange.at("2026-11-23T14:31:00Z");
     }
 
-    /// The first price after the split is published.
+    /// Moves the clock until the first price after the split is published.
     fn publish(&self) {
         self.exchange.at(match self.freshness {
             Freshness::EndOfDay => "2026-11-24T00:10:00Z",
@@ -74,7 +74,7 @@ impl World {
         self.held().await.0
     }
 
-    /// Shares, and those that orders keep.
+    /// The held shares, and the shares reserved by orders.
     async fn held(&self) -> (String, String) {
         let valued = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         let holding = &valued.valuation.holdings[0];
@@ -120,7 +120,7 @@ fn halt<T: std::fmt::Debug>(result: services::Result<T>) -> TradingHold {
 }
 
 #[tokio::test]
-async fn nothing_fills_until_a_price_confirms_a_split() {
+async fn no_order_fills_until_a_price_confirms_a_split() {
     for freshness in MARKETS {
         let world = World::new(freshness, "9.10").await;
         let World { exchange, sam, .. } = &world;
@@ -172,10 +172,10 @@ async fn nothing_fills_until_a_price_confirms_a_split() {
     }
 }
 
-/// A source of closing prices tells of a split with the first close after it. Until then people trade at the last close,
-/// in the shares of before.
+/// A source of closing prices reports a split with the first close after it. Until then users trade at the last close,
+/// in the shares before the split.
 #[tokio::test]
-async fn trades_at_a_price_of_before_a_split_that_nobody_knew_of_are_split_with_the_other_shares() {
+async fn trades_at_prices_before_an_unknown_split_are_split_too() {
     for (by, after) in [("2:1", "45.00"), ("1:3", "270.00")] {
         let World { exchange, sam, .. } = World::new(Freshness::EndOfDay, after).await;
         let ada = exchange.investor("ada", "10000").await;
@@ -192,7 +192,7 @@ async fn trades_at_a_price_of_before_a_split_that_nobody_knew_of_are_split_with_
             let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
             assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
         }
-        // And what is traded afterwards is in new shares.
+        // Later trades are in new shares.
         exchange.buy(sam, "AAPL", "1").await.unwrap();
         let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap();
         assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
@@ -204,7 +204,7 @@ async fn trades_at_a_price_of_before_a_split_that_nobody_knew_of_are_split_with_
 }
 
 #[tokio::test]
-async fn a_split_that_is_taken_back_leaves_trades_at_a_price_of_before_it_as_they_were() {
+async fn reversing_a_split_restores_trades_at_prices_before_it() {
     let World { exchange, sam, .. } = World::new(Freshness::EndOfDay, "91.00").await;
     let ada = exchange.investor("ada", "10000").await;
     exchange.at("2026-11-23T15:00:00Z");
@@ -238,7 +238,7 @@ async fn a_split_of_the_simulated_market_needs_no_price() {
     assert_eq!((bought.order.status, bought.hold), (OrderStatus::Filled, None));
 }
 
-/// 20:1 is announced for a 2:1 split, and the first price says so.
+/// 20:1 is announced for a 2:1 split, and the first price contradicts it.
 async fn suspended(freshness: Freshness) -> (World, [OrderId; 2]) {
     let world = World::new(freshness, "45.00").await;
     let terms =
@@ -247,7 +247,7 @@ async fn suspended(freshness: Freshness) -> (World, [OrderId; 2]) {
     for command in terms {
         orders.push(world.exchange.accepted(world.sam, command).await);
     }
-    // Would fill at the first price if anything did.
+    // This order would fill at the first price if orders filled.
     world.exchange.accepted(world.sam, gtc(Side::Buy, "AAPL", "1", limit("60.00"))).await;
     world.announce("20:1").await;
     world.open();
@@ -259,7 +259,7 @@ async fn suspended(freshness: Freshness) -> (World, [OrderId; 2]) {
 }
 
 #[tokio::test]
-async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
+async fn a_contradicting_price_reverses_a_split_and_halts_trading() {
     for freshness in MARKETS {
         let (world, [profit, loss]) = suspended(freshness).await;
         let World { exchange, sam, .. } = &world;
@@ -296,7 +296,7 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
         let orders = exchange.all_orders(*sam).await;
         let waiting = orders.iter().find(|found| found.order.terms == limit("60.00")).unwrap();
         assert_eq!(waiting.order.status, OrderStatus::Accepted, "{freshness:?}");
-        // Other stocks trade on, and orders can be canceled.
+        // Other stocks are traded, and orders can be canceled.
         assert_eq!(exchange.buy(*sam, "MSFT", "1").await.unwrap().order.order.status, OrderStatus::Filled);
         exchange.trading().cancel_order(sam.user, sam.portfolio, loss).await.unwrap();
 
@@ -310,7 +310,7 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
             .collect();
         let [reversal, booked] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(reversal.reverses.as_ref().map(|reverses| reverses.of), booked.id);
-        // Again, and by another process: nothing happens twice.
+        // Repeating it, in another process, changes nothing.
         exchange.another_process().corporate_actions().apply_corporate_actions().await.unwrap();
         world.act().await;
         assert_eq!(world.shares().await, "100");
@@ -362,7 +362,7 @@ async fn an_administrator_resolves_a_split_with_a_reason() {
             assert_eq!((loss.size, loss.terms), (shares(loss_size), stop(loss_stop)));
             assert_eq!(exchange.corporate_actions().held_splits().await.unwrap(), []);
             assert!(matches!(world.resolve(resolution).await, Err(Error::NoSplitInDoubt(_))));
-            // News that says the same as before changes nothing any more.
+            // Repeated news changes nothing.
             exchange.corporate_actions().learn_corporate_actions().await.unwrap();
             exchange.corporate_actions().apply_corporate_actions().await.unwrap();
             assert_eq!(world.shares().await, expected, "{resolution:?}");
@@ -376,7 +376,7 @@ async fn an_administrator_resolves_a_split_with_a_reason() {
 }
 
 #[tokio::test]
-async fn corrected_news_takes_the_place_of_a_split_in_doubt() {
+async fn corrected_news_replaces_a_split_in_doubt() {
     for freshness in MARKETS {
         // After the price, and before it.
         for early in [false, true] {
@@ -423,7 +423,7 @@ async fn a_wrong_split_that_becomes_known_late_is_not_booked_at_all() {
 }
 
 #[tokio::test]
-async fn several_processes_take_a_split_back_once_in_every_portfolio() {
+async fn several_processes_reverse_a_split_once_in_every_portfolio() {
     let world = World::new(Freshness::Delayed, "45.00").await;
     let exchange = &world.exchange;
     let mut others = Vec::new();
@@ -434,7 +434,7 @@ async fn several_processes_take_a_split_back_once_in_every_portfolio() {
     }
     world.announce("20:1").await;
     let processes: Vec<Services> = (0..3).map(|_| exchange.another_process()).collect();
-    // Some have had it when the price comes, the others are just getting it.
+    // Some portfolios have had the split when the price comes; the others are just getting it.
     world.open();
     for other in &others[..2] {
         exchange.books().valuation(other.user, other.portfolio).await.unwrap();
@@ -457,7 +457,7 @@ async fn several_processes_take_a_split_back_once_in_every_portfolio() {
 }
 
 #[tokio::test]
-async fn an_order_on_the_ex_day_leaves_the_kept_price_in_its_own_shares() {
+async fn an_order_on_the_ex_date_keeps_the_stored_price_in_its_shares() {
     let world = World::new(Freshness::EndOfDay, "9.00").await;
     let exchange = &world.exchange;
     world.announce("10:1").await;
@@ -469,7 +469,7 @@ async fn an_order_on_the_ex_day_leaves_the_kept_price_in_its_own_shares() {
 }
 
 #[tokio::test]
-async fn a_hundred_shares_through_one_for_three_and_three_for_one_are_a_hundred_again() {
+async fn opposite_splits_restore_the_number_of_shares() {
     let prices = FixedPrices::new();
     let exchange = Exchange::with(prices.clone()).await;
     let sam = exchange.investor("sam", "100000").await;

@@ -9,7 +9,7 @@ use services::testing::FixedPrices;
 use crate::harness::{Exchange, day, symbol};
 
 #[tokio::test]
-async fn searching_answers_what_the_source_finds() {
+async fn a_search_returns_the_matches_of_the_source() {
     let exchange = Exchange::new().await;
     let found = async |query: &str| {
         let listings = exchange.stocks().search_stocks(query, 10).await.unwrap();
@@ -28,18 +28,18 @@ async fn searching_answers_what_the_source_finds() {
 }
 
 #[tokio::test]
-async fn a_complete_catalogue_is_known_from_the_start() {
+async fn a_complete_catalog_is_known_from_the_start() {
     let exchange = Exchange::new().await;
     let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap();
     assert_eq!((stock.listing.company_name.as_str(), stock.last), ("Apple Inc.", None));
     assert_eq!(exchange.prices.calls().listings, 0);
-    // Importing again adds nothing.
+    // Importing again adds no stock.
     exchange.stocks().import_catalogue().await.unwrap();
     assert_eq!(exchange.read(stocks::count).await, 4);
 }
 
 #[tokio::test]
-async fn other_sources_are_asked_once_for_a_symbol() {
+async fn other_sources_are_called_once_for_a_symbol() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     assert_eq!(exchange.read(stocks::count).await, 0);
     let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap();
@@ -54,7 +54,7 @@ async fn other_sources_are_asked_once_for_a_symbol() {
 }
 
 #[tokio::test]
-async fn a_quote_tells_its_price_time_and_change() {
+async fn a_quote_contains_its_price_time_and_change() {
     let exchange = Exchange::new().await;
     exchange.prices.set_close("AAPL", day("2026-11-19"), "120.00");
     exchange.prices.set_bid_and_ask("AAPL", "149.99", "150.01");
@@ -71,7 +71,7 @@ async fn a_quote_tells_its_price_time_and_change() {
 }
 
 #[tokio::test]
-async fn a_history_reaches_back_as_far_as_asked() {
+async fn a_history_goes_back_as_far_as_requested() {
     let exchange = Exchange::new().await;
     for date in day("2025-11-01").iter_days().take_while(|date| *date <= day("2026-11-20")) {
         exchange.prices.set_close("AAPL", date, "10.00");
@@ -98,7 +98,7 @@ async fn a_history_reaches_back_as_far_as_asked() {
 }
 
 #[tokio::test]
-async fn while_the_source_is_silent_the_stored_bars_are_the_history() {
+async fn without_an_answer_the_stored_bars_are_the_history() {
     let exchange = Exchange::new().await;
     let id = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     exchange.prices.fail_with(QuoteError::Unreachable);

@@ -1,4 +1,5 @@
-//! Streams: what they begin with, what they tell and to whom, what slow readers miss, and when they end.
+//! Streams: their first events, the events they send and to which users, the events that slow readers miss, and their
+//! end.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,11 +18,11 @@ use services::{Error, NotFound, Result, Services, ServicesConfig};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, price, symbol};
 
-/// A stream in the hand of a test.
+/// A stream that a test reads.
 struct Reader(Subscription);
 
 impl Reader {
-    /// What has come since the last look, a line for each; `end` when there will be no more.
+    /// The events since the last call, one line each; `end` when the stream has ended.
     fn read(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         let told = |update: Update<'_>| {
@@ -61,13 +62,13 @@ fn valuing(who: Investor) -> Wanted {
     Wanted { portfolios: vec![who.portfolio], ..Wanted::default() }
 }
 
-/// With a token of its own.
+/// Opens a stream with its own token.
 async fn open(services: &Services, user: UserId, wanted: Wanted) -> Result<Reader> {
     let proof = Proof::token(&token(services, user).await);
     services.live().follow(user, proof, wanted).await.map(Reader)
 }
 
-/// One that has told what it begins with.
+/// Opens a stream and reads its first events.
 async fn listen(services: &Services, user: UserId, wanted: Wanted) -> Reader {
     let mut reader = open(services, user, wanted).await.unwrap();
     assert_eq!(reader.read().last().map(String::as_str), Some("alive"));
@@ -89,7 +90,7 @@ async fn a_stream_begins_with_the_newest_prices() {
 }
 
 #[tokio::test]
-async fn prices_are_asked_for_once_for_all_streams_and_told_to_those_who_follow_them() {
+async fn prices_are_requested_once_and_sent_to_their_followers() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let mut apple = listen(&exchange, sam, following(&["AAPL"])).await;
@@ -105,9 +106,10 @@ async fn prices_are_asked_for_once_for_all_streams_and_told_to_those_who_follow_
     assert_eq!(exchange.prices.calls().quotes, before + 1, "nobody listens any more");
 }
 
-/// Neither its page nor a portfolio that holds it makes the source be asked for it, whose answer may be another company's.
+/// Neither the stock's page nor a portfolio that holds it causes a call to the source, whose answer may be about
+/// another company.
 #[tokio::test]
-async fn a_delisted_stock_is_shown_at_its_last_price_without_a_question() {
+async fn a_delisted_stock_is_shown_at_its_last_price_without_a_call() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Realtime, Calendar::Xnys)).await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -136,7 +138,7 @@ async fn a_delisted_stock_is_shown_at_its_last_price_without_a_question() {
 }
 
 #[tokio::test]
-async fn a_price_that_stands_still_is_told_once() {
+async fn an_unchanged_price_is_sent_once() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     exchange.prices.set_as_of("AAPL", Some(exchange.now()));
@@ -146,7 +148,7 @@ async fn a_price_that_stands_still_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_gets_the_newest_price_alone() {
+async fn a_slow_reader_gets_only_the_newest_price() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let mut slow = listen(&exchange, sam, following(&["AAPL", "MSFT"])).await;
@@ -161,7 +163,7 @@ async fn a_slow_reader_gets_the_newest_price_alone() {
 }
 
 #[tokio::test]
-async fn a_price_becomes_stale_when_its_source_fails_and_is_told_so_once() {
+async fn a_price_that_becomes_stale_is_sent_once() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
@@ -176,13 +178,13 @@ async fn a_price_becomes_stale_when_its_source_fails_and_is_told_so_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_or_is_somebody_elses_cannot_be_followed() {
+async fn unknown_stocks_and_other_users_portfolios_cannot_be_followed() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "100.00").await, exchange.user("eve").await);
     let unknown = open(&exchange, eve, following(&["AAPL", "NOPE"])).await.err();
     assert!(matches!(unknown, Some(Error::UnknownSymbol(of)) if of == symbol("NOPE")));
     assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
-    // Also while its owner follows it.
+    // Even while its owner follows it.
     let _own = listen(&exchange, sam.user, valuing(sam)).await;
     assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
     let many = Wanted { symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(), ..Wanted::default() };
@@ -190,7 +192,7 @@ async fn what_does_not_exist_or_is_somebody_elses_cannot_be_followed() {
 }
 
 #[tokio::test]
-async fn an_order_is_told_to_its_owner_alone_through_all_of_its_life() {
+async fn all_changes_of_an_order_are_sent_only_to_its_owner() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "10000.00").await, exchange.user("eve").await);
     let mut own = listen(&exchange, sam.user, Wanted::default()).await;
@@ -221,7 +223,7 @@ async fn an_order_is_told_to_its_owner_alone_through_all_of_its_life() {
 }
 
 #[tokio::test]
-async fn a_refused_or_repeated_order_tells_nothing() {
+async fn a_rejected_or_repeated_order_sends_no_event() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
@@ -264,7 +266,7 @@ async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, filled, canceled", "AAPL filled", "AAPL canceled"]);
 
-    // A reader who comes back is told the same.
+    // A reader who reconnects gets the same events.
     let last_event_id = Some(event_id(exchange.now() - TimeDelta::seconds(1)).to_string());
     let mut back = open(&exchange, sam.user, Wanted { last_event_id, ..Wanted::default() }).await.unwrap();
     let told = back.read();
@@ -273,7 +275,7 @@ async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
 }
 
 #[tokio::test]
-async fn resetting_a_portfolio_tells_the_legs_that_it_cancels() {
+async fn resetting_a_portfolio_sends_the_canceled_legs() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.place(sam, bracket()).await.unwrap();
@@ -285,7 +287,7 @@ async fn resetting_a_portfolio_tells_the_legs_that_it_cancels() {
 }
 
 #[tokio::test]
-async fn a_stream_of_some_portfolios_tells_their_orders_alone() {
+async fn a_stream_of_some_portfolios_sends_only_their_orders() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let other = Investor { portfolio: exchange.open(sam.user, "1000.00").await, ..sam };
@@ -300,7 +302,7 @@ async fn a_stream_of_some_portfolios_tells_their_orders_alone() {
 }
 
 #[tokio::test]
-async fn resetting_a_portfolio_tells_the_orders_that_it_cancels() {
+async fn resetting_a_portfolio_sends_the_canceled_orders() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
@@ -308,13 +310,13 @@ async fn resetting_a_portfolio_tells_the_orders_that_it_cancels() {
     exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL canceled"]);
-    // What is archived can still be followed.
+    // An archived portfolio can still be followed.
     let mut archived = open(&exchange, sam.user, valuing(sam)).await.unwrap();
     assert_eq!(archived.read(), ["worth 1000.00", "alive"]);
 }
 
 #[tokio::test]
-async fn who_reads_no_orders_is_told_to_load_them_and_holds_up_nobody() {
+async fn a_reader_with_too_many_queued_orders_is_told_to_reload() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     let mut slow = listen(&exchange, sam.user, Wanted::default()).await;
@@ -331,7 +333,7 @@ async fn who_reads_no_orders_is_told_to_load_them_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_valuation_is_told_when_a_price_or_the_books_have_changed() {
+async fn a_valuation_is_sent_when_a_price_or_the_books_have_changed() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -357,7 +359,7 @@ async fn a_valuation_is_told_when_a_price_or_the_books_have_changed() {
 }
 
 #[tokio::test]
-async fn an_unchanged_value_is_not_told_again() {
+async fn an_unchanged_value_is_not_sent_again() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
@@ -368,7 +370,7 @@ async fn an_unchanged_value_is_not_told_again() {
 }
 
 #[tokio::test]
-async fn the_gain_of_the_day_begins_anew_with_the_next_session() {
+async fn the_day_change_starts_over_with_the_next_session() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_close("AAPL", crate::harness::day("2026-11-20"), "160.00");
@@ -399,7 +401,7 @@ async fn the_gain_of_the_day_begins_anew_with_the_next_session() {
 }
 
 #[tokio::test]
-async fn who_follows_a_portfolio_that_is_deleted_is_told_to_load_anew() {
+async fn followers_of_a_deleted_portfolio_are_told_to_reload() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -412,12 +414,12 @@ async fn who_follows_a_portfolio_that_is_deleted_is_told_to_load_anew() {
 }
 
 #[tokio::test]
-async fn a_source_that_publishes_once_a_day_is_asked_once_a_minute() {
+async fn a_source_that_publishes_daily_is_called_once_per_minute() {
     let prices = FixedPrices::of(domain::Freshness::EndOfDay, domain::Calendar::Xnys);
     let exchange = Exchange::with(prices).await;
     let sam = exchange.user("sam").await;
     let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
-    // Its price is another one, and known at once to whoever asks.
+    // Its price has changed, and every request gets the new price immediately.
     exchange.at("2026-11-20T23:00:00Z");
     exchange.prices.set("AAPL", "155.00");
     for _ in 0..59 {
@@ -432,7 +434,7 @@ async fn a_source_that_publishes_once_a_day_is_asked_once_a_minute() {
 }
 
 #[tokio::test]
-async fn there_are_only_so_many_streams_of_one_user_and_of_all() {
+async fn streams_are_limited_per_user_and_in_total() {
     let streams = StreamLimits { per_user: 2, in_all: 3 };
     let config = ServicesConfig { streams, ..ServicesConfig::default() };
     let exchange = Exchange::configured(FixedPrices::new(), config).await;
@@ -442,7 +444,7 @@ async fn there_are_only_so_many_streams_of_one_user_and_of_all() {
     let refused = |opened: Result<Reader>| opened.err().map(|error| error.to_string()).unwrap();
     let third = open(&exchange, sam, following(&["AAPL"])).await;
     assert!(matches!(third.err(), Some(Error::TooManyStreams(2))));
-    // One that is refused takes no place.
+    // A rejected stream takes no place.
     assert!(open(&exchange, eve, following(&["NOPE"])).await.is_err());
     let _hers = listen(&exchange, eve, following(&["MSFT"])).await;
     let full = open(&exchange, eve, following(&["MSFT"])).await;
@@ -453,7 +455,7 @@ async fn there_are_only_so_many_streams_of_one_user_and_of_all() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_session_token_or_account_that_opened_it_wherever_that_ended() {
+async fn a_stream_ends_with_its_session_token_or_account() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let session = async || {
@@ -514,7 +516,7 @@ async fn return_with(exchange: &Exchange, who: Investor, last_event_id: &str) ->
 }
 
 #[tokio::test]
-async fn who_comes_back_is_told_the_orders_that_have_changed_meanwhile() {
+async fn a_reconnected_reader_gets_the_orders_changed_since() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let quiet = Investor { portfolio: exchange.open(sam.user, "10.00").await, ..sam };
@@ -551,7 +553,7 @@ async fn who_comes_back_is_told_the_orders_that_have_changed_meanwhile() {
 }
 
 #[tokio::test]
-async fn an_order_that_was_committed_after_a_later_one_was_told_is_told_too() {
+async fn an_order_committed_after_a_later_one_is_sent_too() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -561,7 +563,7 @@ async fn an_order_that_was_committed_after_a_later_one_was_told_is_told_too() {
 }
 
 #[tokio::test]
-async fn who_missed_more_orders_than_can_be_told_one_by_one_loads_them() {
+async fn a_reader_that_missed_too_many_orders_is_told_to_reload() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let last = event_id(exchange.now()).to_string();
@@ -575,7 +577,7 @@ async fn who_missed_more_orders_than_can_be_told_one_by_one_loads_them() {
 }
 
 #[tokio::test]
-async fn exits_that_ended_are_told_with_their_order_and_alone() {
+async fn ended_exits_are_sent_with_their_order_and_separately() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
@@ -599,7 +601,7 @@ async fn exits_that_ended_are_told_with_their_order_and_alone() {
     assert_eq!(return_with(&exchange, sam, &last).await, [&told[..], &["alive"]].concat());
 }
 
-/// The way to another process, without a network.
+/// Connects to another process without a network.
 struct Wire(Services);
 
 impl Peers for Wire {
@@ -609,7 +611,7 @@ impl Peers for Wire {
 }
 
 #[tokio::test]
-async fn what_another_process_commits_is_told_here() {
+async fn changes_of_another_process_are_sent() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let elsewhere = exchange.another_process();
@@ -625,7 +627,7 @@ async fn what_another_process_commits_is_told_here() {
 }
 
 #[tokio::test]
-async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
+async fn all_readers_are_told_to_reload_after_lost_messages() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
@@ -643,7 +645,7 @@ async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
 }
 
 #[tokio::test]
-async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the_database() {
+async fn an_unannounced_change_reaches_streams_by_its_version() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
@@ -665,7 +667,7 @@ async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the
     second().await;
     assert_eq!(reader.read(), ["worth 1010.00"]);
 
-    // A word that comes a little later spares the reset.
+    // A message that comes a little later makes the reset unnecessary.
     let wire = Wire((*exchange).clone());
     let amount = crate::harness::money("5.00");
     let deposit = services::books::portfolios::CashDirection::Deposit;
@@ -682,7 +684,7 @@ async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the
 }
 
 #[tokio::test]
-async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come() {
+async fn books_are_read_again_every_half_minute_without_a_message() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
@@ -697,7 +699,7 @@ async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come
 }
 
 #[tokio::test]
-async fn a_process_that_ends_ends_its_streams_and_opens_no_others() {
+async fn a_process_that_shuts_down_ends_its_streams() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;

@@ -20,7 +20,7 @@ async fn owner(services: &Services, token: &str) -> Option<Arc<Account>> {
     services.accounts().token_owner(token).await.unwrap().map(|(account, _)| account)
 }
 
-/// Uses the token, without time passing on the clock, until its owner is as wanted.
+/// Uses the token repeatedly, without advancing the clock, until its owner is as expected.
 async fn used_until(services: &Services, token: &str, wanted: impl Fn(Option<&Account>) -> bool) {
     let start = Instant::now();
     while !wanted(owner(services, token).await.as_deref()) {
@@ -75,12 +75,12 @@ async fn a_token_expires() {
     assert!(exchange.accounts().token_owner(&token).await.unwrap().is_some());
     exchange.pass(TimeDelta::minutes(1));
     assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
-    // Its owner still sees that it was there.
+    // Its owner can still see that it existed.
     assert_eq!(exchange.accounts().tokens(sam).await.unwrap()[0].expires_at, Some(end));
 }
 
 #[tokio::test]
-async fn a_token_needs_a_name_and_an_end_ahead() {
+async fn a_token_needs_a_name_and_a_future_expiry() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let now = exchange.clock.wall();
@@ -108,11 +108,11 @@ async fn a_user_sees_and_revokes_their_own_tokens() {
     assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), [older]);
 }
 
-/// What a question costs: one statement.
+/// The cost of a confirmation: one statement.
 const QUESTION: usize = 1;
 
 #[tokio::test]
-async fn tokens_in_use_cost_one_question_a_second_and_requests_none() {
+async fn tokens_in_use_cost_one_statement_per_second() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
     let (_, first) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
@@ -128,7 +128,7 @@ async fn tokens_in_use_cost_one_question_a_second_and_requests_none() {
         for _ in 0..100 {
             assert!(owner(&exchange, &second).await.is_some());
         }
-        // That the answer has come is seen by what it says.
+        // The result shows that the confirmation has come.
         used_until(&exchange, &first, |sam| sam.unwrap().first_name == name).await;
         exchange.pass(SECOND - MOMENT);
         for _ in 0..100 {
@@ -153,7 +153,7 @@ async fn a_token_revoked_elsewhere_ends_within_two_seconds() {
 }
 
 #[tokio::test]
-async fn one_that_is_used_all_the_time_ends_when_the_database_is_asked_again() {
+async fn a_constantly_used_token_ends_with_the_next_confirmation() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let (info, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
@@ -165,7 +165,7 @@ async fn one_that_is_used_all_the_time_ends_when_the_database_is_asked_again() {
 }
 
 #[tokio::test]
-async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
+async fn changes_of_an_account_show_elsewhere_within_two_seconds() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
     let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
@@ -210,7 +210,7 @@ async fn the_tokens_of_an_account_end_with_it() {
     owner(&exchange, &removed).await.unwrap();
     exchange.accounts().remove_user(&Administrator::operator("ada"), mia).await.unwrap();
     assert_eq!(owner(&exchange, &removed).await, None);
-    // The token itself stays: the account alone decides.
+    // The token itself stays: only the account decides.
     change(&exchange, sam, UserChanges { is_active: Some(false), ..UserChanges::default() }).await;
     exchange.pass(SECOND);
     used_until(&exchange, &closed, |sam| sam.is_none()).await;
@@ -218,7 +218,7 @@ async fn the_tokens_of_an_account_end_with_it() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_token_needs_no_question() {
+async fn a_token_expires_without_a_statement() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let end = exchange.clock.wall() + SECOND;
@@ -248,7 +248,7 @@ async fn a_token_that_was_unknown_works_as_soon_as_it_exists() {
 }
 
 #[tokio::test]
-async fn a_silent_database_is_not_taken_for_a_yes() {
+async fn tokens_are_not_accepted_while_the_database_is_silent() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();

@@ -6,7 +6,8 @@ use services::NotFound;
 
 use crate::harness::{Exchange, Investor, assert_not_found, symbol};
 
-/// Deposit, buy AAPL, buy MSFT, sell AAPL and a withdrawal, a minute apart, then two deposits at one instant.
+/// A deposit, a buy of AAPL, a buy of MSFT, a sell of AAPL and a withdrawal, a minute apart, then two deposits at the
+/// same time.
 async fn busy(exchange: &Exchange) -> Investor {
     let sam = exchange.investor("sam", "10000.00").await;
     let minute = TimeDelta::minutes(1);
@@ -36,7 +37,7 @@ fn named(row: &NamedEntry) -> String {
 }
 
 #[tokio::test]
-async fn the_journal_comes_newest_first() {
+async fn the_journal_is_listed_newest_first() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     exchange.investor("mia", "1.00").await;
@@ -55,7 +56,7 @@ async fn the_journal_comes_newest_first() {
 }
 
 #[tokio::test]
-async fn pages_fit_together_also_within_one_instant() {
+async fn pages_have_no_gap_even_within_one_instant() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let whole = exchange.journal(sam).await;
@@ -80,7 +81,7 @@ async fn pages_fit_together_also_within_one_instant() {
 }
 
 #[tokio::test]
-async fn filters_by_symbol_type_and_time_add_up() {
+async fn filters_by_symbol_type_and_time_can_be_combined() {
     let exchange = Exchange::new().await;
     let opened = exchange.now();
     let sam = busy(&exchange).await;
@@ -94,7 +95,7 @@ async fn filters_by_symbol_type_and_time_add_up() {
         found(&exchange, sam, TransactionFilter { symbol: Some(symbol("AAPL")), ..buys() }).await,
         ["buy AAPL -450.00"]
     );
-    // The first instant counts, the last does not.
+    // The start of the interval is included, its end is not.
     let between = TransactionFilter { from: of(1), until: of(3), ..TransactionFilter::default() };
     assert_eq!(found(&exchange, sam, between).await, ["buy MSFT -800.00", "buy AAPL -450.00"]);
     assert_eq!(
@@ -106,7 +107,7 @@ async fn filters_by_symbol_type_and_time_add_up() {
 }
 
 #[tokio::test]
-async fn external_flows_are_deposits_and_withdrawals_alone() {
+async fn external_flows_are_only_deposits_and_withdrawals() {
     let exchange = Exchange::new().await;
     let opened = exchange.now();
     let sam = busy(&exchange).await;
@@ -118,7 +119,7 @@ async fn external_flows_are_deposits_and_withdrawals_alone() {
 }
 
 #[tokio::test]
-async fn a_page_costs_one_statement_and_an_empty_one_tells_nothing_from_nobody_s() {
+async fn a_page_costs_one_statement_and_checks_the_owner_when_empty() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let mia = exchange.investor("mia", "0").await;

@@ -29,7 +29,7 @@ async fn three_holdings(exchange: &Exchange) -> Investor {
 }
 
 #[tokio::test]
-async fn a_portfolio_by_hand() {
+async fn a_valuation_matches_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let sam = three_holdings(&exchange).await;
     let valuation = valued(&exchange, sam).await;
@@ -39,7 +39,7 @@ async fn a_portfolio_by_hand() {
     assert_eq!(valuation.total_value, money("10075.50"));
     assert_eq!(valuation.unrealized_pnl, money("75.50"));
     assert_eq!(valuation.realized_pnl, money("0.00"));
-    // All bought today, so today's gain is the whole gain.
+    // All were bought today, so the day change is the whole gain.
     assert_eq!(valuation.day_change, money("75.50"));
     let rows: Vec<[String; 4]> = valuation
         .holdings
@@ -62,7 +62,7 @@ async fn a_portfolio_by_hand() {
 }
 
 #[tokio::test]
-async fn an_empty_portfolio_is_worth_nothing() {
+async fn an_empty_portfolio_has_no_value() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "0").await;
     let valuation = valued(&exchange, sam).await;
@@ -72,7 +72,7 @@ async fn an_empty_portfolio_is_worth_nothing() {
 }
 
 #[tokio::test]
-async fn deposits_and_withdrawals_are_no_gain_of_the_day() {
+async fn deposits_and_withdrawals_are_not_in_the_day_change() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.deposit(sam, "500.00").await.unwrap();
@@ -81,10 +81,10 @@ async fn deposits_and_withdrawals_are_no_gain_of_the_day() {
     assert_eq!((valuation.total_value, valuation.day_change), (money("1300.00"), money("0.00")));
 }
 
-/// Friday: 10 bought at 150.00, 152.00 at midnight in New York. Saturday: 4 sold at 155.00, 2 bought at 154.00,
-/// now 156.00: 4 × 3 + 6 × 4 + 2 × 2 = 40.
+/// On Friday, 10 shares are bought at 150.00, and the price at midnight in New York is 152.00. On Saturday, 4 are sold
+/// at 155.00 and 2 bought at 154.00; the price is now 156.00: 4 × 3 + 6 × 4 + 2 × 2 = 40.
 #[tokio::test]
-async fn the_days_change_begins_anew_at_midnight_in_new_york() {
+async fn the_day_change_starts_over_at_midnight_in_new_york() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.prices.set_close("AAPL", day("2026-11-19"), "148.00");
@@ -119,9 +119,9 @@ async fn a_trade_at_midnight_belongs_to_the_new_day() {
     assert_eq!(valued(&exchange, sam).await.day_change, money("1.00"));
 }
 
-/// 10 bought at 150.00, 152.00 at the close, all sold at 155.00 the next day.
+/// 10 shares are bought at 150.00, cost 152.00 at the close, and are all sold at 155.00 the next day.
 #[tokio::test]
-async fn what_was_sold_out_counts_for_its_day_and_its_result_stays() {
+async fn a_sold_stock_counts_for_its_day_and_its_result_stays() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1500.00").await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
@@ -143,7 +143,7 @@ async fn what_was_sold_out_counts_for_its_day_and_its_result_stays() {
 }
 
 #[tokio::test]
-async fn without_a_previous_close_the_days_change_is_unknown() {
+async fn without_a_previous_close_the_day_change_is_unknown() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1500.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -152,9 +152,9 @@ async fn without_a_previous_close_the_days_change_is_unknown() {
     assert_eq!((valuation.holdings[0].day_change.clone(), valuation.day_change), (None, money("0")));
 }
 
-/// One share held at 148.00 on Thursday's close and 151.50 on Friday's, another bought at 151.00 on Friday.
+/// One share is held at 148.00 at Thursday's close and 151.50 at Friday's; another one is bought at 151.00 on Friday.
 #[tokio::test]
-async fn over_the_weekend_the_day_is_fridays() {
+async fn the_day_change_on_a_weekend_is_fridays() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Realtime, Calendar::Xnys)).await;
     exchange.at("2026-11-19T19:00:00Z");
     let sam = exchange.investor("sam", "1000.00").await;
@@ -176,18 +176,18 @@ async fn over_the_weekend_the_day_is_fridays() {
 }
 
 #[tokio::test]
-async fn a_portfolio_has_a_value_while_the_source_is_silent() {
+async fn a_portfolio_has_a_value_while_the_source_does_not_answer() {
     let exchange = Exchange::new().await;
     let sam = three_holdings(&exchange).await;
     exchange.prices.fail_with(QuoteError::RateLimited { retry_at: None });
     let valuation = valued(&exchange, sam).await;
-    // The last prices that were seen are those of the purchases.
+    // The last known prices are those of the purchases.
     assert_eq!(valuation.total_value, money("10000.00"));
     assert!(valuation.holdings.iter().all(|holding| holding.quote.stale));
 }
 
 #[tokio::test]
-async fn all_portfolios_of_a_user_are_valued_with_one_question() {
+async fn all_portfolios_of_a_user_are_valued_with_one_request() {
     let exchange = Exchange::new().await;
     let sam = three_holdings(&exchange).await;
     let second = Investor { portfolio: exchange.open(sam.user, "500.00").await, ..sam };
@@ -206,7 +206,7 @@ async fn all_portfolios_of_a_user_are_valued_with_one_question() {
 async fn a_valuation_costs_one_statement_and_one_more_on_a_day_with_trades() {
     let exchange = Exchange::new().await;
     let sam = three_holdings(&exchange).await;
-    // The list of pending splits is read once a second, whoever asks.
+    // The list of pending splits is read once per second, whichever call comes first.
     let read_pending_splits = async || drop(exchange.measured(sam, Window::default()).await);
     read_pending_splits().await;
     let today = exchange.statements();
@@ -219,7 +219,7 @@ async fn a_valuation_costs_one_statement_and_one_more_on_a_day_with_trades() {
     assert_eq!(exchange.statements() - next_day, 1);
 }
 
-/// The list of valuations is read in one transaction.
+/// The list of valuations is read in one transaction, for comparison.
 #[tokio::test]
 async fn a_valuation_without_a_transaction_is_the_same() {
     let exchange = Exchange::new().await;
@@ -243,7 +243,7 @@ async fn a_valuation_without_a_transaction_is_the_same() {
     exchange.buy(sam, "MSFT", "1").await.unwrap();
     same().await;
     exchange.at("2026-11-22T12:00:00Z");
-    // The name changed that day, and nothing else did.
+    // Only the name changed on that day.
     exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
     same().await;
     assert_not_found(
@@ -266,10 +266,10 @@ async fn a_new_name_does_not_hide_trades_that_a_faster_clock_made() {
     assert_eq!(valued(&exchange, sam).await.day_change, money("1.00"));
 }
 
-/// Everything is bought at 150.00, which is still the price: whatever one state of the books is read, the day has
-/// brought nothing. A position without its trade, or a trade without its position, would bring 10.00 a share.
+/// All shares are bought at 150.00, which is still the price. In every consistent state of the books, the day change is
+/// therefore zero. A position without its trade, or a trade without its position, would change it by 10.00 per share.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_valuation_beside_trading_is_of_one_state() {
+async fn a_valuation_during_trading_is_consistent() {
     let exchange = Exchange::new().await;
     exchange.prices.set_close("AAPL", day("2026-11-19"), "140.00");
     let sam = exchange.investor("sam", "15000.00").await;

@@ -11,7 +11,7 @@ use crate::harness::{
     Exchange, Investor, day, gtc, limit, money, quantity, save_cash, save_position, stop, symbol,
 };
 
-/// Three people trade for two weeks, with prices, sizes and pauses by a simple rule, while snapshots are taken
+/// Three users trade for two weeks, with prices, sizes and pauses by a simple rule, while snapshots are taken
 /// irregularly.
 async fn two_busy_weeks(exchange: &Exchange) {
     let mut state: u64 = 2026;
@@ -31,7 +31,7 @@ async fn two_busy_weeks(exchange: &Exchange) {
             let ticker = ["AAPL", "MSFT", "JPM"][usize::try_from(next(3)).unwrap()];
             exchange.prices.set(ticker, &format!("{}.{:02}", 40 + next(60), next(100)));
             let size = format!("{}.{:03}", next(20), 1 + next(999));
-            // Some of these are refused, and that is part of it.
+            // Some of these are rejected, which is intended.
             match next(10) {
                 0 => drop(exchange.deposit(who, &format!("{}.{:02}", next(900), 1 + next(99))).await),
                 1 => drop(exchange.withdraw(who, &format!("{}.{:02}", next(900), next(100))).await),
@@ -52,7 +52,7 @@ async fn two_busy_weeks(exchange: &Exchange) {
 }
 
 #[tokio::test]
-async fn honest_books_are_clean() {
+async fn correct_books_have_no_differences() {
     let exchange = Exchange::new().await;
     two_busy_weeks(&exchange).await;
     let mut told = Vec::new();
@@ -64,13 +64,14 @@ async fn honest_books_are_clean() {
 }
 
 #[tokio::test]
-async fn there_may_be_nothing_to_check() {
+async fn an_empty_database_is_checked() {
     let exchange = Exchange::new().await;
     let report = exchange.books().verify(|_, _| ()).await.unwrap();
     assert_eq!(report, services::books::verify::Report::default());
 }
 
-/// Two shares bought at 150.00, one sold at 160.00, a snapshot at a close of 155.00; and clean.
+/// Two shares are bought at 150.00, one is sold at 160.00, and a snapshot is taken at a close of 155.00; the books are
+/// right.
 async fn settled(exchange: &Exchange) -> Investor {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -88,7 +89,7 @@ async fn complaints(exchange: &Exchange) -> Vec<String> {
     report.differences.into_iter().map(|difference| difference.what).collect()
 }
 
-/// Writes into the books behind the use cases' back and answers what the check says.
+/// Changes the books without a use case, and returns the differences that the check finds.
 async fn after(
     exchange: &Exchange,
     tamper: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
@@ -98,7 +99,7 @@ async fn after(
 }
 
 #[tokio::test]
-async fn cash_that_the_journal_does_not_give_is_found() {
+async fn wrong_cash_is_found() {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
     exchange.investor("mia", "1.00").await;
@@ -110,7 +111,7 @@ async fn cash_that_the_journal_does_not_give_is_found() {
 }
 
 #[tokio::test]
-async fn positions_that_the_journal_does_not_give_are_found() {
+async fn wrong_positions_are_found() {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
     let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
@@ -135,7 +136,7 @@ async fn positions_that_the_journal_does_not_give_are_found() {
 }
 
 #[tokio::test]
-async fn snapshots_that_the_journal_does_not_give_are_found() {
+async fn wrong_snapshots_are_found() {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
     let honest = exchange.rows(sam).await.remove(0);
@@ -161,11 +162,11 @@ async fn snapshots_that_the_journal_does_not_give_are_found() {
     ] {
         assert_eq!(after(&exchange, save(tampered)).await, [format!("snapshot of 2026-11-20: {complaint}")]);
     }
-    // Provisional rows say themselves that they are not settled. A final one is not replaced by one.
+    // Provisional rows are not checked. A final row is not replaced by a provisional one.
     assert_eq!(after(&exchange, save(honest.clone())).await, [""; 0]);
     let guess = Snapshot { date: day("2026-11-21"), provisional: true, ..honest.clone() };
     assert_eq!(after(&exchange, save(guess)).await, [""; 0]);
-    // A close that nobody kept.
+    // A session whose close was not stored.
     let unpriced = Snapshot { date: day("2026-11-22"), net_flow: Money::zero(), ..honest };
     let found = after(&exchange, save(unpriced)).await;
     assert!(found.iter().any(|what| what.ends_with("1 closing prices are missing")), "{found:?}");
@@ -192,7 +193,7 @@ async fn a_snapshot_of_a_day_without_a_session_is_found() {
     );
 }
 
-/// A copy of a journal entry with something changed, appended to the journal as the newest one.
+/// Appends a changed copy of a journal entry as the newest entry.
 async fn forged(change: impl FnOnce(&mut JournalEntry) + Send + 'static) -> Vec<String> {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
@@ -212,11 +213,11 @@ async fn forged(change: impl FnOnce(&mut JournalEntry) + Send + 'static) -> Vec<
 }
 
 #[tokio::test]
-async fn entries_that_cannot_have_happened_are_found() {
+async fn impossible_entries_are_found() {
     let said = |found: Vec<String>, what: &str| {
         assert!(found.iter().any(|text| text.contains(what)), "{what}: {found:?}");
     };
-    // Every forged entry leaves the stored balances behind as well.
+    // With every forged entry, the stored balances differ too.
     said(forged(|_| ()).await, "cash_balance is 860.00, the journal gives 1020.00");
     said(forged(|entry| entry.amount = money("160.01")).await, "has amount 160.01, computed 160.00");
     said(
@@ -228,7 +229,7 @@ async fn entries_that_cannot_have_happened_are_found() {
         entry.amount = money("320.00");
     };
     said(forged(more).await, "sells 2 of 1 held");
-    // By its own receipt.
+    // The entry contradicts its own receipt.
     let better = |entry: &mut JournalEntry| {
         entry.receipt.as_mut().unwrap().quoted_price = "159.99".parse().unwrap();
     };
@@ -243,7 +244,7 @@ async fn entries_that_cannot_have_happened_are_found() {
     said(forged(overdrawn).await, "leaves cash at -0.01");
 }
 
-/// A fill that was rounded cumulatively may be a cent off its own product, but not off its order's sum.
+/// A fill that was rounded cumulatively may differ by a cent from its own product, but not from its order's sum.
 #[tokio::test]
 async fn a_fill_that_is_a_cent_off_its_orders_sum_is_found() {
     let cumulative = |entry: &mut JournalEntry| {
@@ -265,7 +266,7 @@ async fn a_fill_that_is_a_cent_off_its_orders_sum_is_found() {
     assert!(found.iter().any(|text| text.contains("has amount 160.02, computed 160.00")), "{found:?}");
 }
 
-/// An order that filled in parts: by today's rule, and by the rule before, when each part was rounded alone.
+/// An order that filled in parts: by the current rule, and by the earlier rule, which rounded each part separately.
 #[tokio::test]
 async fn fills_are_checked_by_the_rounding_of_their_receipts() {
     let trading = TradingConfig { liquidity: Some("10".parse().unwrap()), ..TradingConfig::default() };
@@ -281,13 +282,13 @@ async fn fills_are_checked_by_the_rounding_of_their_receipts() {
         exchange.assert_books_balance().await;
     }
     let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
-    // 2.4955, 6.417 and 10.695 are rounded to 2.50, 6.42 and 10.70 (half-even: 10.69½ is even at 10.70).
+    // 2.4955, 6.417 and 10.695 are rounded to 2.50, 6.42 and 10.70 (half-even: 10.69½ becomes 10.70).
     let amounts: Vec<String> = order.fills.iter().map(|fill| fill.amount.to_string()).collect();
     assert_eq!(amounts, ["-2.50", "-3.92", "-4.28"]);
     assert_eq!(order.order.filled_price.as_ref().unwrap().to_string(), "0.356500");
     assert_eq!(exchange.cash(sam).await, "989.30");
 
-    // The same books as they were written before: no version, and each part rounded alone.
+    // The same books in their earlier form: without a version, and each part rounded separately.
     exchange.database().sql("DROP TRIGGER transactions_append_only").ok();
     exchange.database().sql("ALTER TABLE transactions DISABLE TRIGGER USER").ok();
     let old = "UPDATE transactions SET rounding = NULL WHERE order_id IS NOT NULL";
@@ -299,7 +300,7 @@ async fn fills_are_checked_by_the_rounding_of_their_receipts() {
 }
 
 #[tokio::test]
-async fn an_entry_slipped_in_before_a_snapshot_is_found() {
+async fn an_entry_inserted_before_a_snapshot_is_found() {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
     let earlier = JournalEntry::cash(sam.portfolio, money("5.00"), exchange.now() - TimeDelta::hours(2));
@@ -319,7 +320,7 @@ async fn an_entry_slipped_in_before_a_snapshot_is_found() {
     );
 }
 
-/// One who has traded, with a bid and a stop that wait.
+/// A user who has traded, with a working bid and a working stop.
 async fn waiting(exchange: &Exchange) -> Investor {
     let sam = settled(exchange).await;
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("100"))).await;
@@ -328,7 +329,7 @@ async fn waiting(exchange: &Exchange) -> Investor {
     sam
 }
 
-/// Runs SQL, answers what the check says, and takes it back with other SQL.
+/// Runs SQL, returns the differences that the check finds, and reverts the change with other SQL.
 async fn tampered(exchange: &Exchange, change: &str, back: &str) -> Vec<String> {
     exchange.database().sql(change).unwrap();
     let found = complaints(exchange).await;
@@ -338,7 +339,7 @@ async fn tampered(exchange: &Exchange, change: &str, back: &str) -> Vec<String> 
 }
 
 #[tokio::test]
-async fn what_is_kept_for_no_order_is_found() {
+async fn a_reservation_without_an_order_is_found() {
     let exchange = Exchange::new().await;
     let sam = waiting(&exchange).await;
     let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
@@ -377,7 +378,7 @@ async fn what_is_kept_for_no_order_is_found() {
 }
 
 #[tokio::test]
-async fn orders_that_are_not_what_their_fills_are_are_found() {
+async fn orders_that_differ_from_their_fills_are_found() {
     let exchange = Exchange::new().await;
     let sam = waiting(&exchange).await;
     let orders = exchange.all_orders(sam).await;
@@ -428,7 +429,7 @@ async fn orders_that_are_not_what_their_fills_are_are_found() {
 }
 
 #[tokio::test]
-async fn a_fill_of_somebody_elses_order_is_found_on_both_sides() {
+async fn a_fill_of_another_portfolios_order_is_found_on_both_sides() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.investor("sam", "1000.00").await, exchange.investor("mia", "1000.00").await);
     let order = exchange.buy(sam, "AAPL", "1").await.unwrap().order;
@@ -445,9 +446,9 @@ async fn a_fill_of_somebody_elses_order_is_found_on_both_sides() {
     assert_eq!(found, [format!("the journal has fills of order {}, which does not exist", order.order.id)]);
 }
 
-/// More rows than are held at once, so that the portfolio is read in pages; nothing else changes.
+/// There are more rows than fit into memory at a time, so the portfolio is read in pages; the result is the same.
 #[tokio::test]
-async fn a_long_journal_is_checked_as_a_short_one() {
+async fn a_long_journal_is_checked_like_a_short_one() {
     const MORE: i64 = 25_000;
     let exchange = Exchange::new().await;
     exchange.investor("mia", "1.00").await;
@@ -460,7 +461,7 @@ async fn a_long_journal_is_checked_as_a_short_one() {
             "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MORE}) SELECT i FROM n)"
         )
     };
-    // As old as the youngest: whole pages are of one instant.
+    // All rows have the time of the youngest one: whole pages have the same time.
     let id = sam.portfolio;
     let deposits = format!(
         "INSERT INTO transactions (portfolio_id, transaction_type, commission, amount, timestamp) \

@@ -18,7 +18,7 @@ async fn watch(exchange: &Exchange, user: UserId, list: WatchlistId, tickers: &[
 }
 
 #[tokio::test]
-async fn lists_are_made_named_and_deleted() {
+async fn lists_are_created_renamed_and_deleted() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let first = exchange.watchlists().create_watchlist(sam, " Banks ").await.unwrap();
@@ -40,7 +40,7 @@ async fn lists_are_made_named_and_deleted() {
 }
 
 #[tokio::test]
-async fn names_have_one_line_and_some_letters() {
+async fn names_are_one_non_empty_line() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let list = exchange.watchlists().create_watchlist(sam, &"ä".repeat(80)).await.unwrap();
@@ -51,12 +51,12 @@ async fn names_have_one_line_and_some_letters() {
 }
 
 #[tokio::test]
-async fn stocks_stand_in_the_order_they_were_added_with_their_prices() {
+async fn stocks_are_in_the_order_they_were_added_with_their_prices() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let list = exchange.watchlists().create_watchlist(sam, "Mine").await.unwrap().id;
     watch(&exchange, sam, list, &["SPY", "AAPL", "MSFT"]).await;
-    // One that is there already stays where it is.
+    // Adding a stock again does not move it.
     watch(&exchange, sam, list, &["SPY"]).await;
     let watched = exchange.watchlists().watchlist(sam, list).await.unwrap();
     assert_eq!(symbols(&watched), ["SPY", "AAPL", "MSFT"]);
@@ -83,7 +83,7 @@ async fn unknown_symbols_are_not_watched() {
 }
 
 #[tokio::test]
-async fn a_list_is_shown_while_the_source_is_silent() {
+async fn a_list_is_shown_while_the_source_does_not_answer() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let list = exchange.watchlists().create_watchlist(sam, "Mine").await.unwrap().id;
@@ -97,7 +97,7 @@ async fn a_list_is_shown_while_the_source_is_silent() {
 }
 
 #[tokio::test]
-async fn somebody_elses_list_does_not_exist() {
+async fn another_users_list_is_not_found() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
     let list = exchange.watchlists().create_watchlist(mia, "Hers").await.unwrap().id;
@@ -115,7 +115,7 @@ async fn somebody_elses_list_does_not_exist() {
 }
 
 #[tokio::test]
-async fn lists_and_their_lengths_have_an_end() {
+async fn the_number_and_length_of_lists_are_limited() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let list = exchange.watchlists().create_watchlist(sam, "Full").await.unwrap().id;
@@ -125,7 +125,7 @@ async fn lists_and_their_lengths_have_an_end() {
         exchange.watchlists().watch(sam, list, &symbol(&ticker)).await.unwrap();
     }
     assert_eq!(fields(exchange.watchlists().watch(sam, list, &symbol("AAPL")).await), ["symbol"]);
-    // What is on the full list already may be put there again.
+    // A stock that is already on the full list may be added again.
     exchange.watchlists().watch(sam, list, &symbol("S7")).await.unwrap();
     for _ in 1..50 {
         exchange.watchlists().create_watchlist(sam, "One more").await.unwrap();

@@ -48,8 +48,8 @@ fn gains(measures: &Measures) -> &Contributions {
     measures.contributions.as_ref().unwrap_or_else(|| panic!("{:?}", measures.undefined))
 }
 
-/// Twelve sessions with purchases, sales, deposits, withdrawals, a split of AAPL and dividends of both. It is the day after
-/// the last session.
+/// Twelve sessions with purchases, sales, deposits, withdrawals, a split of AAPL and dividends of both stocks. It is
+/// the day after the last session.
 async fn history(seed: u64) -> (Exchange, Investor) {
     let mut random = Random(seed);
     let prices = FixedPrices::new();
@@ -79,7 +79,7 @@ async fn history(seed: u64) -> (Exchange, Investor) {
         for _ in 0..random.below(3) {
             let place = usize::try_from(random.below(2)).unwrap();
             let (ticker, size) = (SYMBOLS[place], cents(100 + random.below(500)));
-            // What cannot be done, such as selling more than is held, changes nothing.
+            // Impossible operations, such as selling more than the held shares, change nothing.
             match random.below(5) {
                 0 | 1 => drop(exchange.sell(sam, ticker, &size).await),
                 _ => drop(exchange.buy(sam, ticker, &size).await),
@@ -102,7 +102,8 @@ async fn history(seed: u64) -> (Exchange, Investor) {
     (exchange, sam)
 }
 
-/// gain = realized + change of unrealized + dividends − commissions not in cost, and contributions + cash = gain.
+/// Asserts that the gain equals realized + change of unrealized + dividends − commissions that are not in the cost, and
+/// also contributions + cash.
 fn assert_adds_up(measures: &Measures, window: &str) {
     let found = gains(measures);
     let by_kind = found.realized_pnl.clone() + &found.unrealized_change + &found.dividends + &found.cash;
@@ -137,9 +138,9 @@ async fn gains_by_stock_add_up_in_every_window_of_a_random_history() {
     }
 }
 
-/// Windows side by side have the results, dividends and commissions of both together.
+/// The results, dividends and commissions of adjacent windows add up.
 #[tokio::test]
-async fn the_books_of_windows_side_by_side_add_up() {
+async fn books_of_adjacent_windows_add_up() {
     let (exchange, sam) = history(2).await;
     let whole = measured(&exchange, sam, None, None).await;
     for middle in 0..SESSIONS {
@@ -156,9 +157,10 @@ async fn the_books_of_windows_side_by_side_add_up() {
     }
 }
 
-/// Ten AAPL bought at 50.00 and 1.00 of commission; closed at 55.00; sold at 60.00 with 1.00 of commission on Saturday.
+/// Ten AAPL bought at 50.00 with a commission of 1.00; a close at 55.00; sold at 60.00 with a commission of 1.00 on
+/// Saturday.
 #[tokio::test]
-async fn a_sold_stock_is_among_the_contributions_by_hand() {
+async fn a_sold_stock_is_among_the_contributions() {
     let prices = FixedPrices::new();
     prices.set("AAPL", "50.00");
     let commission = Commission { per_order: money("1.00"), ..Commission::default() };
@@ -175,21 +177,21 @@ async fn a_sold_stock_is_among_the_contributions_by_hand() {
     assert_eq!((found.holdings.len(), &found.holdings[0].gain), (1, &money("98")));
     assert_eq!((all.realized_pnl, all.unrealized_pnl), (Some(money("98")), Some(money("0"))));
     assert_eq!(all.commissions, Some(money("2.00")));
-    // Of Saturday alone: 599 of proceeds against 550 at Friday's close.
+    // Only Saturday: proceeds of 599 against 550 at Friday's close.
     let saturday = measured(&exchange, sam, Some("2026-11-21"), None).await;
     assert_eq!((&gains(&saturday).holdings[0].gain, &saturday.gain), (&money("49"), &money("49")));
     assert_eq!(saturday.realized_pnl, Some(money("98")));
     assert_eq!(gains(&saturday).unrealized_change, money("-49"));
     let friday = measured(&exchange, sam, None, Some(FRIDAY)).await;
     assert_eq!((friday.unrealized_pnl, friday.gain), (Some(money("49")), money("49")));
-    // 501 bought, 600 sold; purchases without commission are 500, values 1049 and 1098.
+    // Bought for 501, sold for 600; purchases without commission are 500, values 1049 and 1098.
     let turnover = all.turnover.unwrap();
     assert!((turnover - 500.0 / 1073.5).abs() < 1e-12, "{turnover}");
 }
 
-/// A snapshot at other prices than the closes that are known now.
+/// A snapshot was taken at prices other than the closes that are known now.
 #[tokio::test]
-async fn a_daily_value_at_other_prices_is_no_base_for_contributions() {
+async fn contributions_are_undefined_for_values_at_other_prices() {
     let (exchange, sam) = history(1).await;
     let (portfolio, last) = (sam.portfolio, day(&date(5)));
     exchange

@@ -1,4 +1,4 @@
-//! A wire to PostgreSQL that is cut right after a COMMIT has been carried out: its answer never arrives.
+//! A connection to PostgreSQL that is cut right after a COMMIT was executed, so that its answer never arrives.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -31,12 +31,12 @@ impl Wire {
         Self { url, commits }
     }
 
-    /// The COMMIT of that number, counted from now on all connections, is the last its connection carries.
+    /// Cuts a connection after the COMMIT with this number, counted from now on over all connections.
     pub fn cut_after(&self, commit: i64) {
         self.commits.store(commit, Ordering::SeqCst);
     }
 
-    /// Whether that has happened.
+    /// Whether a connection was cut.
     pub fn is_cut(&self) -> bool {
         self.commits.load(Ordering::SeqCst) <= 0
     }

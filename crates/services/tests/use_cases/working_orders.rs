@@ -1,5 +1,4 @@
-//! Orders that wait for their price: each type, groups, the end of the day, exchange hours, late prices, and who
-//! matches.
+//! Working orders: each type, order groups, the end of the day, exchange hours, late prices, and which worker matches.
 
 use chrono::TimeDelta;
 use domain::{
@@ -16,7 +15,7 @@ use crate::harness::{
     price, quantity, rejection, shares, stop, symbol,
 };
 
-/// Sets a price, lets five seconds pass and the orders meet it.
+/// Sets a price, advances the clock by five seconds and matches the orders.
 async fn goes_to(exchange: &Exchange, ticker: &str, to: &str) -> Matched {
     exchange.prices.set(ticker, to);
     exchange.pass(TimeDelta::seconds(5));
@@ -32,7 +31,7 @@ fn filled_at(order: &Order) -> String {
 }
 
 #[tokio::test]
-async fn a_limit_buy_keeps_its_cash_and_fills_at_the_better_price() {
+async fn a_limit_buy_reserves_cash_and_fills_at_the_better_price() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("149.50"))).await;
@@ -60,7 +59,7 @@ async fn a_limit_buy_keeps_its_cash_and_fills_at_the_better_price() {
 }
 
 #[tokio::test]
-async fn a_limit_sell_keeps_its_shares_and_fills_at_the_bid() {
+async fn a_limit_sell_reserves_its_shares_and_fills_at_the_bid() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "3").await.unwrap();
@@ -83,7 +82,7 @@ async fn a_limit_sell_keeps_its_shares_and_fills_at_the_bid() {
 }
 
 #[tokio::test]
-async fn a_stop_triggers_and_fills_at_what_the_market_gives() {
+async fn a_stop_triggers_and_fills_at_the_market_price() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -103,9 +102,9 @@ async fn a_stop_triggers_and_fills_at_what_the_market_gives() {
     exchange.assert_books_balance().await;
 }
 
-/// The stop's cash was an estimate; the market is dearer than all there is.
+/// The reserved cash of the stop was an estimate; the market price is more than all available cash.
 #[tokio::test]
-async fn an_order_that_cannot_be_paid_for_is_rejected_with_the_reason() {
+async fn an_order_without_enough_cash_is_rejected_with_the_reason() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "410.00").await;
     let id = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", stop("410"))).await;
@@ -132,9 +131,9 @@ async fn a_stop_limit_waits_for_its_limit_after_the_stop() {
     exchange.assert_books_balance().await;
 }
 
-/// The way of the price between two looks counts: up to 170 and down to 160 within a minute.
+/// Prices between two passes count: up to 170 and down to 160 within a minute.
 #[tokio::test]
-async fn a_trailing_stop_follows_the_best_price_on_the_way() {
+async fn a_trailing_stop_follows_the_best_price_between_passes() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
@@ -177,7 +176,7 @@ fn bracket(size: &str, entry: OrderTerms) -> PlaceOrder {
 }
 
 #[tokio::test]
-async fn a_bracket_takes_its_profit_and_lets_go_of_the_stop() {
+async fn the_take_profit_of_a_bracket_cancels_the_stop_loss() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
@@ -186,7 +185,7 @@ async fn a_bracket_takes_its_profit_and_lets_go_of_the_stop() {
     for id in [profit, loss] {
         assert_eq!(status(&exchange, sam, id).await, OrderStatus::Held);
     }
-    // What the exits wait for has no effect while the entry works.
+    // The exits have no effect until the entry has filled.
     goes_to(&exchange, "AAPL", "161.00").await;
     goes_to(&exchange, "AAPL", "149.00").await;
     assert_eq!(status(&exchange, sam, placed.order.id).await, OrderStatus::Filled);
@@ -200,7 +199,7 @@ async fn a_bracket_takes_its_profit_and_lets_go_of_the_stop() {
 }
 
 #[tokio::test]
-async fn a_bracket_whose_entry_is_canceled_ends_whole() {
+async fn canceling_the_entry_of_a_bracket_cancels_its_exits() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
@@ -213,7 +212,7 @@ async fn a_bracket_whose_entry_is_canceled_ends_whole() {
 }
 
 #[tokio::test]
-async fn of_an_oco_pair_the_one_that_fills_cancels_the_other() {
+async fn the_filled_order_of_an_oco_pair_cancels_the_other() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "3").await.unwrap();
@@ -231,9 +230,9 @@ async fn of_an_oco_pair_the_one_that_fills_cancels_the_other() {
     exchange.assert_books_balance().await;
 }
 
-/// On the market that is open around the clock a day ends at midnight in New York.
+/// On the market that is open around the clock, a day ends at midnight in New York.
 #[tokio::test]
-async fn a_day_order_ends_with_the_day_and_others_live_on() {
+async fn a_day_order_expires_with_the_day_and_others_stay_open() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let day = exchange
@@ -243,7 +242,7 @@ async fn a_day_order_ends_with_the_day_and_others_live_on() {
     assert_eq!(exchange.look(sam, day).await.expires_at, Some(moment("2026-11-21T05:00:00Z")));
     exchange.at("2026-11-21T04:59:59Z");
     assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 0 });
-    // A price that comes after the close is not for it.
+    // A price that comes after the close does not affect the order.
     exchange.prices.set("AAPL", "139.00");
     exchange.at("2026-11-21T05:00:01Z");
     assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 1 });
@@ -258,7 +257,7 @@ async fn a_day_order_ends_with_the_day_and_others_live_on() {
 }
 
 #[tokio::test]
-async fn a_replacement_takes_the_place_the_cash_and_the_fate_of_an_order() {
+async fn a_replacement_takes_over_the_reservation_of_an_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let old = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("140"))).await;
@@ -298,7 +297,7 @@ fn realistic() -> TradingConfig {
     TradingConfig { mode: TradingMode::Realistic, ..TradingConfig::default() }
 }
 
-/// Friday 19:12 UTC; the exchange closes at 21:00 and opens on Monday at 14:30.
+/// It is Friday, 19:12 UTC; the exchange closes at 21:00 and opens on Monday at 14:30.
 #[tokio::test]
 async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_hours() {
     let exchange = Exchange::trading(FixedPrices::new(), realistic()).await;
@@ -315,7 +314,7 @@ async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_
     goes_to(&exchange, "AAPL", "151.00").await;
     assert_eq!(filled_at(&exchange.look(sam, placed.order.id).await), "151.000000");
 
-    // Over the weekend the simulated market goes on, and the exchange does not.
+    // Over the weekend the simulated market is open, but the exchange is closed.
     exchange.at("2026-11-20T21:00:01Z");
     let waits = exchange.accepted(sam, order(Side::Buy, "AAPL", shares("1"))).await;
     let preview = exchange
@@ -363,10 +362,10 @@ async fn orders_for_the_auctions_fill_at_the_first_and_the_last_price_of_the_ses
     exchange.assert_books_balance().await;
 }
 
-/// Prices are published a quarter of an hour late. One of before the close still fills, and no order of the day ends
+/// Prices are published a quarter of an hour late. A price from before the close still fills, and no day order expires
 /// before that price could come.
 #[tokio::test]
-async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() {
+async fn day_orders_meet_late_prices_before_they_expire() {
     let exchange = Exchange::trading(FixedPrices::of(Freshness::Delayed, Calendar::Xnys), realistic()).await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.at("2026-11-20T20:58:00Z");
@@ -375,7 +374,7 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
         exchange.accepted(sam, bid.clone()).await,
         exchange.accepted(sam, PlaceOrder { terms: limit("120"), ..bid }).await,
     );
-    // Of 20:50, of before the orders.
+    // A price of 20:50, from before the orders.
     exchange.prices.set("AAPL", "140.00");
     exchange.at("2026-11-20T21:05:00Z");
     exchange.trading().match_orders().await.unwrap();
@@ -384,7 +383,7 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
         OrderStatus::Accepted,
         "its price is of before the order"
     );
-    // Of 20:59:30.
+    // A price of 20:59:30.
     exchange.at("2026-11-20T21:14:30Z");
     exchange.prices.set("AAPL", "148.00");
     exchange.trading().match_orders().await.unwrap();
@@ -392,7 +391,7 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-20T20:59:30Z"));
     assert_eq!(status(&exchange, sam, second).await, OrderStatus::Accepted, "the close has not come yet");
-    // After the close no new price comes; the source says the last one again and again.
+    // After the close there is no new price; the source repeats the last one.
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
     exchange.at("2026-11-20T21:19:59Z");
     exchange.trading().match_orders().await.unwrap();
@@ -402,9 +401,10 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
     exchange.assert_books_balance().await;
 }
 
-/// A closing price that is published in the evening, or even the next day because the source was silent, still fills.
+/// A closing price still fills if it is published in the evening, or even the next day because the source did not
+/// answer.
 #[tokio::test]
-async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
+async fn orders_fill_at_a_late_close_of_an_end_of_day_source() {
     let exchange = Exchange::trading(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys), realistic()).await;
     let sam = exchange.investor("sam", "1000.00").await;
     let thursday = moment("2026-11-19T21:00:00Z");
@@ -427,7 +427,7 @@ async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
     exchange.at("2026-11-23T14:30:00Z");
     exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, day).await, OrderStatus::Expired, "the next session has begun");
-    // The source recovers after everybody has given up waiting; who waits on gets the close all the same.
+    // The source recovers after day orders have expired; orders that still wait get the close nevertheless.
     exchange.prices.recover();
     exchange.at("2026-11-23T15:00:00Z");
     exchange.trading().match_orders().await.unwrap();
@@ -436,7 +436,7 @@ async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
 }
 
 #[tokio::test]
-async fn a_share_of_the_traded_volume_fills_at_a_time() {
+async fn limited_liquidity_fills_a_share_of_the_traded_volume() {
     let trading = TradingConfig { liquidity: Some("10".parse().unwrap()), ..TradingConfig::default() };
     let exchange = Exchange::trading(FixedPrices::new(), trading).await;
     let sam = exchange.investor("sam", "10000.00").await;
@@ -466,9 +466,10 @@ async fn a_share_of_the_traded_volume_fills_at_a_time() {
     assert_eq!((order.fills.len(), filled_at(&order.order).as_str()), (3, "149.000000"));
 }
 
-/// Matching again, by anybody, changes nothing; only where orders have looked far ahead is that noted.
+/// Repeating the matching, also by other processes, changes nothing; progress is recorded only when it has advanced
+/// far.
 #[tokio::test]
-async fn a_price_does_its_work_once() {
+async fn a_price_affects_an_order_only_once() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let sam = exchange.investor("sam", "1000.00").await;
@@ -490,9 +491,9 @@ async fn a_price_does_its_work_once() {
     exchange.assert_books_balance().await;
 }
 
-/// The price went there while the source could not be asked, and that was not noted as seen.
+/// The price reached the limit while the source could not be called, and this interval was not recorded as matched.
 #[tokio::test]
-async fn what_a_silent_source_did_not_tell_is_looked_at_later() {
+async fn prices_of_an_outage_are_matched_later() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
@@ -511,7 +512,7 @@ async fn what_a_silent_source_did_not_tell_is_looked_at_later() {
 }
 
 #[tokio::test]
-async fn of_two_workers_one_matches_until_it_falls_silent() {
+async fn another_worker_matches_after_the_lease_expired() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let sam = exchange.investor("sam", "1000.00").await;
@@ -534,7 +535,7 @@ async fn of_two_workers_one_matches_until_it_falls_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_that_begin_at_once_one_matches() {
+async fn one_of_two_simultaneous_workers_matches() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let sam = exchange.investor("sam", "1000.00").await;
@@ -548,7 +549,7 @@ async fn of_two_workers_that_begin_at_once_one_matches() {
 }
 
 #[tokio::test]
-async fn what_does_not_go_together_is_told_by_field() {
+async fn inconsistent_fields_are_reported_by_field() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let ioc_stop = PlaceOrder { time_in_force: TimeInForce::Ioc, ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
@@ -568,13 +569,13 @@ async fn what_does_not_go_together_is_told_by_field() {
     assert_eq!(exchange.all_orders(sam).await.len(), 1);
 }
 
-/// The last trade of Friday's session was at half past three.
+/// The last trade of Friday's session was at 15:30.
 #[tokio::test]
 async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
     for (freshness, last_trade, closes_in_bars) in [
         (Freshness::Delayed, Some("2026-11-20T20:30:00Z"), false),
         (Freshness::Realtime, Some("2026-11-20T20:59:58Z"), false),
-        // The worker looks only on Monday, when the newest price is Monday's: the published close counts.
+        // The worker runs only on Monday, when the newest price is Monday's: the published close counts.
         (Freshness::Delayed, None, true),
     ] {
         let prices = FixedPrices::of(freshness, Calendar::Xnys);
@@ -606,7 +607,7 @@ async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
     }
 }
 
-/// The clock jumps by days, weeks or months, with prices or without: after one pass no order is open past its end.
+/// The clock jumps by days, weeks or months, with or without prices: after one pass, no order is open past its end.
 #[tokio::test]
 async fn after_a_jump_of_the_clock_no_order_is_open_past_its_end() {
     for freshness in [Freshness::Simulated, Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay] {
@@ -642,9 +643,9 @@ async fn after_a_jump_of_the_clock_no_order_is_open_past_its_end() {
     }
 }
 
-/// A limit or market order waits for a price; one that must fill at once does not.
+/// A limit or market order waits for a price; an immediate order does not.
 #[tokio::test]
-async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
+async fn without_a_fresh_price_only_orders_that_can_wait_are_accepted() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();

@@ -1,5 +1,5 @@
-//! A split on Yahoo, which tells the past in the shares of today: before the opening, at it, hours later, wrongly or never.
-//! No holder loses value for a moment, and every reader agrees.
+//! A split at Yahoo, which reports past prices in today's shares: reported before the opening, at it, hours later,
+//! wrongly or never. The value of a holding is continuous at all times, and all readers agree.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -20,11 +20,11 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, price, symbol};
 
-/// The exchange opens on the day of the split.
+/// The opening of the exchange on the day of the split.
 const OPEN: &str = "2026-11-23T14:30:00Z";
 const BEFORE: &str = "2026-11-23T13:00:00Z";
 const LATER: &str = "2026-11-23T18:00:00Z";
-/// Sessions whose closes Yahoo has.
+/// The sessions whose closes Yahoo has.
 const SESSIONS: [&str; 8] = [
     "2026-11-13",
     "2026-11-16",
@@ -36,16 +36,16 @@ const SESSIONS: [&str; 8] = [
     "2026-11-24",
 ];
 
-/// What happens to AAPL, which trades at 200.00 before the split and a hundredth more after it, and how Yahoo tells it.
+/// The events of AAPL, which trades at 200.00 before the split and 1 % higher after it, and how Yahoo reports them.
 #[derive(Clone, Copy)]
 struct Story {
-    /// New and old shares.
+    /// The numbers of new and old shares.
     ratio: (u32, u32),
-    /// From when on the event is told.
+    /// From when on the split is reported.
     told: Option<&'static str>,
-    /// From when on prices of before are told in new shares.
+    /// From when on earlier prices are reported in new shares.
     rebased: Option<&'static str>,
-    /// A ratio that is told instead, until that time.
+    /// A wrong ratio that is reported until that time.
     wrong: Option<((u32, u32), &'static str)>,
     dividend: Option<f64>,
 }
@@ -59,7 +59,7 @@ impl Story {
         f64::from(self.ratio.1) / f64::from(self.ratio.0)
     }
 
-    /// As it trades then.
+    /// The traded price at that time.
     fn traded(&self, at: Timestamp) -> f64 {
         if at < moment(OPEN) { 200.0 } else { 202.0 * self.factor() }
     }
@@ -78,7 +78,7 @@ struct StandIn {
 }
 
 impl StandIn {
-    /// The time of the newest trade that is told.
+    /// The time of the newest reported trade.
     fn newest(&self) -> Timestamp {
         let now = self.clock.now();
         let late = now - chrono::TimeDelta::minutes(15);
@@ -92,7 +92,7 @@ impl StandIn {
         let (story, now) = (*self.story.lock().unwrap(), self.clock.now());
         let is_rebased = story.rebased.is_some_and(|from| moment(from) <= now) && at < moment(OPEN);
         let told = if is_rebased { traded * story.factor() } else { traded };
-        // In single precision.
+        // The number in single precision.
         told.to_string().parse::<f32>().unwrap().into()
     }
 
@@ -166,13 +166,13 @@ impl Respond for StandIn {
     }
 }
 
-/// Sam holds 100 shares of AAPL that are worth 20,000.00, and has nothing else.
+/// Sam holds only 100 shares of AAPL that are worth 20,000.00.
 struct World {
     exchange: Exchange,
     process: Services,
     stand_in: StandIn,
     sam: Investor,
-    /// Keeps answering.
+    /// Keeps the stand-in running.
     _server: MockServer,
 }
 
@@ -221,10 +221,10 @@ impl World {
         valued.valuation.total_value.to_string().parse().unwrap()
     }
 
-    /// Goes to that time and looks at every reader.
+    /// Advances the clock to that time and checks every reader.
     async fn at(&self, instant: &str) {
         self.exchange.at(instant);
-        // Readers come before and after the jobs.
+        // Readers are checked before and after the jobs.
         for _ in 0..2 {
             let total = self.total().await;
             assert!((19_900.0..=20_500.0).contains(&total), "{instant}: the total is {total}");
@@ -237,7 +237,7 @@ impl World {
                     let change = pair[1].close.change_ratio(&pair[0].close).unwrap();
                     assert!(change.abs() < 0.05, "{instant}: {pair:?}");
                 }
-                // What the chart tells of a split is booked at once.
+                // A split in the chart is booked immediately.
                 let quote = self.process.stocks().quote(&symbol("AAPL")).await.unwrap();
                 let last = bars.last().unwrap().close.change_ratio(&quote.price).unwrap();
                 assert!(
@@ -267,7 +267,7 @@ impl World {
         }
     }
 
-    /// Sells one share at the market; answers whether that was filled.
+    /// Sells one share at the market; returns whether the order was filled.
     async fn sells(&self) -> Result<bool, Error> {
         let sell = super::harness::order(Side::Sell, "AAPL", super::harness::shares("1"));
         let placed = self.process.trading().place_order(self.sam.user, self.sam.portfolio, sell).await?;
@@ -305,7 +305,7 @@ const RATIOS: [(u32, u32); 5] = [(2, 1), (1, 10), (20, 1), (3, 2), (1281, 1000)]
 
 async fn lived_through(story: Story) -> World {
     let world = World::new(story).await;
-    // One that the split moves out of the way of the new price, and one that a price in new shares would fill.
+    // One order that the split moves away from the new price, and one that a price in new shares would fill.
     let far = 200.0 * if story.factor() > 1.0 { 1.5 } else { 0.8 };
     let side = if story.factor() > 1.0 { Side::Sell } else { Side::Buy };
     let size = if story.factor() > 1.0 { "10" } else { "1" };
@@ -320,11 +320,11 @@ async fn lived_through(story: Story) -> World {
 }
 
 #[tokio::test]
-async fn value_is_continuous_whenever_a_split_is_told() {
+async fn the_value_is_continuous_whenever_a_split_is_reported() {
     for ratio in RATIOS {
         for told in [BEFORE, OPEN, LATER] {
             for rebased in [told, OPEN] {
-                // What looks like no split and is told by nobody is a move until it is told.
+                // A ratio that does not look like a split and is not reported counts as a move until it is reported.
                 if told == LATER && rebased == LATER && !matches!(ratio, (2, 1) | (20, 1) | (1, 10)) {
                     continue;
                 }
@@ -344,7 +344,7 @@ async fn value_is_continuous_whenever_a_split_is_told() {
 }
 
 #[tokio::test]
-async fn a_split_that_is_never_told_holds_the_price_until_an_administrator_records_it() {
+async fn an_unreported_split_holds_the_price_until_it_is_recorded() {
     for (ratio, rebased) in [
         ((2, 1), Some(OPEN)),
         ((1, 10), Some(OPEN)),
@@ -381,7 +381,7 @@ async fn a_split_that_is_never_told_holds_the_price_until_an_administrator_recor
 }
 
 #[tokio::test]
-async fn a_halving_that_nobody_explains_is_a_price_a_session_later() {
+async fn an_unexplained_fall_by_half_is_accepted_a_session_later() {
     let story = Story::new((2, 1), None, None);
     let world = World::new(story).await;
     for part in [&FRIDAY[..], &MORNING, &AFTERNOON] {
@@ -389,7 +389,7 @@ async fn a_halving_that_nobody_explains_is_a_price_a_session_later() {
     }
     assert_eq!(world.total().await, 20_000.0);
     assert!(!world.sells().await.unwrap());
-    // Yahoo's series still has Friday's close: no shares were split.
+    // Yahoo's series still has Friday's close: the shares were not split.
     for instant in TUESDAY.into_iter().chain(["2026-11-24T16:10:00Z", "2026-11-24T17:00:00Z"]) {
         world.exchange.at(instant);
         world.work().await;
@@ -399,7 +399,7 @@ async fn a_halving_that_nobody_explains_is_a_price_a_session_later() {
 }
 
 #[tokio::test]
-async fn a_wrong_ratio_halts_trading_and_the_right_one_ends_that() {
+async fn a_wrong_ratio_halts_trading_until_the_right_one_comes() {
     for (ratio, wrong) in [((2, 1), (20, 1)), ((1, 10), (10, 1)), ((3, 2), (2, 3))] {
         let story = Story { wrong: Some((wrong, LATER)), ..Story::new(ratio, Some(OPEN), Some(OPEN)) };
         let world = World::new(story).await;
@@ -418,10 +418,10 @@ async fn a_wrong_ratio_halts_trading_and_the_right_one_ends_that() {
 }
 
 #[tokio::test]
-async fn a_dividend_of_the_day_of_a_split_is_for_new_shares() {
+async fn a_dividend_on_the_day_of_a_split_is_for_new_shares() {
     let story = Story { dividend: Some(0.5), ..Story::new((2, 1), Some(OPEN), Some(OPEN)) };
     let world = lived_through(story).await;
-    // 200 shares at 101.00, and 200 × 0.50 to come.
+    // 200 shares at 101.00, and a dividend of 200 × 0.50 owed.
     assert_eq!(world.total().await, 20_300.0);
     let told = world.process.stocks().corporate_actions(&symbol("AAPL")).await.unwrap();
     let pays = told.iter().find_map(|action| match &action.kind {
@@ -432,7 +432,7 @@ async fn a_dividend_of_the_day_of_a_split_is_for_new_shares() {
 }
 
 #[tokio::test]
-async fn a_split_costs_no_call_besides_the_rounds_of_news() {
+async fn a_split_costs_no_additional_calls() {
     let world = World::new(Story::new((2, 1), Some(OPEN), Some(OPEN))).await;
     for part in [&FRIDAY[..], &MORNING[..3]] {
         world.all_at(part).await;
@@ -449,11 +449,12 @@ async fn a_split_costs_no_call_besides_the_rounds_of_news() {
 }
 
 #[tokio::test]
-async fn bars_that_were_stored_in_adjusted_shares_are_told_apart_and_fetched_again() {
+async fn bars_stored_in_adjusted_shares_are_recognized_and_fetched_again() {
     let world = World::new(Story::new((2, 1), Some(OPEN), Some(OPEN))).await;
     let exchange = &world.exchange;
     let id = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
-    // As an earlier version kept them: Thursday in shares of after the split, and a day that Yahoo does not have any more.
+    // Bars as an earlier version stored them: Thursday in the shares after the split, and a day that Yahoo no longer
+    // has.
     let bar = |date: &str, close: &str| {
         let [open, high, low, close] = [close; 4].map(price);
         domain::Bar { date: day(date), open, high, low, close, volume: 1 }

@@ -1,4 +1,4 @@
-//! The weeks with a free key of Alpha Vantage. The stand-in counts the calls as the provider would.
+//! The trading weeks with a free key of Alpha Vantage. The stand-in counts the calls as the provider would.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::harness::{Exchange, day, moment, order, shares, symbol};
 
-/// A free key's calls of a day.
+/// The calls per day of a free key.
 const A_DAY: usize = 25;
 
 pub(super) fn stand_in(clock: Clock, asked: Arc<Mutex<Asked>>) -> impl Respond + 'static {
@@ -31,7 +31,7 @@ struct StandIn {
     asked: Arc<Mutex<Asked>>,
 }
 
-/// A close is told from two and a half hours after it.
+/// The session of the newest published close: a close is published two and a half hours after it.
 fn newest_told(now: Timestamp) -> NaiveDate {
     Calendar::Xnys.last_closed(now - TimeDelta::minutes(150)).date
 }
@@ -89,7 +89,7 @@ impl Respond for StandIn {
     }
 }
 
-/// The key's limits, but calls may follow one another at once: the clock stands still between two steps.
+/// The limits of the key, without the minimum gap: the clock stands still between two steps.
 fn free_key() -> Rules {
     Rules { min_gap: TimeDelta::zero(), ..Rules::ALPHA_VANTAGE_FREE }
 }
@@ -112,21 +112,22 @@ pub(super) fn process(exchange: &Exchange, server: &MockServer, has_limits: bool
 }
 
 impl Week {
-    /// The calls of a day are never more than the key has, and few of them are in vain.
+    /// Asserts that the calls of a day are within the limit of the key, and that few of them are wasted.
     fn assert_calls_are_well_used(&self) {
         let asked = self.asked.lock().unwrap();
         assert_eq!(asked.refused, 0, "the provider refused none");
         let week = asked.calls.range(day("2026-12-07")..=day("2026-12-13"));
         let series = week.flat_map(|(_, calls)| calls).filter(|call| call.starts_with("TIME_SERIES"));
         let gained = self.had_close.keys().filter(|(_, session)| *session >= day("2026-12-07")).count();
-        // One answer may bring two closes, but one that brings none is rare: three an evening, before they are told.
+        // One answer may bring two closes, but an answer that brings none is rare: three per evening, before the closes
+        // are published.
         assert!(series.count() <= gained + 15, "{gained} closes: {:?}", asked.calls);
     }
 
-    /// Of thirty closes a session at least twenty are there when the next one opens: fifteen calls of the jobs after six
-    /// in the morning, and at night what people have left of their ten, which is five here. With 25 calls a day less
-    /// those for news and profiles each stock is asked for at least every second day, and on two days without a session everything is caught
-    /// up.
+    /// Asserts that at least twenty of the thirty closes of a session are there when the next one opens. They come from
+    /// the fifteen calls of the jobs after six in the morning, and at night from the calls that users have left of
+    /// their ten, which is five here. With 25 calls per day, less those for news and profiles, each stock is requested
+    /// at least every second day, and two days without a session are enough to catch up completely.
     fn assert_closes_come_in_time(&self) {
         for session in Calendar::Xnys.sessions(day("2026-12-07"), day("2026-12-11")) {
             let later = session.date.succ_opt().unwrap();
@@ -160,7 +161,7 @@ async fn week_of(mode: TradingMode) -> Week {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_installation_comes_to_have_thirty_stocks_within_the_week() {
+async fn a_new_installation_gets_thirty_stocks_within_a_week() {
     let week = Week::new_installation(Provider::AlphaVantage, TradingMode::Practice).await;
     let mut held = BTreeMap::new();
     let mut at = moment(BEGIN);
@@ -169,7 +170,7 @@ async fn a_new_installation_comes_to_have_thirty_stocks_within_the_week() {
             week.exchange.clock.set(at);
         }
         let local = in_new_york(at);
-        // Everybody looks for what is missing, once an hour while people are awake.
+        // All users look for missing prices, once per hour while they are awake.
         if (9..22).contains(&local.hour()) && local.minute() == 0 {
             for (user, who) in week.users.iter().enumerate() {
                 for n in user * EACH..(user + 1) * EACH {
@@ -202,7 +203,7 @@ async fn a_new_installation_comes_to_have_thirty_stocks_within_the_week() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_stocks_and_a_free_key_with_trading_at_any_time() {
     let week = week_of(TradingMode::Practice).await;
-    // Nearly all fill at the newest close at once; the others wait for one that is due.
+    // Nearly all orders fill immediately at the newest close; the others wait for a close that is due.
     let unfilled = week.assert_fills_are_allowed().await;
     assert!(unfilled <= USERS, "{unfilled}");
 }
@@ -210,7 +211,7 @@ async fn thirty_stocks_and_a_free_key_with_trading_at_any_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_stocks_and_a_free_key_with_trading_by_the_hours_of_the_exchange() {
     let week = week_of(TradingMode::Realistic).await;
-    // Five stocks a session are ordered at the market by somebody at 10 and at 22, and ten stocks wait for their turn.
+    // Five stocks per session are ordered at the market at 10:00 and at 22:00, and ten stocks wait for their turn.
     let unfilled = week.assert_fills_are_allowed().await;
     assert!(unfilled <= 30, "{unfilled}");
 }

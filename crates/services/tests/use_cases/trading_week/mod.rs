@@ -1,5 +1,5 @@
-//! A week of trading with a provider of real prices: thirty stocks that are held, five people who trade every day, and
-//! the calls that the provider allows.
+//! A week of trading with a provider of real prices: thirty held stocks, five users who trade every day, and the calls
+//! that the provider allows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -26,17 +26,17 @@ use super::harness::{Exchange, Investor, day, gtc, moment, order, price, shares,
 const STOCKS: usize = 30;
 const USERS: usize = 5;
 const EACH: usize = STOCKS / USERS;
-/// When the week begins and ends: at midnight in New York, and a week later when the exchange opens.
+/// The beginning and the end of the week: midnight in New York, and the opening of the exchange a week later.
 const BEGIN: &str = "2026-12-07T05:00:00Z";
 const END: &str = "2026-12-14T14:30:00Z";
 const STEP: TimeDelta = TimeDelta::minutes(30);
-/// Two shares for one on Wednesday; a dividend on Thursday; half of the price lost on Tuesday.
+/// A two-for-one split on Wednesday, a dividend on Thursday, and a fall by half on Tuesday.
 const SPLIT: (usize, &str) = (3, "2026-12-09");
 const DIVIDEND: (usize, &str, &str) = (10, "2026-12-10", "0.50");
 const DIVIDEND_CENTS: u64 = 50;
 const CRASH: (usize, &str) = (17, "2026-12-08");
 
-/// How the prices truly go: the same whoever asks.
+/// The true close of a stock, independent of all requests.
 fn close_in_cents(stock: usize, session: NaiveDate) -> u64 {
     let mut cents = 4000 + 731 * stock as u64;
     let mut at = day("2026-11-30");
@@ -74,7 +74,7 @@ fn in_new_york(at: Timestamp) -> chrono::NaiveDateTime {
     at.utc().with_timezone(&EXCHANGE_ZONE).naive_local()
 }
 
-/// Calls by New York's day, by function; what the provider has refused.
+/// The calls by day in New York and by function, and the calls that the provider refused.
 #[derive(Default)]
 struct Asked {
     calls: BTreeMap<NaiveDate, Vec<String>>,
@@ -111,7 +111,7 @@ impl Provider {
         }
     }
 
-    /// What a price that is told with this time truly was.
+    /// The true price of a stock at the time `at`.
     fn true_price(self, stock: usize, at: Timestamp) -> u64 {
         match self {
             Self::AlphaVantage => {
@@ -123,7 +123,7 @@ impl Provider {
         }
     }
 
-    /// From one look at the market to the next.
+    /// The time from one step of the simulation to the next.
     fn step(self, at: Timestamp) -> TimeDelta {
         let is_lively = || Calendar::Xnys.session_at(at - TimeDelta::minutes(30)).is_some();
         match self {
@@ -141,18 +141,18 @@ struct Week {
     provider: Provider,
     mode: TradingMode,
     users: Vec<Investor>,
-    /// Of each session, when the book of closes had that of a stock.
+    /// For each stock and session, when its close was stored.
     had_close: HashMap<(usize, NaiveDate), Timestamp>,
-    /// When a session's rows were all final.
+    /// When all rows of a session were final.
     final_at: BTreeMap<NaiveDate, Timestamp>,
     refused_orders: Vec<String>,
     placed: usize,
-    /// Scheduled calls of the day that were used shortly before the close of each session.
+    /// The scheduled calls of the day that were used shortly before the close of each session.
     used_by_close: BTreeMap<NaiveDate, u32>,
 }
 
 impl Week {
-    /// Nobody holds anything yet, and no price is known.
+    /// A new installation without holdings and known prices.
     async fn new_installation(provider: Provider, mode: TradingMode) -> Self {
         let trading = TradingConfig { mode, ..TradingConfig::default() };
         let prices = FixedPrices::of(provider.freshness(), Calendar::Xnys);
@@ -191,7 +191,7 @@ impl Week {
         }
     }
 
-    /// Five people have bought six stocks each on the Friday before, with the help of a key that has no limits.
+    /// Five users who have bought six stocks each on the Friday before, with a key that has no limits.
     async fn with_thirty_stocks(provider: Provider, mode: TradingMode) -> Self {
         let week = Self::new_installation(provider, mode).await;
         let exchange = &week.exchange;
@@ -203,7 +203,7 @@ impl Week {
                 before.trading().place_order(who.user, who.portfolio, ten).await.unwrap();
             }
         }
-        // Whoever has prices of the session fills them soon, the others with the close.
+        // With prices of the session the orders fill soon, otherwise at the close.
         for at in
             ["2026-12-04T15:20:00Z", "2026-12-05T01:40:00Z", "2026-12-05T02:40:00Z", "2026-12-05T03:40:00Z"]
         {
@@ -218,14 +218,14 @@ impl Week {
         week
     }
 
-    /// How many stocks are held, by whomever.
+    /// The number of stocks that any user holds.
     async fn held(&self) -> usize {
         let ids: Vec<_> = self.users.iter().map(|who| who.portfolio).collect();
         let held = self.exchange.read(move |tx| persistence::positions::of_portfolios(tx, &ids)).await;
         held.values().map(Vec::len).sum()
     }
 
-    /// Does what is due, while the clock goes on: a job may wait for the next minute.
+    /// Executes due runs while the clock advances: a job may wait for the next minute.
     async fn work(&self) {
         for run in self.process.jobs().due_runs().await.unwrap() {
             let clock = self.exchange.clock.clone();
@@ -252,7 +252,7 @@ impl Week {
         }
     }
 
-    /// What everybody does at that time of a day of trading: looks, buys, sells, and leaves orders at a price.
+    /// The actions of all users at that time of a trading day: they look, buy, sell, and place limit orders.
     async fn trade(&mut self, at: NaiveTime, session: usize) {
         let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
         for (user, who) in self.users.clone().into_iter().enumerate() {
@@ -273,7 +273,7 @@ impl Week {
                             .quote
                             .price;
                         let cents: u64 = last.to_string().replace('.', "").parse().unwrap();
-                        // Prices below a dollar have four decimals; none of these is.
+                        // Prices below a dollar have four decimals; all prices here are above.
                         let cents = cents * percent / 100;
                         price(&format!("{}.{:02}", cents / 100, cents % 100))
                     }
@@ -349,8 +349,8 @@ fn cents(price: &domain::Price) -> u64 {
 }
 
 impl Week {
-    /// The price that a fill must have: that of the time in its receipt, in new shares once the split is known, and less the
-    /// dividend on its ex-date once that is known.
+    /// The price that a fill must have: the price at the time in its receipt, in new shares once the split is known,
+    /// and less the dividend on its ex-date once it is known.
     fn true_price(
         &self,
         stock: usize,
@@ -378,7 +378,8 @@ impl Week {
         all.await.unwrap().iter().find(|known| of_dividend(known)).map(|known| known.known_at)
     }
 
-    /// Every order was filled at a price that was allowed for it. Answers how many market orders have ended without.
+    /// Asserts that every order was filled at an allowed price. Returns the number of market orders that ended without
+    /// a fill.
     async fn assert_fills_are_allowed(&self) -> usize {
         let mut unfilled = 0;
         let dividend_known_at = self.dividend_known_at().await;
@@ -443,7 +444,7 @@ impl Week {
         }
     }
 
-    /// Shares after the split, and a dividend that became known in time.
+    /// Asserts the shares after the split, and a dividend that became known in time.
     async fn assert_events_are_booked(&self) {
         let split = self.exchange.journal(self.users[0]).await;
         let split: Vec<_> =
@@ -460,7 +461,7 @@ impl Week {
         );
     }
 
-    /// A week that has passed, with books that are right.
+    /// Runs a week and asserts that the books are right.
     async fn lived(provider: Provider, mode: TradingMode) -> Self {
         let mut week = Self::with_thirty_stocks(provider, mode).await;
         week.pass().await;

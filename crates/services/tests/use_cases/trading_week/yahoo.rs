@@ -1,4 +1,4 @@
-//! The weeks with Yahoo, whose endpoint for many symbols at once is closed: each price is one call.
+//! The trading weeks with Yahoo without its bulk endpoint: each price needs one call.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use wiremock::{MockServer, Request, Respond, ResponseTemplate};
 use super::{Asked, CRASH, DIVIDEND, Provider, SPLIT, USERS, Week, close_in_cents, number};
 use crate::harness::{Exchange, day};
 
-/// What is asked of Yahoo at most in a day, and the part of it that jobs have.
+/// The most calls to Yahoo per day, of which jobs have a part.
 const A_DAY: usize = 2000;
 const SCHEDULED: u32 = 600;
-/// Prices are told so late.
+/// The delay of published prices.
 const LATE: TimeDelta = TimeDelta::minutes(15);
 
-/// How a price goes within a session: from the last close to the next in equal steps, and a little to and fro. The one that
-/// loses half of its worth does so overnight.
+/// The price of a stock within a session: it moves in equal steps from the last close to the next, with small
+/// fluctuations. The stock that loses half of its value falls overnight.
 pub(super) fn price_in_cents(stock: usize, at: Timestamp) -> u64 {
     let Some(session) = Calendar::Xnys.session_at(at) else {
         return close_in_cents(stock, Calendar::Xnys.last_closed(at).date);
@@ -52,7 +52,7 @@ pub(super) fn stand_in(clock: Clock, asked: Arc<Mutex<Asked>>) -> impl Respond +
     StandIn { clock, asked }
 }
 
-/// The time of the newest price that is told, to the minute.
+/// The time of the newest published price, rounded to the minute.
 fn newest(now: Timestamp) -> Timestamp {
     let late = now - LATE;
     match Calendar::Xnys.session_at(late) {
@@ -65,7 +65,7 @@ fn dollars(cents: u64) -> f64 {
     f64::from(u32::try_from(cents).unwrap()) / 100.0
 }
 
-/// In the shares of today, as Yahoo tells the past.
+/// A price in today's shares, as Yahoo reports past prices.
 fn told(stock: usize, cents: u64, of: Timestamp, now: Timestamp) -> f64 {
     let split = Calendar::Xnys.session(day(SPLIT.1)).unwrap().opens_at;
     dollars(cents) / if stock == SPLIT.0 && of < split && split <= now { 2.0 } else { 1.0 }
@@ -129,7 +129,7 @@ impl Respond for StandIn {
         asked.calls.entry(exchange_date(self.clock.now())).or_default().push(path.clone());
         drop(asked);
         let Some(of) = path.strip_prefix("/v8/finance/chart/") else {
-            // No cookie, no crumb, and nothing for many symbols at once.
+            // There are no cookies, crumbs or bulk quotes.
             return ResponseTemplate::new(401).set_body_string("Unauthorized");
         };
         let is_one_day = request.url.query_pairs().any(|(key, value)| key == "range" && value == "1d");
@@ -160,13 +160,13 @@ async fn week_of(mode: TradingMode) -> Week {
     for (date, calls) in &week.asked.lock().unwrap().calls {
         assert!(calls.len() <= A_DAY, "{date}: {}", calls.len());
     }
-    // Calls last for the session, and are used in it: at half past three in the afternoon some are left for half an hour, and for
-    // the closes and the news of thirty stocks.
+    // The calls last for the session and are used in it: at 15:30, some are left for the last half hour, and for the
+    // closes and the news of thirty stocks.
     assert_eq!(week.used_by_close.len(), 5);
     for (date, used) in &week.used_by_close {
         assert!((SCHEDULED / 2..=SCHEDULED - 2 * 30).contains(used), "{date}: {:?}", week.used_by_close);
     }
-    // All closes are there in the evening, so that every session's rows are final when the next one opens.
+    // All closes are stored in the evening, so that every session's rows are final when the next session opens.
     for session in Calendar::Xnys.sessions(day("2026-12-07"), day("2026-12-11")) {
         let next =
             Calendar::Xnys.sessions(session.date.succ_opt().unwrap(), day("2026-12-20")).next().unwrap();
