@@ -114,7 +114,7 @@ fn run(mut args: Args) -> Result<u64> {
 
 struct Bench {
     args: Args,
-    /// For the order desk, and for filling the database. HTTP load has its own runtime.
+    /// Runs the order desk, and fills the database. HTTP load has its own runtime.
     runtime: Runtime,
     stockyard: PathBuf,
     time: Duration,

@@ -14,10 +14,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Becomes true when the process is told to stop.
+/// Becomes true when the process has to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Returns when the process is told to stop.
+/// Returns when the process has to stop.
 pub async fn stopped(mut stop: Stop) {
     // An error would mean that the sender is gone, but it lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;

@@ -29,9 +29,10 @@ const WAITING: usize = 1024;
 /// busy order desk makes a thousand changes per second.
 const GATHERING: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 512;
-/// A sender without changes sends an empty message after this time, ...
+/// A sender without changes sends an empty message after this time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// ... so a receiver without any message for this time has lost its connection.
+/// A receiver that gets no message for this time has lost its connection, because senders send at least every
+/// [`SIGN_OF_LIFE`].
 const SILENCE: Duration = Duration::from_secs(16);
 const PAUSE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -583,8 +583,8 @@ impl Bank {
         by_key
     }
 
-    /// Checks that reservations match the open orders and cash matches the journal. Prices must stand still, or nobody
-    /// may trade.
+    /// Checks that reservations match the open orders, and that cash matches the journal. Prices must not change, or no
+    /// customer may trade meanwhile.
     async fn money_is_there(&self) {
         for &id in &*self.portfolios {
             let what = "the worker has let the orders meet the last prices";

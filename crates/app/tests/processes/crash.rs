@@ -69,8 +69,8 @@ async fn an_answered_order_survives_kill_9_on_postgres() {
     orders_survive(installation).await;
 }
 
-/// The signing key and the sessions survive: in the data folder of an embedded server, or in the settings and the
-/// database.
+/// The signing key and the sessions are stored: by an embedded server in the data folder, otherwise in the settings and
+/// the database.
 #[tokio::test]
 async fn a_login_survives_a_restart() {
     for installation in [Installation::embedded(), Installation::full()] {

@@ -119,7 +119,7 @@ async fn nothing_acknowledged_is_lost_while_database_and_workers_fail() {
     let mut bank = Bank::open(stack.trader().await, 3).await.enduring_outages();
     let mut deployment = Deployment { postgres, proxy, stack };
     let mut by_kind: BTreeMap<Fault, (usize, Duration)> = BTreeMap::new();
-    // The short form begins with a random fault.
+    // The short version of the test begins with a random fault.
     let first = if soaking() { 0 } else { rand::random_range(0..FAULTS.len()) };
     for fault in FAULTS.iter().cycle().skip(first).take(rounds) {
         bank = bank.reconnected();

@@ -18,7 +18,7 @@ use crate::{AppState, WebConfig};
 /// The name of the hidden field.
 pub const FIELD: &str = "csrf";
 
-/// The browser's random value, from its cookie or about to be set.
+/// The browser's random value: from its cookie, or a new one that the response sets.
 #[derive(Clone)]
 struct Seed(String);
 

@@ -172,7 +172,7 @@ impl ObjectSchema {
         if let (Some(name), Some(mapping)) =
             (schema["discriminator"]["propertyName"].as_str(), schema["discriminator"]["mapping"].as_object())
         {
-            // The values in the order of the union.
+            // The values of the discriminator, in the order of the union.
             let named = |option: &Value| {
                 mapping.iter().find(|(_, path)| **path == option["$ref"]).map(|(word, _)| word.clone())
             };

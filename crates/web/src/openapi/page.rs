@@ -78,7 +78,7 @@ struct Operation {
     path: String,
     summary: String,
     description: Vec<Vec<Run>>,
-    /// Whether it needs neither a login nor a token.
+    /// Whether the operation needs neither a login nor a token.
     open: bool,
     parameters: Vec<Field>,
     body: Option<Object>,

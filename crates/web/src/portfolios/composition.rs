@@ -79,7 +79,7 @@ struct Map {
 #[derive(Serialize)]
 struct MapCell {
     area: Cell,
-    /// How many of the three lines (name, weight, color's figure) fit into the cell.
+    /// How many of the three lines fit into the cell: name, weight, and the figure that the color shows.
     lines: usize,
     /// The CSS class of the color.
     heat: &'static str,

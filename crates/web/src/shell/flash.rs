@@ -19,7 +19,7 @@ use crate::http::csrf;
 use crate::http::headers::AskedHead;
 use crate::shell::form::FormView;
 
-/// The name of the parameter with the id.
+/// The query parameter that contains the id of the message.
 const PARAMETER: &str = "flash";
 
 /// The maximum length of a form's value, in characters.

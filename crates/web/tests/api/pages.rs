@@ -621,7 +621,8 @@ fn assert_well_made(address: &str, html: &str) {
     }
 }
 
-/// The page of a link: an explanation is the same page for every window.
+/// The page that a link leads to. The query of an explanation is dropped, because its page is the same for every
+/// window.
 fn page_behind(link: &str) -> String {
     let path = link.split('?').next().unwrap_or(link);
     let is_holding = link.contains("average_buy_price");

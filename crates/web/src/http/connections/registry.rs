@@ -19,9 +19,9 @@ pub const CLOSING: usize = 32;
 
 /// Counts open connections, in total and by address.
 ///
-/// A new connection beyond a limit replaces the one that has waited longest for its client: one without a request,
-/// with an incomplete request, or with a response that is not read. Requests in progress are never interrupted. A
-/// client that holds all connections of its address open therefore keeps no other client out, and not even itself.
+/// A new connection beyond a limit replaces the one that has waited longest for its client: one without a request, with
+/// an incomplete request, or with a response that is not read. Requests in progress are never interrupted. So a client
+/// that holds all connections of its address open does not lock out other clients behind that address.
 pub struct Registry {
     pub limits: ConnectionLimits,
     trusted_proxies: Vec<IpNet>,

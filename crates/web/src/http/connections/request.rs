@@ -163,7 +163,7 @@ impl Stream for RequestBody {
             Poll::Ready(part) => {
                 match &part {
                     Some(Ok(bytes)) => body.received += bytes.len() as u64,
-                    // actix closes the connection at the next poll, so the response has to come in this one.
+                    // actix closes the connection at the next poll, so this poll has to return the response.
                     Some(Err(_)) => body.is_broken = true,
                     None => body.is_complete = true,
                 }

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 2048;
 /// The longest time for refusing a connection.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A TCP connection that ends if its client lets the server wait too long, or if it has to close for another.
+/// A TCP connection that ends if its client lets the server wait too long, or if it has to make room for a new one.
 pub struct ClientStream {
     io: TcpStream,
     place: Place,

@@ -236,7 +236,7 @@ fn leg(order: &Order) -> Leg {
     }
 }
 
-/// What would happen at once, and what the rest of the order would wait for.
+/// The preview in sentences: the part that would fill at once, and what the rest of the order would wait for.
 fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
     let OrderPreview { order, stock, .. } = preview;
     let (symbol, buys) = (&stock.listing.symbol, order.side == Side::Buy);
