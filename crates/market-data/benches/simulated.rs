@@ -1,5 +1,5 @@
-//! What the simulated market costs: `cargo bench -p market-data`. Best of many short rounds, on one thread, so that
-//! it tells the same on a busy machine.
+//! The speed of the simulated market: `cargo bench -p market-data`. Each result is the best of many short rounds on one
+//! thread, so that it is the same on a busy machine.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{Symbol, Timestamp};
 use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteSource, Simulated, SimulatedModel};
 
-/// Allows all calls.
+/// A payer that allows all calls.
 static FREE: Payer = Payer::unlimited();
 
 const ROUNDS: u32 = 100;
-/// From noon on the exchange is open for so long; then quotes begin at noon again.
+/// Quotes cover this time from noon on, while the exchange is open; then they begin at noon again.
 const OPEN_AFTER_NOON: TimeDelta = TimeDelta::hours(3);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +66,7 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
         day = day + Days::new(30);
         bars(&first, day, 30)
     });
-    // The paths of market and sectors are remembered, those of the others' own are not.
+    // The paths of the market and of sectors are cached; the instruments' own paths are not.
     let (mut next, mut then) = (symbols.iter().cycle(), day);
     best("a daily bar, of days known from others", || {
         let symbol = next.next().unwrap_or(&first);
@@ -85,8 +85,8 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Calls for some milliseconds, many times, and tells what one of the things takes at best whose number a call
-/// returns.
+/// Runs `call` repeatedly in rounds of some milliseconds, and prints the shortest time per item. `call` returns the
+/// number of items that it has processed.
 fn best(what: &str, mut call: impl FnMut() -> usize) {
     let round = |call: &mut dyn FnMut() -> usize| {
         let (begun, mut things) = (Instant::now(), 0);

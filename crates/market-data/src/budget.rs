@@ -25,8 +25,9 @@ pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Win
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// How long before midnight in New York the rest of the day's budget is available to all purposes.
 const LAST_OF_A_DAY: TimeDelta = TimeDelta::minutes(30);
-/// How long a call for a user waits for its turn; the next constant is for jobs.
+/// How long a call for a user waits for its turn.
 const PATIENCE: TimeDelta = TimeDelta::seconds(8);
+/// How long a call for a job waits for its turn.
 const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
 
 /// The purpose of a call.

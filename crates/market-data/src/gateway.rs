@@ -37,8 +37,9 @@ const SERIES_KEPT: u64 = 1_000;
 const SEARCHES_KEPT: u64 = 2_000;
 /// The first day of requested bars. One call returns all bars, so it serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-/// How often a full series is requested; the next constant is how far back the requests in between go.
+/// How often a full series is requested.
 const FULL_SERIES_EVERY: TimeDelta = TimeDelta::days(30);
+/// How far back the requests between two full series go.
 const LATEST_BARS: TimeDelta = TimeDelta::days(90);
 
 /// A price source with a cache.
@@ -230,7 +231,6 @@ impl Gateway {
     /// not called.
     ///
     /// # Errors
-    /// The reason why the source has no price.
     /// The reason why the source has no price.
     pub async fn moves(
         &self,

@@ -10,9 +10,9 @@ use domain::{Calendar, Timestamp};
 
 /// How far calls may be ahead of an even pace: a job that runs once per minute requests several prices at once.
 pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
-/// One in this many of a day's scheduled calls may be made before the session opens, for missing prices.
+/// Before the session opens, 1/`BEFORE_OPENING` of a day's scheduled calls may be made, for missing prices.
 const BEFORE_OPENING: u32 = 10;
-/// One in this many of a session's calls is for prices on open pages. The rest is for orders and positions.
+/// Of a session's calls, 1/`FOLLOWED` are for prices on open pages. The rest is for orders and positions.
 pub(super) const FOLLOWED: i32 = 3;
 
 /// How the scheduled calls of a source are spread.

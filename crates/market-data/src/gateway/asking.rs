@@ -21,8 +21,9 @@ use crate::{QuoteError, QuoteSource};
 /// How long to wait for a price that another process is requesting: its call waits for its turn, and is repeated once
 /// if the source fails.
 const TWO_CALLS: Duration = Duration::from_secs(20);
-/// The first pause between two checks for the other process's answer; the next constant is the longest.
+/// The first pause between two checks for the other process's answer; later pauses are longer.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
+/// The longest pause between two checks for the other process's answer.
 const LAST_LOOKS: Duration = Duration::from_millis(400);
 /// How far another process may be ahead: because of its clock, or because it sent its request later and got the answer
 /// first.

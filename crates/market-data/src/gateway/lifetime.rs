@@ -10,14 +10,15 @@ use crate::QuoteError;
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
 /// How long a price of the current session is cached.
 const IN_SESSION: TimeDelta = TimeDelta::seconds(60);
-/// How long an error is cached the first time. The time doubles with each consecutive error, up to the next constant.
+/// How long an error is cached the first time. The time doubles with each consecutive error.
 const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
+/// The longest time for which an error is cached.
 const AFTER_MANY_ERRORS: TimeDelta = TimeDelta::minutes(5);
 /// How long it takes until an unknown symbol is requested again if it never had a price.
 const AFTER_UNKNOWN: TimeDelta = TimeDelta::hours(24);
-/// How long it takes until an unknown symbol is requested again if it had a price. The time doubles up to the next
-/// constant.
+/// How long it takes until an unknown symbol is requested again if it had a price. The time doubles each time.
 const AFTER_LOSS: TimeDelta = TimeDelta::minutes(1);
+/// The longest time until a denied symbol that had a price is requested again.
 const AFTER_LONG_LOSS: TimeDelta = TimeDelta::hours(1);
 /// How long the name of a company is cached.
 pub(super) const OF_LISTING: TimeDelta = TimeDelta::hours(24);

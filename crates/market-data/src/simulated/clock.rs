@@ -20,8 +20,9 @@ pub(super) const QUOTE_STEPS: usize = 1 << QUOTE_LEVELS;
 
 /// Longer intervals are divided evenly, so that the volatility over years is that of the catalog.
 const LONGEST_UNEVEN: usize = 512;
-/// How unevenly intervals of sessions (of `sim-v1`) are divided; the next constant is for ticks.
+/// How unevenly intervals of sessions are divided in `sim-v1`.
 const SESSION_ROUGHNESS: f64 = 0.5;
+/// How unevenly intervals of ticks are divided.
 const TICK_ROUGHNESS: f64 = 0.3;
 
 /// How an interval's variance is divided at its middle.
@@ -77,7 +78,6 @@ pub(super) struct Ways {
     calm: Way,
     rough: Way,
     /// The division between the previous close and the opening, for a session of variance 1. `None` in a market without
-    /// nights.
     /// nights.
     pub(super) night: Option<Split>,
     /// The variance of the session's ticks, before it is multiplied by that of a path.

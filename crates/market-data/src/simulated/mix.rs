@@ -5,11 +5,13 @@ use super::catalogue::{Follows, Instrument, Sector};
 
 /// The volatility per year of the market path, equal to that of the market fund.
 const MARKET_VOLATILITY: f64 = 0.16;
-/// The expected return per year without risk; the next constant is the one per unit of beta.
+/// The expected return per year without risk.
 const BASE_RETURN: f64 = 0.03;
+/// The additional expected return per year and unit of beta.
 const RETURN_PER_BETA: f64 = 0.05;
-/// The largest share of a company's movement that comes from the market; the next constant is for funds.
+/// The largest share of a company's movement that comes from the market.
 const COMPANY_MARKET_LIMIT: f64 = 0.85;
+/// The largest share of a fund's movement that comes from the market.
 const FUND_MARKET_LIMIT: f64 = 0.99;
 /// The sector's share of the rest of a company's variance.
 const SECTOR_SHARE: f64 = 0.35;

@@ -6,9 +6,10 @@ use domain::Price;
 pub(super) const FLOOR: f64 = 0.0001;
 /// The largest price in the books.
 pub(super) const CEILING: f64 = 10_000_000.0;
-/// Half spreads of the most and the least traded instruments, in basis points of the price; the next constant is the
-/// turnover in dollars per day for each. In between, the spread follows the logarithm of the turnover.
+/// Half spreads of the most and the least traded instruments, in basis points of the price. In between, the spread
+/// follows the logarithm of the turnover.
 const HALF_SPREAD_BPS: (f64, f64) = (1.0, 8.0);
+/// The decimal logarithms of the turnover, in dollars per day, that belong to the two half spreads.
 const LOG_TURNOVER: (f64, f64) = (10.0, 7.0);
 
 /// Rounds half-even to the tick: 0.01 from 1.00 upwards, 0.0001 below. The result is limited to 0.0001 to 10^7.

@@ -30,8 +30,9 @@ struct Figures {
     skew: f64,
     /// The correlation of a session's return with the size of the next session's return.
     leverage: f64,
-    /// The autocorrelation of the size of returns, one session apart; the next field is fifty sessions apart.
+    /// The autocorrelation of the size of returns one session apart.
     memory_1: f64,
+    /// The autocorrelation of the size of returns fifty sessions apart.
     memory_50: f64,
     /// The autocorrelation of the returns of successive sessions.
     autocorrelation: f64,

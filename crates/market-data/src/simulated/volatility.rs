@@ -15,9 +15,10 @@ const FACTOR_VARIANCES: [f64; 2] = [0.65, 2.05];
 const LEVERAGE: [f64; 2] = [-0.5, -0.25];
 /// Skewness of the market's shocks: `(z − δ (z² − 1)) / sqrt(1 + 2 δ²)` has about `−6 δ`.
 const SHOCK_SKEW: f64 = 0.42 / 6.0;
-/// Returns within this many standard deviations are unchanged. Larger ones approach the limit, the next constant, and
-/// never reach it. The limit keeps every fund above −12 % per session.
+/// Returns within this many standard deviations are unchanged; larger ones are compressed.
 const RETURN_KNEE: f64 = 5.5;
+/// The limit, in standard deviations, that compressed returns approach and never reach. It keeps every fund above −12 %
+/// per session.
 const RETURN_LIMIT: f64 = 7.8;
 
 /// How a kind of path follows the market's variance: as a power of it, approaching `limit` times the average.

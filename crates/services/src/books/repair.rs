@@ -40,7 +40,6 @@ impl Books {
     ///
     /// # Errors
     /// Only if the database fails.
-    /// Only if the database fails.
     pub async fn repair(&self, report: &Report) -> Result<Repaired> {
         let mut repaired = Repaired::default();
         let (now, wall) = (self.market.now(), self.market.clock.wall());

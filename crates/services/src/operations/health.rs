@@ -42,7 +42,6 @@ pub trait Probe: Send + Sync {
     ///
     /// # Errors
     /// The cause of the failure, for the log.
-    /// The cause, for the log.
     fn probe(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 }
 

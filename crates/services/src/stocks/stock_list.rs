@@ -136,7 +136,6 @@ impl Stocks {
     ///
     /// # Errors
     /// Only when the database fails.
-    /// Only when the database fails.
     pub async fn latest_quotes(&self, user: UserId, symbols: &[Symbol]) -> Result<Vec<Result<LatestQuote>>> {
         let now = self.market.now();
         let wanted = symbols.to_vec();

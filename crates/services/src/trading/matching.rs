@@ -52,8 +52,9 @@ const CALL_LAG: TimeDelta = TimeDelta::minutes(1);
 
 /// The key of the lease in the table `installation`.
 const LEASE: &str = "match_orders";
-/// How long a lease is valid, and the age at which its holder renews it.
+/// How long a lease is valid.
 const LEASE_FOR: TimeDelta = TimeDelta::seconds(15);
+/// The age of a lease at which its holder renews it.
 const RENEW_AFTER: TimeDelta = TimeDelta::seconds(5);
 
 /// The process that matches orders, and the wall time until which it keeps this right.
