@@ -21,13 +21,13 @@ use crate::wiring;
 pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
-            "`backup` copies a SQLite database. For PostgreSQL: pg_dump --format=custom --file={} \"$DATABASE_URL\"",
+            "`backup` is for SQLite. For PostgreSQL, run: pg_dump --format=custom --file={} \"$DATABASE_URL\"",
             file.display()
         );
     };
     database.require()?;
     if std::fs::symlink_metadata(file).is_ok() {
-        bail!("{} exists already: name a new file", file.display());
+        bail!("{} exists already: choose another name", file.display());
     }
     let store = Store::open(config.database_url.clone(), 1)
         .with_context(|| format!("{}: {} cannot be opened", database.setting(), database.path().display()))?;
@@ -37,7 +37,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     version.check_known().with_context(|| wiring::cannot_be_used(config))?;
 
     let not_written =
-        || format!("the copy could not be written to {}; nothing was left there", file.display());
+        || format!("the copy could not be written to {}; no file was left there", file.display());
     let copy = private_file_beside(file).with_context(not_written)?;
     let path = copy.path().to_str().context("the file's name is not valid UTF-8")?.to_owned();
     store.backup(path).await.with_context(not_written)?;
@@ -56,8 +56,8 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
 pub async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
-            "`restore` puts a SQLite database in place. For PostgreSQL, into an empty database: \
-             pg_restore --no-owner --exit-on-error --single-transaction --dbname=\"$DATABASE_URL\" {}",
+            "`restore` is for SQLite. For PostgreSQL, use an empty database and run: pg_restore --no-owner \
+             --exit-on-error --single-transaction --dbname=\"$DATABASE_URL\" {}",
             file.display()
         );
     };
@@ -71,19 +71,19 @@ fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str
     let mut source = open_backup(file)?;
     let target = database.real_path();
     if std::fs::canonicalize(file).is_ok_and(|path| path == target) {
-        bail!("{shown} is the database itself: name a backup of it");
+        bail!("{shown} is the database itself: enter the path of a backup");
     }
     database.require_replaceable()?;
     let folder = database.folder();
     if database.setting() == "DATA_DIR" {
-        private_folder(folder).with_context(|| format!("DATA_DIR: {} cannot be made", folder.display()))?;
+        private_folder(folder)
+            .with_context(|| format!("DATA_DIR: {} cannot be created", folder.display()))?;
     }
     let _lock = database.lock()?;
     let exists = target.exists();
     if exists && !replace {
         bail!(
-            "{} exists already. With --replace the backup takes its place, and the database that is there is kept under \
-             another name",
+            "{} exists already. With --replace the backup replaces it, and the existing database is renamed",
             target.display()
         );
     }
@@ -104,21 +104,23 @@ fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str
 
     let kept = set_aside(&target, stamp)?;
     copy.persist_noclobber(&target).with_context(|| match &kept {
-        Some(kept) => format!("{} could not be put in place; the database is now {}", shown, kept.display()),
-        None => format!("{shown} could not be put in place"),
+        Some(kept) => {
+            format!("{} could not be restored; the previous database is now {}", shown, kept.display())
+        }
+        None => format!("{shown} could not be restored"),
     })?;
     give_to_owner_of_folder(&target);
     sync_folder_of(&target);
 
     say!("Restored {shown} to {}.", target.display())?;
     if let Some(kept) = kept {
-        say!("The database that was there is now {}.", kept.display())?;
+        say!("The previous database is now {}.", kept.display())?;
     }
     match version.pending.len() {
-        0 => say!("`stockyard verify` checks the books in it.")?,
+        0 => say!("Run `stockyard verify` to check its books.")?,
         _ => say!(
-            "It is of an older version: `stockyard serve` or `stockyard migrate` brings it up to date, then `stockyard \
-             verify` checks the books in it."
+            "It was written by an older version: run `stockyard serve` or `stockyard migrate` to update it, and then \
+             `stockyard verify` to check its books."
         )?,
     }
     Ok(ExitCode::SUCCESS)
@@ -132,8 +134,8 @@ fn open_backup(file: &Path) -> Result<File> {
     }
     if !has_sqlite_header(&mut source).with_context(|| format!("the backup {shown} cannot be read"))? {
         bail!(
-            "the backup {shown} is not a SQLite database: `stockyard restore` takes a file that `stockyard backup` has \
-             written. A dump of PostgreSQL is restored by pg_restore"
+            "the backup {shown} is not a SQLite database: `stockyard restore` needs a file that was written by \
+             `stockyard backup`. Use pg_restore for a dump of PostgreSQL"
         );
     }
     io::Seek::rewind(&mut source)?;
@@ -150,7 +152,7 @@ fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
             Err(error @ (StoreError::Query(_) | StoreError::Busy(_))) if is_readable(target) => {
                 return Err(error).with_context(|| {
                     format!(
-                        "{} cannot be taken out of use, and nothing was changed: end the programs that have it open",
+                        "{} is in use, and nothing was changed: stop the programs that have it open",
                         target.display()
                     )
                 });

@@ -138,7 +138,7 @@ pub async fn worker(config: &Config, accept_price_source_change: bool) -> Result
 pub async fn migrate(config: &Config, create: Create) -> Result<ExitCode> {
     let waiting = Waiting::new(config.startup_timeout, listen_for_stop());
     let Some(ran) = wiring::migrate(config, create, &waiting).await? else {
-        bail!("told to end before the database could be reached: nothing was changed");
+        bail!("stopped before the database could be reached: nothing was changed");
     };
     match ran.as_slice() {
         [] => say!("The tables of {} are up to date.", config.database_url)?,
@@ -219,8 +219,9 @@ async fn report_damage(config: &Config) -> Result<bool> {
         say!("damaged: {line}")?;
     }
     say!(
-        "The database file {path} is damaged, and the books were not checked. Stop Stockyard, keep the file aside, put the \
-         newest sound backup in its place with `stockyard restore --replace FILE`, and run `stockyard verify` again."
+        "The database file {path} is damaged, and the books were not checked. Stop Stockyard, keep a copy of the \
+         file, restore the newest undamaged backup with `stockyard restore --replace FILE`, and run `stockyard \
+         verify` again."
     )?;
     Ok(true)
 }
@@ -240,8 +241,8 @@ pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
     let mut report = verify_and_report(&services).await?;
     if let Some(without_asking) = repair.filter(|_| !report.differences.is_empty()) {
         say!(
-            "Repairing suspends contradicted splits, takes wrong fills back by reversal lines and cancels the open orders of their \
-             stocks, and takes wrong snapshots again. Nothing that was booked is changed or deleted. Make a backup first."
+            "The repair suspends contradicted splits, reverses wrong fills, cancels the open orders in their stocks, \
+             and takes wrong snapshots again. It adds lines to journals, and changes or deletes none. Make a backup first."
         )?;
         if !without_asking && !confirmed("Repair the books now? Type yes: ")? {
             say!("Nothing was changed.")?;
@@ -249,7 +250,7 @@ pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
         }
         let repaired = services.books().repair(&report).await?;
         say!(
-            "{} splits suspended, {} fills taken back, {} sessions valued again.",
+            "{} splits suspended, {} fills reversed, snapshots of {} sessions taken again.",
             repaired.splits,
             repaired.fills,
             repaired.sessions
@@ -380,7 +381,10 @@ pub async fn close_out(
         preview.realized
     )?;
     if !yes {
-        say!("Nothing is changed. It cannot be taken back; repeat the command with --yes to do it.")?;
+        say!(
+            "This is a preview: nothing was changed. A close-out cannot be undone. To carry it out, repeat the \
+             command with --yes."
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let author = DecisionAuthor { administrator: operator(), key: None };
@@ -407,7 +411,7 @@ pub async fn rename_stock(
     let request = RenameRequest { symbol: symbol.clone(), to, company_name, on, reason, administrator };
     let renamed =
         services.corporate_actions().rename_stock(request).await.map_err(|error| told(error, ""))?;
-    say!("{symbol} is called {} now.", renamed.listing.symbol)?;
+    say!("The symbol of {symbol} is now {}.", renamed.listing.symbol)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -419,7 +423,7 @@ pub async fn create_user(config: &Config, username: String, email: String, admin
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
     let account =
         services.accounts().create_user(registration, admin).await.map_err(|error| told(error, ""))?;
-    say!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
+    say!("Created the account {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -444,7 +448,7 @@ pub fn healthcheck(config: &Config, deep: bool) -> Result<ExitCode> {
         "::" => "::1",
         host => host,
     };
-    let mut stream = TcpStream::connect((host, config.port)).context("no server answers")?;
+    let mut stream = TcpStream::connect((host, config.port)).context("no server answers at HOST and PORT")?;
     // The server's own deadlines are shorter.
     stream.set_read_timeout(Some(config.health.check_timeout + Duration::from_secs(5)))?;
     let query = if deep { "?deep=1" } else { "" };

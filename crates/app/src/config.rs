@@ -139,7 +139,7 @@ pub struct BadConfig(pub Vec<String>);
 
 impl Display for BadConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the configuration cannot be used:")?;
+        write!(f, "the configuration is invalid:")?;
         self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
@@ -156,7 +156,7 @@ impl Config {
         let config = Self::read(needs_key, |name| std::env::var(name).ok());
         config.map_err(|BadConfig(mut lines)| {
             lines.extend(Self::misspelled_settings().iter().map(|Misspelled { variable, setting }| {
-                format!("{variable} is not read: did you mean {setting}?")
+                format!("{variable} is not a setting: did you mean {setting}?")
             }));
             BadConfig(lines)
         })
@@ -247,13 +247,13 @@ impl Config {
             Some(key) if key.chars().count() < 64 => {
                 env.refuse::<()>(
                     "SECRET_KEY",
-                    &"must have at least 64 characters: make one with `openssl rand -hex 48`",
+                    &"must have at least 64 characters: create one with `openssl rand -hex 48`",
                 );
             }
             None if needs_key && on_postgres => {
                 env.refuse::<()>(
                     "SECRET_KEY",
-                    &"is not set: with PostgreSQL it must be, and be the same for all processes. Make one with \
+                    &"is not set: PostgreSQL needs it, with the same value for all processes. Create one with \
                       `openssl rand -hex 48`",
                 );
             }
@@ -315,7 +315,7 @@ impl Config {
         if clock_start.is_some_and(|at| !SIMULATED_YEARS.contains(&at.year())) {
             env.refuse::<()>(
                 "CLOCK_START",
-                &"must lie in the years 1981 to 2060, which the simulated market knows",
+                &"must be in the years 1981 to 2060, for which the simulated market has prices",
             );
         }
         let trading = env.trading();
@@ -325,7 +325,7 @@ impl Config {
         if metrics_token.as_ref().is_some_and(|token| token.chars().count() < 16) {
             env.refuse::<()>(
                 "METRICS_TOKEN",
-                &"must have at least 16 characters: make one with `openssl rand -hex 24`",
+                &"must have at least 16 characters: create one with `openssl rand -hex 24`",
             );
         }
         let connections = env.connections("CONNECTIONS");
@@ -336,7 +336,7 @@ impl Config {
         {
             env.refuse::<()>(
                 "CLOCK_START",
-                &"and CLOCK_SPEED work with the simulated market only: real prices keep real time",
+                &"and CLOCK_SPEED work with the simulated market only: real prices need the real time",
             );
         }
 

@@ -37,43 +37,46 @@ pub struct Unusable {
 #[derive(Debug, Error)]
 enum Fault {
     #[error(
-        "there is no database at {}. Run the command with the settings and in the folder of the server; a new \
-         installation begins with `stockyard serve`",
+        "there is no database at {}. Run the command with the settings of the server and in its folder; for a new \
+         installation, run `stockyard serve` first",
         .0.display()
     )]
     Missing(PathBuf),
     #[error(
-        "there is no database at {}. Correct the path, or put a backup there with `stockyard restore FILE`. To make a \
-         new, empty database there, add --create to the command once",
+        "there is no database at {}. Correct the path, or restore a backup with `stockyard restore FILE`. To create \
+         a new, empty database there, add --create to the command once",
         .0.display()
     )]
     NotCreated(PathBuf),
     #[error(
-        "{} is not empty, and there is no database {} in it. Correct DATA_DIR, or put a backup there with `stockyard \
-         restore FILE`. To make a new, empty database there, add --create to the command once",
+        "{} is not empty, and there is no database {} in it. Correct DATA_DIR, or restore a backup with `stockyard \
+         restore FILE`. To create a new, empty database there, add --create to the command once",
         .folder.display(), .name
     )]
     UsedFolder { folder: PathBuf, name: String },
     #[error(
-        "{} holds the secret_key of an installation, and its database {} is gone. Move the database back, or put a \
-         backup there with `stockyard restore FILE`. To begin anew with an empty database, add --create to the command \
-         once",
+        "{} contains the secret_key of an installation, but its database {} is missing. Move the database back, or \
+         restore a backup with `stockyard restore FILE`. To start again with an empty database, add --create to the \
+         command once",
         .folder.display(), .name
     )]
     Lost { folder: PathBuf, name: String },
     #[error(
-        "{} is empty: it holds no database, or no longer one. Put a backup there with `stockyard restore --replace FILE`. \
-         To make a new, empty database of it, start with `stockyard serve --create` once",
+        "{} is empty: it does not contain a database. Restore a backup with `stockyard restore --replace FILE`. To \
+         create a new, empty database in this file, run `stockyard serve --create` once",
         .0.display()
     )]
     Empty(PathBuf),
     #[error(
-        "{} is not a SQLite database. Name the file of the database. If this is a database that is damaged, move it away \
-         and put a backup in its place with `stockyard restore FILE`",
+        "{} is not a SQLite database. Enter the path of the database file. If the database is damaged, move the file \
+         away and restore a backup with `stockyard restore FILE`",
         .0.display()
     )]
     NotSqlite(PathBuf),
-    #[error("{} is a folder: name the database file in it, like {}/stockyard.db", .0.display(), .0.display())]
+    #[error(
+        "{} is a folder: enter the path of the database file in it, like {}/stockyard.db",
+        .0.display(), .0.display()
+    )]
     Folder(PathBuf),
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
@@ -94,7 +97,8 @@ enum Fault {
     )]
     ReadOnlyFolder { folder: PathBuf, error: io::Error },
     #[error(
-        "{} is in use by another Stockyard{}: end that one first. Several servers share a database on PostgreSQL only",
+        "{} is in use by another Stockyard{}: stop that process first. Several servers can share a database only on \
+         PostgreSQL",
         .file.display(), .process
     )]
     InUse { file: PathBuf, process: String },
@@ -166,14 +170,14 @@ impl DatabaseFile {
         self.judge(create)?;
         if self.data_dir.is_some() {
             private_folder(self.folder())
-                .with_context(|| format!("DATA_DIR: {} cannot be made", self.folder().display()))?;
+                .with_context(|| format!("DATA_DIR: {} cannot be created", self.folder().display()))?;
         }
         let lock = self.lock()?;
         // Checked again under the lock, because another process may have created the database in the meantime.
         let is_new = self.judge(create)? != Found::Database;
         if is_new {
             self.create().with_context(|| {
-                format!("{}: a database cannot be made at {}", self.setting(), self.path.display())
+                format!("{}: a database cannot be created at {}", self.setting(), self.path.display())
             })?;
         } else {
             let file = self.real_path();
@@ -235,7 +239,7 @@ impl DatabaseFile {
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
                     file = %path.display(), error = &error as &dyn std::error::Error,
-                    "the file system has no locks: a second server on this database would not be noticed"
+                    "the file system has no locks: Stockyard cannot prevent a second server from using this database"
                 );
                 return Ok(DatabaseLock { _file: None });
             }

@@ -25,7 +25,7 @@ use crate::wiring;
 pub async fn make(config: &Config, create: Create, months: u32) -> Result<ExitCode> {
     let MarketData::Simulated { seed } = &config.market_data else {
         bail!(
-            "MARKET_DATA: the demonstration is traded on the simulated market; remove MARKET_DATA, or set it to simulated"
+            "MARKET_DATA: the demonstration needs the simulated market; remove MARKET_DATA, or set it to simulated"
         );
     };
     let waiting = Waiting::new(config.startup_timeout, listen_for_stop());
@@ -54,8 +54,8 @@ pub async fn make(config: &Config, create: Create, months: u32) -> Result<ExitCo
         .map_err(|error| told(error, "--months"))?;
     bar.finish_and_clear();
     say!(
-        "Made {} portfolios, traded in {} sessions from {} to {}. `stockyard serve` shows them to everyone at {}, and links to \
-         them on the home page.",
+        "Created {} portfolios, with trades in {} sessions from {} to {}. `stockyard serve` shows them to everyone \
+         at {}, and links to them on the home page.",
         made.portfolios.len(),
         made.sessions,
         made.first_on,

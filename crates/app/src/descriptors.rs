@@ -41,8 +41,8 @@ pub fn connection_limits(config: &Config, descriptors: u64) -> ConnectionLimits 
     let available = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(FEWEST);
     if let Some(wanted) = config.connections.filter(|wanted| *wanted > available) {
         tracing::warn!(
-            "CONNECTIONS is {wanted}, but the process may open {descriptors} files (ulimit -n), which suffices for \
-             {available} connections; that is the limit"
+            "CONNECTIONS is {wanted}, but the process may open only {descriptors} files (ulimit -n): the limit is \
+             {available} connections"
         );
     }
     let total = config.connections.unwrap_or(MOST).min(available);

@@ -268,7 +268,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let config = Config::from_env(needs_key)?;
     telemetry::init(config.log_format, config.log_filter.as_deref());
     for Misspelled { variable, setting } in Config::misspelled_settings() {
-        tracing::warn!(variable, setting, "this variable is not read; it looks like a misspelled setting");
+        tracing::warn!(variable, setting, "this variable is not a setting; it looks like a misspelled one");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {

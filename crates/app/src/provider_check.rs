@@ -90,7 +90,7 @@ const YAHOO: [(Check, u32); 7] = [
 
 pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     let Some(provider) = Provider::from_config(config)? else {
-        say!("Prices come from the built-in market: there is no provider to ask.")?;
+        say!("Prices come from the built-in market: there is no provider to check.")?;
         return Ok(ExitCode::SUCCESS);
     };
     let Ok(symbol) = symbol.parse::<Symbol>() else {
@@ -108,10 +108,10 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
         Provider::AlphaVantage(..) => "Alpha Vantage",
         Provider::Yahoo(_) => "Yahoo Finance",
     };
-    say!("{name} is going to be asked for {} things, with up to {most} calls.", checks.len())?;
-    say!("They count against the calls of today, of which {}.", left(&services).await?)?;
+    say!("This check makes {} requests to {name}, with up to {most} calls.", checks.len())?;
+    say!("They count against the calls of today: {}.", left(&services).await?)?;
     if !yes && !is_confirmed()? {
-        bail!("nothing was asked: say yes, or give --yes");
+        bail!("no call was made: answer yes, or use --yes");
     }
     let mut failures = 0_usize;
     let mut checks = checks.iter();
@@ -150,15 +150,15 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     if !untried.is_empty() {
         say!("  not tried: {}", untried.join(", "))?;
     }
-    say!("Of the calls of today {}.", left(&services).await?)?;
+    say!("Calls of today: {}.", left(&services).await?)?;
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn left(services: &Services) -> Result<String> {
     let state = services.stocks().provider_state().await?;
     Ok(match state.limits.as_ref().map(|limits| (limits.used(), limits.left())) {
-        Some((used, Some(left))) => format!("{used} are used and {left} left"),
-        _ => "there is no limit".to_owned(),
+        Some((used, Some(left))) => format!("{used} used, {left} left"),
+        _ => "no limit".to_owned(),
     })
 }
 
@@ -166,7 +166,7 @@ fn is_confirmed() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    write!(std::io::stdout(), "Go on? [y/N] ")?;
+    write!(std::io::stdout(), "Continue? [y/N] ")?;
     std::io::stdout().flush()?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
@@ -263,8 +263,8 @@ async fn ask(
             let count = table.len();
             // The call is counted anyway, so its result is stored for searches.
             return Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
-                Ok(_) => format!("{count} stocks and funds, and kept for searches"),
-                Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
+                Ok(_) => format!("{count} stocks and funds, stored for searches"),
+                Err(error) => format!("{count} stocks and funds, which could not be stored: {error}"),
             }));
         }
     };
@@ -292,15 +292,15 @@ fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'st
             "ALPHAVANTAGE_ENTITLEMENT=realtime gives these prices, with ALPHAVANTAGE_CALLS_PER_MINUTE of the plan.",
         ),
         (KeyFeature::FullHistory, true, false) => Some(
-            "The key is of a paid plan: set ALPHAVANTAGE_CALLS_PER_MINUTE to the calls per minute of the plan.",
+            "The key has a paid plan: set ALPHAVANTAGE_CALLS_PER_MINUTE to the calls per minute of the plan.",
         ),
         (KeyFeature::BulkQuotes, _, false) | (_, true, true) | (_, false, false) => None,
         (KeyFeature::DelayedPrices | KeyFeature::RealtimePrices, false, true) => Some(
-            "Stockyard uses the close of each session. Look at the plan, or at ALPHAVANTAGE_ENTITLEMENT.",
+            "Stockyard uses the close of each session instead. Check your plan and ALPHAVANTAGE_ENTITLEMENT.",
         ),
-        (KeyFeature::BulkQuotes, false, true) => Some("Stockyard asks for each stock alone."),
+        (KeyFeature::BulkQuotes, false, true) => Some("Stockyard requests each stock separately instead."),
         (KeyFeature::FullHistory, false, true) => {
-            Some("Charts have 100 sessions. Look at the plan, or at ALPHAVANTAGE_CALLS_PER_MINUTE.")
+            Some("Charts show only 100 sessions. Check your plan and ALPHAVANTAGE_CALLS_PER_MINUTE.")
         }
     }
 }
@@ -333,14 +333,14 @@ fn is_about_everything(error: &QuoteError) -> bool {
 fn advice(error: &QuoteError) -> String {
     match error {
         QuoteError::RateLimited { retry_at: Some(at) } => {
-            format!("No call is sent before {}.", at.format("%Y-%m-%d %H:%M:%S UTC"))
+            format!("Calls are paused until {}.", at.format("%Y-%m-%d %H:%M:%S UTC"))
         }
-        QuoteError::RateLimited { retry_at: None } => "Try again in some hours.".to_owned(),
+        QuoteError::RateLimited { retry_at: None } => "Try again in a few hours.".to_owned(),
         QuoteError::Unreachable => {
-            "Look at the network, the proxy, the firewall, and the base URL in the settings.".to_owned()
+            "Check the network, the proxy, the firewall, and the base URL in the settings.".to_owned()
         }
         QuoteError::ClockAhead { .. } => {
-            "Look at this server's clock and its time service (NTP): prices with a later time are refused."
+            "Check this server's clock and its time service (NTP): prices with a later time are refused."
                 .to_owned()
         }
         QuoteError::Unconfirmed(_) => {
@@ -348,15 +348,15 @@ fn advice(error: &QuoteError) -> String {
                 .to_owned()
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => {
-            "Name another one with --symbol; if well-known ones fail too, the formats have changed."
+            "Choose another symbol with --symbol; if well-known symbols fail too, the provider's format has changed."
                 .to_owned()
         }
-        QuoteError::KeyRefused => "Look at ALPHAVANTAGE_API_KEY: is it complete, and still valid?".to_owned(),
+        QuoteError::KeyRefused => "Check ALPHAVANTAGE_API_KEY: is it complete, and still valid?".to_owned(),
         QuoteError::NotCovered => {
-            "A paid key has it. Stockyard needs it for nothing but what this line names.".to_owned()
+            "A paid key includes this feature. Stockyard works without it.".to_owned()
         }
         QuoteError::Upstream(_) => {
-            "The provider answers otherwise than it used to. If that lasts, its formats have changed."
+            "The response has an unknown form. If this continues, the provider's format has changed."
                 .to_owned()
         }
     }

@@ -129,12 +129,13 @@ async fn check_tables(config: &Config, store: &Store) -> Result<()> {
 /// Announces a new database, so that an empty installation is not mistaken for one that has lost its data.
 fn announce_new_database(file: &DatabaseFile) {
     let path = file.path().display();
-    tracing::warn!(file = %path, "a new, empty database was made");
-    crate::telemetry::announce(&format!("Stockyard has made a new, empty database: {path}"));
+    tracing::warn!(file = %path, "a new, empty database was created");
+    crate::telemetry::announce(&format!("Stockyard has created a new, empty database: {path}"));
 }
 
 fn cannot_be_opened(config: &Config) -> String {
-    let expected = "expected a database that can be reached, like sqlite://data/stockyard.db or postgres://user:password@host/name";
+    let expected = "expected the address of a database that can be reached, like sqlite://data/stockyard.db or \
+        postgres://user:password@host/name";
     format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
 }
 
@@ -248,7 +249,8 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
             let simulated = simulated_market(&store, settings, by, clock.now()).await?;
             if simulated.canceled_orders > 0 {
                 crate::telemetry::announce(&format!(
-                    "The simulated market has another seed from now on: {} open orders were canceled, and their owners are told why",
+                    "The simulated market now has another seed: {} open orders were canceled, and their owners see \
+                     the reason",
                     simulated.canceled_orders
                 ));
             }
@@ -263,7 +265,8 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
             let canceled = price_source::claim_price_source(&store, &source, accepted, market.now()).await?;
             if canceled > 0 {
                 crate::telemetry::announce(&format!(
-                    "The price source is {source} from now on: {canceled} open orders were canceled, and their owners are told why"
+                    "The price source is now {source}: {canceled} open orders were canceled, and their owners see \
+                     the reason"
                 ));
             }
         }

@@ -65,11 +65,10 @@ impl Default for WorkerConfig {
 #[derive(Debug, Error)]
 pub enum WorkerError {
     #[error(
-        "REDIS_URL is not the address of a Redis: write redis://[user:password@]host[:port][/database], or rediss:// \
-         for TLS"
+        "REDIS_URL is not a valid address: use redis://[user:password@]host[:port][/database], or rediss:// for TLS"
     )]
     InvalidRedisUrl(#[source] redis::RedisError),
-    #[error("the Redis that REDIS_URL names, {address}, cannot be used")]
+    #[error("the Redis server of REDIS_URL, {address}, cannot be used")]
     Redis {
         address: String,
         #[source]
@@ -164,7 +163,7 @@ pub async fn run(
     };
     match tokio::time::timeout(GRACE, ending).await {
         Ok(()) => tracing::info!("worker stopped"),
-        Err(_) => tracing::warn!("worker stopped with runs under way; they will be taken over"),
+        Err(_) => tracing::warn!("worker stopped with unfinished runs; other workers will continue them"),
     }
     let giving_back = async {
         runner.give_back().await;
@@ -172,9 +171,7 @@ pub async fn run(
     };
     // The end must not wait for an unavailable database.
     if tokio::time::timeout(GIVING_BACK, giving_back).await.is_err() {
-        tracing::warn!(
-            "the worker's leases and runs were not given back in time; they run out by themselves"
-        );
+        tracing::warn!("the worker's leases and runs were not released in time; they will expire");
     }
     Ok(())
 }
@@ -200,7 +197,7 @@ async fn keep_matching(runner: Runner, pause: Duration) {
                 failing = true;
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "working orders did not meet their prices; the next pass tries again"
+                    "working orders could not be matched; retrying in the next pass"
                 );
             }
             Err(_) => {}
@@ -225,7 +222,7 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
             ended = &mut running => ended,
             () = runner.stopped() => {
                 if let Err(error) = context.shutdown() {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the worker cannot be told to stop");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the worker cannot be stopped");
                 }
                 running.await
             }
@@ -234,11 +231,10 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
             return;
         }
         match ended {
-            Ok(()) => tracing::warn!("worker ended by itself; it starts again"),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "worker interrupted; it starts again"
-            ),
+            Ok(()) => tracing::warn!("worker ended unexpectedly; restarting"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "worker interrupted; restarting")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}

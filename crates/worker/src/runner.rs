@@ -75,7 +75,7 @@ impl Runner {
         if let Err(error) = &handed_out {
             tracing::warn!(
                 error = &**error as &dyn std::error::Error,
-                "due runs were not handed out; the next tick tries again"
+                "due runs were not distributed; retrying at the next tick"
             );
         }
         handed_out
@@ -117,12 +117,12 @@ impl Runner {
         if let Err(error) = services.trading().give_back_matching(name).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "others match orders only after this worker's lease has expired"
+                "other workers can match orders only after this worker's lease has expired"
             );
         }
         match services.jobs().give_back_runs(name).await {
             Ok(0) => {}
-            Ok(runs) => tracing::info!(runs, "unfinished runs are left to other workers"),
+            Ok(runs) => tracing::info!(runs, "unfinished runs were released for other workers"),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -139,7 +139,7 @@ impl Runner {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
             self.0.services.jobs().hand_back_run(id).await?;
-            return Err("the worker is stopping: the run is left to another".into());
+            return Err("the worker is stopping: another worker will do the run".into());
         }
         let shared = self.0.clone();
         let run = tokio::spawn(async move {

@@ -32,7 +32,7 @@ pub fn make_private(file: &Path) {
         Ok(()) => tracing::info!(file = %file.display(), was, now = "0600", "file made private"),
         Err(error) => tracing::warn!(
             file = %file.display(), was, error = &error as &dyn std::error::Error,
-            "other users of this machine may read this file, and its rights cannot be changed"
+            "other users of this machine may read this file, and its permissions cannot be changed"
         ),
     }
 }

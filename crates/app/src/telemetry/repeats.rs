@@ -170,12 +170,12 @@ mod tests {
         let repeats = Repeats::default();
         let lines = written(&repeats, || {
             for _ in 0..100 {
-                tracing::warn!(error = "no connection", "due runs were not handed out");
+                tracing::warn!(error = "no connection", "due runs were not distributed");
             }
             repeats.summarize(true);
         });
         assert_eq!(lines.len(), 6, "{lines:#?}");
-        for part in ["suppressed=95", "due runs were not handed out", "no connection", "WARN"] {
+        for part in ["suppressed=95", "due runs were not distributed", "no connection", "WARN"] {
             assert!(lines[5].contains(part), "{part}: {}", lines[5]);
         }
     }

@@ -79,7 +79,7 @@ async fn a_misspelled_setting_is_logged_and_named_with_other_errors() {
     server.process.ends_well().await;
 
     let refused = installation.with("STARTING_CASH", "much").run(&["serve"]).await;
-    for part in ["STARTING_CASH", "TRADNG is not read: did you mean TRADING?"] {
+    for part in ["STARTING_CASH", "TRADNG is not a setting: did you mean TRADING?"] {
         assert!(refused.failed().contains(part), "{part}: {refused:?}");
     }
 }

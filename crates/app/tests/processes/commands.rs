@@ -77,7 +77,7 @@ async fn migrate_needs_only_the_database_and_may_be_repeated() {
     let postgres = Installation::on_postgres().without("SECRET_KEY");
     for (installation, arguments, made) in [
         (postgres, &["migrate"][..], "Migrated "),
-        (Installation::embedded(), &["migrate", "--create"], "Stockyard has made a new, empty database"),
+        (Installation::embedded(), &["migrate", "--create"], "Stockyard has created a new, empty database"),
     ] {
         let first = installation.run(arguments).await;
         assert!(first.succeeded().starts_with(made), "{}", first.stdout);
@@ -110,7 +110,7 @@ async fn json_logs_are_machine_readable() {
     let log = server.process.log();
     let (told, lines): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.starts_with("Stockyard"));
     let file = installation.folder().canonicalize().unwrap().join("data/stockyard.db");
-    let made = format!("Stockyard has made a new, empty database: {}", file.display());
+    let made = format!("Stockyard has created a new, empty database: {}", file.display());
     assert_eq!(told, [made, format!("Stockyard is at {}/", server.url)]);
     let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
     let id = answer.header("x-request-id").unwrap();
@@ -353,7 +353,7 @@ async fn an_administrator_closes_a_stock_out_by_a_command() {
         let previewed = close_out(&["--kind", "cash", "--cash", "54.20"]).await.succeeded().to_owned();
         assert!(previewed.contains("Portfolios: 1. Given: 1 shares of AAPL"), "{previewed}");
         assert!(
-            previewed.contains("Received: 54.20 in cash.") && previewed.contains("Nothing is changed."),
+            previewed.contains("Received: 54.20 in cash.") && previewed.contains("nothing was changed."),
             "{previewed}"
         );
         let done = close_out(&["--kind", "cash", "--cash", "54.20", "--yes"]).await;

@@ -75,7 +75,7 @@ async fn a_server_creates_a_database_in_a_missing_or_empty_data_folder_and_annou
         let file = data.canonicalize().unwrap().join("stockyard.db");
         let log = server.process.log();
         let path = file.to_str().unwrap();
-        assert!(log.contains(&format!("Stockyard has made a new, empty database: {path}")), "{log}");
+        assert!(log.contains(&format!("Stockyard has created a new, empty database: {path}")), "{log}");
         assert!(log.contains("WARN") && log.matches(path).count() >= 2, "{log}");
         stopped(server).await;
         assert!(!data.join("stockyard.db.new").exists());
@@ -121,7 +121,7 @@ async fn a_configured_database_is_created_only_with_the_option() {
     assert!(names_in(&folder).is_empty(), "{:?}", names_in(&folder));
 
     let server = installation.serve_with(free_port(), &["--create"]).await;
-    assert!(server.process.log().contains("has made a new, empty database"), "{}", server.process.log());
+    assert!(server.process.log().contains("has created a new, empty database"), "{}", server.process.log());
     stopped(server).await;
     let server = installation.serve().await;
     stopped(server).await;

@@ -57,7 +57,7 @@ async fn the_demonstration_is_refused_with_other_portfolios_and_on_another_marke
     let yahoo = Installation::embedded().with("MARKET_DATA", "yahoo");
     let refused = yahoo.run(&["demo"]).await;
     assert!(
-        refused.failed().contains("MARKET_DATA: the demonstration is traded on the simulated market"),
+        refused.failed().contains("MARKET_DATA: the demonstration needs the simulated market"),
         "{}",
         refused.stderr
     );
