@@ -177,9 +177,9 @@ pub struct KnownAction {
     pub effective_at: Timestamp,
     /// For a dividend: the opening of the first session on or after its payment day.
     pub pays_at: Option<Timestamp>,
-    /// When the source first reported it.
+    /// When the source first reported the action.
     pub known_at: Timestamp,
-    /// When it was applied to all portfolios.
+    /// When the action was applied to all portfolios.
     pub applied_at: Option<Timestamp>,
     /// For a split: whether prices have confirmed it.
     pub check: Option<SplitCheck>,

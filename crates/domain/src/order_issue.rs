@@ -123,7 +123,7 @@ pub enum OrderWarning {
     LimitReached,
     /// The market has reached the stop, so the order triggers immediately.
     StopReached,
-    /// Only this many shares fill immediately; the rest waits.
+    /// Only `filled` shares fill immediately; the rest waits.
     FillsInPart { filled: Quantity },
     /// Shares that do not fill immediately are canceled.
     RestCanceled,

@@ -96,7 +96,7 @@ pub struct UnconfirmedPrice {
     pub as_of: Timestamp,
     /// When a similar price was first reported, with no accepted price since. Market time.
     pub first_seen_at: Timestamp,
-    /// When it was last reported. Market time.
+    /// When a similar price was last reported. Market time.
     pub last_seen_at: Timestamp,
     pub doubt: Doubt,
     /// The last accepted price, in the same shares.

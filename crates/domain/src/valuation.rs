@@ -296,7 +296,7 @@ pub struct Snapshot {
     pub dividends_receivable: Money,
     /// Deposits less withdrawals since the previous session's close.
     pub net_flow: Money,
-    /// Whether it was taken before the close or at older prices; a later run then replaces it.
+    /// Whether the snapshot was taken before the close or at older prices. A later run replaces a provisional snapshot.
     pub provisional: bool,
 }
 

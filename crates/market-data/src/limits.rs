@@ -80,7 +80,8 @@ impl<T> Answer for Result<T, QuoteError> {
     }
 }
 
-/// An answer, and whether the budget held back a call that it needed. Then the answer shows nothing about the source.
+/// An answer, and whether the budget held back a call that the answer needed. Such an answer says nothing about the
+/// state of the source.
 pub(crate) struct CallResult<T> {
     pub(crate) answer: T,
     pub(crate) kept_back: bool,

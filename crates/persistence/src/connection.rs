@@ -71,7 +71,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{path}"),
             Self::Postgres(url) => match url.rsplit_once('@') {
-                // It is unclear where the parameters begin, so everything is hidden.
+                // A `?` before the last `@` leaves unclear where the parameters begin, so everything is hidden.
                 Some((secret, _)) if secret.contains('?') => f.write_str("postgres://***"),
                 Some((_, host)) => write!(f, "postgres://***@{}", host.split('?').next().unwrap_or(host)),
                 None => f.write_str(url.split('?').next().unwrap_or(url)),
@@ -197,7 +197,7 @@ impl Conn {
 /// The phase in which a transaction failed.
 #[derive(Debug)]
 pub enum Failed<E> {
-    /// It failed before any statement was sent.
+    /// The transaction failed before any statement was sent.
     Begin(diesel::result::Error),
     Work(E),
     Commit(diesel::result::Error),

@@ -361,7 +361,7 @@ pub struct Applied {
     pub reversed_at: Option<Timestamp>,
 }
 
-/// Those of these portfolios to which the action was already applied.
+/// Returns the portfolios among `portfolios` to which the action was already applied.
 pub fn have_had(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -408,7 +408,7 @@ pub fn unpaid(
     rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
 }
 
-/// Those of these dividends that are not paid yet.
+/// Returns the portfolios among `portfolios` to which the dividend `action` is not paid yet.
 pub fn still_unpaid(
     tx: &mut Tx<'_>,
     action: ActionId,

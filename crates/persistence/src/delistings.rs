@@ -183,7 +183,7 @@ pub struct Delisting {
     pub reason: Option<String>,
     /// The administrator who decided; `None` for the source or evidence.
     pub administrator: Option<String>,
-    /// Whether the source announced it and still reports it, so that it cannot be withdrawn.
+    /// Whether the source announced the delisting and still reports it, so that an administrator cannot withdraw it.
     pub is_announced: bool,
 }
 

@@ -33,8 +33,8 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 pub struct SchemaVersion {
     /// Whether no migration has ever been executed.
     pub is_new: bool,
-    /// Whether it is a SQLite file that contains only tables of other programs. A PostgreSQL database may contain such
-    /// tables too.
+    /// Whether the database is a SQLite file that contains only tables of other programs. A PostgreSQL database may
+    /// contain such tables too, and is not foreign.
     pub is_foreign: bool,
     /// Migrations of this program that the database has not executed, in order.
     pub pending: Vec<String>,

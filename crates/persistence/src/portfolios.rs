@@ -339,7 +339,7 @@ pub fn range(
         .load(tx.conn)?)
 }
 
-/// Those of these portfolios that were opened before `at` and not archived then.
+/// Returns at most `limit` portfolios with ids above `after` and up to `last` that were open at `at`, ordered by id.
 pub fn active_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,

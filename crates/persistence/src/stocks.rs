@@ -148,7 +148,7 @@ pub fn rename(
         if unused_stocks::is_used(tx, other)? {
             return Ok(false);
         }
-        // It was added under its new symbol before the rename was known.
+        // The unused stock was added under the new symbol before the rename was known.
         unused_stocks::remove(tx, other, id)?;
     }
     diesel::update(stocks::table.find(id)).set(stocks::symbol.eq(new)).execute(tx.conn)?;
@@ -200,7 +200,7 @@ pub fn called_any(statement: Statement<'_>, symbols: &[Symbol]) -> Result<Vec<St
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Those of these symbols whose stocks are delisted.
+/// Returns the symbols among `symbols` whose stocks are delisted.
 pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, StoreError> {
     let found: Vec<Symbol> = stocks::table
         .filter(stocks::symbol.eq_any(symbols).and(stocks::delisted_on.is_not_null()))

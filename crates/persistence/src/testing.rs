@@ -106,7 +106,7 @@ pub fn open(url: DatabaseUrl, connections: u32) -> Store {
 
 fn open_with(url: DatabaseUrl, connections: u32, statements: Option<Arc<AtomicUsize>>) -> Store {
     let options = StoreOptions { connections, timeout: TIMEOUT };
-    // Nothing else sends statements, so that only the test's own are counted.
+    // Idle connections are never probed, so that only the statements of the test are counted.
     let store = Store::watched(url, options, Duration::MAX, statements).expect("open the test database");
     store.fill();
     store

@@ -387,7 +387,7 @@ pub fn of_stock_since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// Those of these portfolios that have a split of the stock in their journal.
+/// Returns the portfolios among `portfolios` whose journals contain a split of the stock.
 pub fn with_splits_of(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],

@@ -14,7 +14,7 @@ pub(super) const FORMULA: Formula = Formula {
 /// A portfolio with the same cash flows that held only the benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhatIf {
-    /// Its value at the end, rounded half-even to the cent.
+    /// The value of this portfolio at the end, rounded half-even to the cent.
     pub end_value: Money,
     /// The portfolio's value at the end less `end_value`: positive if the portfolio did better.
     pub difference: Money,

@@ -51,7 +51,7 @@ pub struct HeldBack {
     pub symbol: Symbol,
     pub source: PriceSource,
     pub freshness: Freshness,
-    /// When it was reported. Market time.
+    /// When the price was reported. Market time.
     pub seen_at: Timestamp,
     pub price: UnconfirmedPrice,
 }

@@ -148,7 +148,8 @@ async fn a_call_is_counted_in_the_minute_in_which_it_is_sent() {
     let budget = budget(rules);
     let now = morning() + seconds(58);
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(now));
-    // Its place is four seconds later, in the next minute; the place after that is in the same minute.
+    // The call is sent four seconds later, in the next minute. A third call would fall into the same minute, so it is
+    // rejected.
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(morning() + seconds(62)));
     assert_eq!(retry_at(budget.spend(Purpose::Scheduled, now).await), morning() + seconds(120));
 }

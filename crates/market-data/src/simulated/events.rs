@@ -180,7 +180,8 @@ pub(super) fn pays_on(ex_on: NaiveDate, sessions: Sessions) -> NaiveDate {
     sessions.from(on).map_or(on, |session| sessions.date(session))
 }
 
-/// The same day of every third month, drawn at random once for each instrument.
+/// The sessions of the ex-dates of an instrument: the same day of every third month. The first month and the day are
+/// drawn at random.
 fn ex_dividends(seed: u64, instrument: &Instrument, sessions: Sessions) -> Vec<u16> {
     if instrument.dividend_yield_percent == 0.0 {
         return Vec::new();

@@ -47,7 +47,7 @@ pub(super) struct Volatility {
     pub(super) market_deviations: Box<[f64]>,
     /// The variance of all sessions before each session, and of all, for sectors and funds; 1 per session on average.
     pub(super) calm: Box<[f64]>,
-    /// The same for companies.
+    /// The variance of all sessions before each session, and of all, for companies; 1 per session on average.
     pub(super) rough: Box<[f64]>,
 }
 

@@ -200,7 +200,7 @@ async fn a_real_move_is_accepted_with_the_second_observation() {
         deployment.pass(1);
         assert_eq!(deployment.price(0).await.as_deref(), Ok(moved));
         assert_eq!((deployment.accepted().await.as_str(), deployment.waiting().await), (moved, None));
-        // The other process drops its doubt too.
+        // The other process also accepts the price now.
         deployment.pass(59);
         assert_eq!(deployment.price(1).await.as_deref(), Ok(moved));
     }
@@ -228,7 +228,7 @@ async fn a_price_that_reverts_is_never_used() {
     deployment.source.tells("101.00");
     assert_eq!(deployment.price(1).await.as_deref(), Ok("101.00"));
     assert_eq!(deployment.waiting().await, None);
-    // It does not help to confirm the next one.
+    // A similar price later is held back again: the earlier one does not confirm it.
     deployment.pass(60);
     deployment.source.tells("500.00");
     assert_eq!(deployment.doubt(0).await, Doubt::LargeMove);
@@ -287,7 +287,7 @@ async fn a_price_that_contradicts_a_booked_split_is_passed_on() {
         deployment.pass(3 * 86_400);
         deployment.source.tells(told);
         assert_eq!(deployment.price(0).await.as_deref(), Ok(told));
-        // The next price is compared with it.
+        // The next price is compared with the accepted one.
         deployment.pass(60);
         deployment.source.tells("5000.00");
         assert!(deployment.price(1).await.is_err());

@@ -145,7 +145,7 @@ async fn a_recorded_chart_is_parsed_as_a_quote() {
     assert_eq!(quote.price, price(&said(&expected, "price")));
     assert_eq!(quote.as_of, instant(&said(&expected, "as_of_utc")));
     assert_eq!(quote.volume, expected["volume"].as_u64());
-    // Its `chartPreviousClose` of 211.21 is half a year old; the previous close was 269.
+    // The recorded `chartPreviousClose` of 211.21 is half a year old; the previous close was 269.
     assert_eq!(quote.previous_close, Some(price("269.00")));
     assert_eq!((quote.source.as_str(), quote.freshness, quote.stale), ("yahoo", Freshness::Delayed, false));
 }

@@ -131,7 +131,7 @@ async fn bars_are_in_the_shares_of_their_own_days_for_every_ratio() {
         (1.0, 1.5, 1500),
         (7.0, 3.0, 428),
     ] {
-        // It traded at 200.00, 201.37 and 199.99, and after the split at a matching price.
+        // The stock traded at 200.00, 201.37 and 199.99 before the split, and at a matching price after it.
         let after = 200.0 * old / new;
         let told = [
             (DAYS[0], 200.0 * old / new),

@@ -28,7 +28,7 @@ pub fn to_be_reversed(
         .load(tx.conn)?)
 }
 
-/// Those of these portfolios in which a split is not reversed yet.
+/// Returns the portfolios among `portfolios` in which the split `action` is applied and not reversed.
 pub fn have_it_still(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -113,7 +113,7 @@ pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> R
     Ok(())
 }
 
-/// Those of the given orders that a split changed, in their state before it.
+/// Returns the orders among `orders` that the split `action` changed, in their state before the split.
 pub fn orders_before(
     tx: &mut Tx<'_>,
     action: ActionId,

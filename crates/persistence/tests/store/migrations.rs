@@ -204,7 +204,7 @@ async fn a_database_migrated_by_a_newer_version_is_rejected_unchanged() {
         let Err(StoreError::NewerSchema { unknown }) = &refused else { panic!("{refused:?}") };
         assert_eq!(unknown, &["20990101000000", "20991231000000"]);
     }
-    // The same if migrations of this program have not been executed: a newer version is not mixed with this one.
+    // A database with newer migrations is also rejected if it lacks migrations of this program.
     let newest = db.store().schema_version().await.unwrap();
     assert!(newest.pending.is_empty() && !newest.is_new, "{newest:?}");
     let oldest = "DELETE FROM __diesel_schema_migrations WHERE version LIKE '2026%'";

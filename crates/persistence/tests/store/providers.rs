@@ -149,7 +149,7 @@ async fn the_price_of_another_source_is_replaced_even_if_newer() {
         (last.price, last.as_of, last.source.as_str()),
         (price("150.25"), moment(10), "alpha_vantage")
     );
-    // And back, as when a deployment returns to the simulated market.
+    // A deployment may also return to the simulated market.
     let simulated = Quote {
         source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,

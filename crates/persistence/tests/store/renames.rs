@@ -183,7 +183,7 @@ async fn a_used_stock_keeps_its_symbol() {
 async fn a_former_symbol_finds_the_stock_that_gave_it_up_last() {
     let db = Db::new().await;
     let (first, second) = (db.stock("XYZ").await, db.stock("OTHER").await);
-    // Both on the same day: the second stock had it after the first.
+    // Both stocks give the symbol up on the same day, the second one last.
     db.write(move |tx| {
         stocks::rename(tx, first, (&symbol("XYZ"), &symbol("ABC")), None, november(23))?;
         stocks::rename(tx, second, (&symbol("OTHER"), &symbol("XYZ")), None, november(23))?;

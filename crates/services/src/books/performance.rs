@@ -19,7 +19,7 @@ use crate::market::book_calendar::BookCalendar;
 pub enum Window {
     /// A named period that ends today.
     Period(Period),
-    /// Both days are included; `None` leaves that end open.
+    /// From one day to another, both included. `None` leaves that end open.
     Dates { from: Option<NaiveDate>, to: Option<NaiveDate> },
 }
 

@@ -28,7 +28,7 @@ pub(super) struct BookRows {
 
 /// The last close of a window.
 pub(super) enum WindowEnd<'a> {
-    /// This moment, with its valuation.
+    /// The current moment, with the valuation at it.
     Now(&'a Valuation),
     /// The close of the session on that day.
     Close(NaiveDate),

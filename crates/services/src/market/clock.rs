@@ -326,7 +326,7 @@ mod tests {
             (anchored(Some(future), 60.0), None, None, 60.0, Continues("2040-03-01T00:00:00Z")),
             // The speed removed, the start kept.
             (anchored(Some(future), 60.0), None, Some(future), 1.0, Continues("2040-03-01T00:00:00Z")),
-            // Both removed: ahead of the wall, and behind it.
+            // The start and the speed removed: with market time ahead of the wall clock, and behind it.
             (anchored(None, 60.0), None, None, 1.0, Continues("2026-07-30T00:00:00Z")),
             (anchored(Some(future), 1.0), None, None, 1.0, Continues("2040-01-02T00:00:00Z")),
             (anchored(Some(past), 1.0), None, None, 1.0, Continues("2020-01-02T00:00:00Z")),

@@ -114,7 +114,7 @@ impl WallClock {
             state.shown = state.shown.max(at);
             state.passed = self.readings.read().passed;
             drop(state);
-            // This logs the event if the clock is behind.
+            // Reading the time logs the event if the clock is behind.
             self.now();
         }
     }
@@ -188,7 +188,7 @@ mod tests {
             assert_eq!(clock.behind(), (back > TOLERANCE).then_some(back), "{back}");
             clock.pass(back);
             assert_eq!(clock.now(), noon() + back / 2, "{back}");
-            // It has caught up after twice the time.
+            // The clock has caught up after twice the time.
             clock.pass(back);
             assert_eq!((clock.now(), clock.behind()), (noon() + back, None), "{back}");
             clock.pass(TimeDelta::seconds(7));

@@ -77,7 +77,7 @@ mod tests {
             (HistoryRange::Year, "2026-06-30", false),
             (HistoryRange::FiveYears, "2025-11-20", false),
             (HistoryRange::Month, "2026-10-20", true),
-            // It begins with a holiday and a weekend.
+            // The year begins with a holiday and a weekend.
             (HistoryRange::YearToDate, "2026-01-02", true),
             (HistoryRange::YearToDate, "2026-03-02", false),
             (HistoryRange::All, "2026-06-30", true),

@@ -142,7 +142,7 @@ async fn an_archived_stock_is_traded_under_its_new_symbol() {
         let found = world.process.instruments().stock(&symbol(of)).await.unwrap();
         assert_eq!(found.id == world.old, is_old, "{of}");
     }
-    // It is priced and traded like any other stock, after the jobs too, and in another process.
+    // The renamed stock is priced and traded like any other stock, also after the jobs and in another process.
     for process in [&world.process, &on_limited_market(&world.exchange)] {
         assert_eq!(process.stocks().quote(&symbol("XYL")).await.unwrap().price, price("310.00"));
         assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
@@ -280,7 +280,7 @@ async fn charts_of_delisted_stocks_cost_no_calls() {
         }
     }
     assert_eq!(world.exchange.prices.calls(), before);
-    // The same for a stock that is delisted under its own symbol.
+    // A stock that is delisted under its own symbol needs no call either.
     world.exchange.prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
     world.trade(Side::Buy, "AAPL", "1").await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };

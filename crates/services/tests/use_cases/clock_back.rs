@@ -179,7 +179,7 @@ async fn a_process_with_a_clock_far_behind_fills_no_orders() {
         let (behind, clock) = process_at(&exchange, newest - step);
         let before = exchange.journal(sam).await.len();
         if step <= FRESH {
-            // The clocks of two machines may differ by this much.
+            // The clocks of two machines may differ by up to `FRESH`.
             behind
                 .trading()
                 .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
@@ -325,7 +325,7 @@ async fn logins_and_tokens_work_while_the_clock_is_behind() {
     assert!(exchange.accounts().load_session(&key).await.unwrap().is_some());
     let new = exchange.accounts().create_session(Some(sam), "{}".into(), hour).await.unwrap();
     assert!(exchange.accounts().load_session(&new).await.unwrap().is_some());
-    // They still end, later by the system's clock.
+    // The sessions still end, later by the system's clock.
     exchange.clock.pass(hour * 2 + TimeDelta::seconds(2));
     assert!(exchange.accounts().load_session(&new).await.unwrap().is_none());
 }

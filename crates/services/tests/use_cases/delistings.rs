@@ -203,7 +203,7 @@ async fn tables_are_requested_daily_while_stocks_are_missing() {
     let reason = exchange.corporate_actions().delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
     assert_eq!(reason, "listed by the price source as delisted on 2026-11-23");
     assert_delisted(&exchange, sam, order).await;
-    // Then one table per week again.
+    // From then on, one table per week is requested again.
     exchange.at("2026-11-25T20:00:00Z");
     work(&process).await;
     assert_eq!(tables(), 5);
@@ -330,7 +330,7 @@ async fn a_delisting_is_withdrawn_when_the_company_has_a_price_again() {
     assert_eq!(exchange.stocks().quote(&symbol("AAPL")).await.unwrap().price, price("160.00"));
     exchange.sell(sam, "AAPL", "1").await.unwrap();
     exchange.assert_books_balance().await;
-    // It can be delisted again by new evidence.
+    // The stock can be delisted again by new evidence.
     exchange.prices.fail_for("AAPL", gone("AAPL"));
     for at in ["2026-11-30T16:00:00Z", "2026-12-01T16:00:00Z", "2026-12-02T16:00:00Z"] {
         exchange.at(at);
@@ -408,7 +408,7 @@ async fn an_administrator_delists_a_stock_and_withdraws_the_delisting() {
             .await
     };
     exchange.at("2026-11-23T13:00:00Z");
-    // It had a price on Friday; and the last day is too far in the future.
+    // The stock had a price on Friday, or the last day is too far in the future.
     for on in ["2026-11-20", "2020-01-01", "2027-06-01"] {
         let refused = resolve(confirm(Some(on)), "Merged.").await;
         assert!(

@@ -671,7 +671,7 @@ async fn an_account_is_deleted_while_its_portfolios_are_in_use() {
     for round in 0..10 {
         let user = exchange.user(&format!("sam{round}")).await;
         let (one, two) = (exchange.open(user, "1000").await, exchange.open(user, "1000").await);
-        // The rows are then not stored in the order of their ids.
+        // After a deposit, the portfolios are not stored in the order of their ids.
         let sam = Investor { user, portfolio: one };
         exchange.deposit(sam, "1").await.unwrap();
         let administrator = Administrator::operator("ada");

@@ -67,7 +67,7 @@ async fn a_delisted_stock_does_not_change_after_its_last_session() {
         (holding, quote.change().map(|change| change.to_string()))
     };
     exchange.at("2026-11-20T22:00:00Z");
-    // It was bought at 110.00 on that day.
+    // The stock was bought at 110.00 on that day.
     assert_eq!(change().await, (Some("0.00".into()), Some("10.00".into())));
     for later in ["2026-11-23T16:00:00Z", "2026-11-23T22:00:00Z", "2026-11-27T16:00:00Z"] {
         exchange.at(later);

@@ -39,7 +39,7 @@ async fn each_due_run_is_handed_out_once() {
         ["2026-11-20", "2026-11-20T19:12", "2026-11-20"]
     );
     assert_eq!(exchange.jobs().due_runs().await.unwrap(), []);
-    // No worker has started them.
+    // No worker has started the runs, so they are due again.
     exchange.pass(SILENCE + TimeDelta::seconds(1));
     let again: Vec<i64> = exchange.jobs().due_runs().await.unwrap().iter().map(|run| run.id).collect();
     assert_eq!(again, first.iter().map(|run| run.id).collect::<Vec<_>>());
@@ -320,7 +320,7 @@ async fn a_session_is_not_planned_again_after_its_record_was_pruned() {
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     exchange.work().await;
     exchange.work().await;
-    // Its record is deleted but its snapshots are not, and later sessions are caught up.
+    // The record of the old run is deleted but its snapshots are not, and later sessions are caught up.
     assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await[0], "2026-11-21");
     let later = exchange.rows(sam).await;
     assert_eq!((&later[0], later.len()), (&rows[0], 101));

@@ -163,7 +163,7 @@ async fn an_owner_on_a_known_device_does_not_wait_for_guesses_of_others() {
     let foreign = device(&exchange, mia, 4);
     assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD, &foreign).await), 1, "known for another account");
 
-    // Its own failures count only for the device, until its user logs in.
+    // Failures of a known device count only for the device, until its user logs in.
     fail(&exchange, "sam", &own, 4).await;
     assert!(log_in(&exchange, "sam", PASSWORD, &own).await.is_ok());
     fail(&exchange, "sam", &own, 5).await;
@@ -180,7 +180,7 @@ async fn a_device_with_many_failures_counts_as_unknown() {
         exchange.pass(TimeDelta::seconds(60));
         fail(&exchange, "sam", &stolen, 1).await;
     }
-    // From now on its guesses count for the account.
+    // From now on, the guesses of the device count for the account.
     exchange.pass(TimeDelta::hours(1));
     fail(&exchange, "sam", &stolen, 5).await;
     assert_eq!(wait_s(log_in(&exchange, "sam", WRONG, &stolen).await), 1);

@@ -218,7 +218,7 @@ async fn a_market_order_in_the_evening_fills_at_the_close_of_a_delayed_source() 
     let bought = exchange.place(sam, command.clone()).await.unwrap().order;
     assert_eq!(bought.order.filled_price.as_ref().unwrap().to_string(), "51.000000");
     assert_eq!(bought.fills[0].receipt.as_ref().unwrap().rule, FillRule::PastClose);
-    // After the next opening, it waits for the first price of the session.
+    // After the next opening, the same order waits for the first price of the session.
     exchange.at("2026-12-01T14:31:00Z");
     let waits = exchange.place(sam, command).await.unwrap().order.order;
     assert_eq!(waits.status, OrderStatus::Accepted);

@@ -777,7 +777,7 @@ async fn yahoos_prices_are_counted_marked_and_requested_together() {
     assert_eq!(quote.freshness, Freshness::Delayed);
     let limits = services.stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.used(), limits.left()), (1, Some(1999)));
-    // From then on it is the last price of the stock, even without the provider.
+    // The price is stored as the last price of the stock.
     let kept = exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
     assert_eq!(kept[0].last.as_ref().unwrap().source, "yahoo");
 }

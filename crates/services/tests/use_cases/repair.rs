@@ -176,7 +176,7 @@ async fn a_snapshot_in_the_wrong_shares_is_found_and_taken_again() {
     exchange.work().await;
     exchange.assert_books_balance().await;
     let mut wrong = exchange.rows(sam).await.into_iter().find(|row| row.date == day("2026-11-23")).unwrap();
-    // A snapshot with the shares after the split at a price from before it.
+    // The wrong snapshot values the shares after the split at a price from before the split.
     wrong.positions_value = money("90000");
     wrong.total_value = money("91000");
     exchange.write(move |tx| snapshots::save(tx, &[wrong])).await;

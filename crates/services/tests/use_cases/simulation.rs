@@ -121,7 +121,7 @@ async fn another_seed_is_rejected_with_positions_or_orders_unless_accepted() {
     let exchange = Exchange::new().await;
     let set = |seed, by| exchange.market(practice(Some(seed)), by);
     set(7, STARTS).await.unwrap();
-    // With empty books, it changes no one's wealth.
+    // Without positions and orders, another seed changes no portfolio's value.
     set(8, STARTS).await.unwrap();
     let sam = exchange.investor("sam", "1000.00").await;
     let order = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
@@ -359,7 +359,7 @@ async fn books_stay_right_after_a_change_of_view_or_seed() {
         services.stocks().import_catalogue().await.unwrap();
         let calendar = model.calendar();
         for date in day(first).iter_days().take_while(|date| *date <= day(last)) {
-            // During a session of both views, and after its close.
+            // The jobs run during a session of both views, and after its close.
             for time in ["15:00:00", "23:30:00"] {
                 exchange.at(&format!("{date}T{time}Z"));
                 for run in services.jobs().due_runs().await.unwrap() {

@@ -217,7 +217,7 @@ async fn holidays_have_no_row_and_early_closes_are_due_early() {
 async fn the_current_session_is_provisional_until_its_close() {
     let exchange = Exchange::new().await;
     let sam = two_shares(&exchange).await;
-    // The same for a portfolio that was opened at this very moment.
+    // A snapshot is also stored for a portfolio that was opened at the current moment.
     exchange.prices.set("AAPL", "152.00");
     exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::SnapshotPortfolios).await.unwrap();
     exchange.work().await;
@@ -250,7 +250,7 @@ async fn closed_days_and_future_days_have_no_snapshot() {
     // On Saturday, events are booked to Monday's session.
     exchange.at("2026-11-21T12:00:00Z");
     assert_eq!(take(&exchange, "2026-11-23").await.unwrap().provisional, 1);
-    // Before the portfolio was opened, it has no row.
+    // A portfolio has no snapshot of a session before it was opened.
     assert_eq!(take(&exchange, "2026-11-19").await.unwrap(), SnapshotCount::default());
 }
 

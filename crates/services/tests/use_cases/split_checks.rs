@@ -310,7 +310,7 @@ async fn a_contradicting_price_reverses_a_split_and_halts_trading() {
             .collect();
         let [reversal, booked] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(reversal.reverses.as_ref().map(|reverses| reverses.of), booked.id);
-        // Repeating it, in another process, changes nothing.
+        // Applying the actions again, in another process, changes nothing.
         exchange.another_process().corporate_actions().apply_corporate_actions().await.unwrap();
         world.act().await;
         assert_eq!(world.shares().await, "100");
@@ -378,7 +378,7 @@ async fn an_administrator_resolves_a_split_with_a_reason() {
 #[tokio::test]
 async fn corrected_news_replaces_a_split_in_doubt() {
     for freshness in MARKETS {
-        // After the price, and before it.
+        // The correction becomes known after the price, or before it.
         for early in [false, true] {
             let world = if early {
                 let world = World::new(freshness, "45.00").await;

@@ -184,7 +184,7 @@ async fn unknown_stocks_and_other_users_portfolios_cannot_be_followed() {
     let unknown = open(&exchange, eve, following(&["AAPL", "NOPE"])).await.err();
     assert!(matches!(unknown, Some(Error::UnknownSymbol(of)) if of == symbol("NOPE")));
     assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
-    // Even while its owner follows it.
+    // The portfolio cannot be followed even while its owner follows it.
     let _own = listen(&exchange, sam.user, valuing(sam)).await;
     assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
     let many = Wanted { symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(), ..Wanted::default() };
@@ -419,7 +419,7 @@ async fn a_source_that_publishes_daily_is_called_once_per_minute() {
     let exchange = Exchange::with(prices).await;
     let sam = exchange.user("sam").await;
     let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
-    // Its price has changed, and every request gets the new price immediately.
+    // The price of the stock has changed, and every request returns the new price immediately.
     exchange.at("2026-11-20T23:00:00Z");
     exchange.prices.set("AAPL", "155.00");
     for _ in 0..59 {

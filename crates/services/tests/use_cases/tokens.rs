@@ -75,7 +75,7 @@ async fn a_token_expires() {
     assert!(exchange.accounts().token_owner(&token).await.unwrap().is_some());
     exchange.pass(TimeDelta::minutes(1));
     assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
-    // Its owner can still see that it existed.
+    // The owner can still see that the token existed.
     assert_eq!(exchange.accounts().tokens(sam).await.unwrap()[0].expires_at, Some(end));
 }
 

@@ -31,7 +31,7 @@ async fn two_busy_weeks(exchange: &Exchange) {
             let ticker = ["AAPL", "MSFT", "JPM"][usize::try_from(next(3)).unwrap()];
             exchange.prices.set(ticker, &format!("{}.{:02}", 40 + next(60), next(100)));
             let size = format!("{}.{:03}", next(20), 1 + next(999));
-            // Some of these are rejected, which is intended.
+            // Some of these operations are rejected, which is intended.
             match next(10) {
                 0 => drop(exchange.deposit(who, &format!("{}.{:02}", next(900), 1 + next(99))).await),
                 1 => drop(exchange.withdraw(who, &format!("{}.{:02}", next(900), next(100))).await),
@@ -229,7 +229,7 @@ async fn impossible_entries_are_found() {
         entry.amount = money("320.00");
     };
     said(forged(more).await, "sells 2 of 1 held");
-    // The entry contradicts its own receipt.
+    // The entry contradicts the receipt of its fill.
     let better = |entry: &mut JournalEntry| {
         entry.receipt.as_mut().unwrap().quoted_price = "159.99".parse().unwrap();
     };

@@ -373,7 +373,7 @@ async fn the_next_results_are_known_beforehand_and_move_the_open_of_their_sessio
             let on = market.next_results_on(&apple, at).unwrap();
             let opens_at = session(model, on).opens_at;
             assert!(at < opens_at && opens_at - at < TimeDelta::days(100), "{on}");
-            // The same in the night before, and with another seed.
+            // Another seed, or the last moment before the results, gives the same day.
             assert_eq!(market.next_results_on(&apple, opens_at - MICROSECOND), Some(on));
             assert_eq!(Simulated::with_seed(model, 1).next_results_on(&apple, at), Some(on));
             let (before, after) = (
