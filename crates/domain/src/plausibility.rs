@@ -58,12 +58,14 @@ impl Doubt {
     pub fn waits_for(self) -> &'static str {
         match self {
             Self::UnitSlip => {
-                "it looks like a price in another unit and waits for a split, another answer or an administrator"
+                "it looks like a price in another unit, and is not used until a split, another answer of the source \
+                 or an administrator confirms it"
             }
-            Self::LargeMove => "it waits for a second observation",
-            Self::SplitNotBooked => "it waits until the split is booked",
+            Self::LargeMove => "it is not used until a second price confirms it",
+            Self::SplitNotBooked => "it is not used until the split is booked",
             Self::PossibleSplit => {
-                "shares may have been split since, and it waits for news of that, a later session or an administrator"
+                "the stock may have been split, and the price is not used until news of a split, a later session or \
+                 an administrator confirms it"
             }
         }
     }

@@ -14,8 +14,8 @@ use crate::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FileLost {
     #[error(
-        "the database file {} was deleted or moved while it was in use. Nothing can be written until it is back: stop \
-         Stockyard, put the file or a backup to where DATABASE_URL or DATA_DIR says, and start again",
+        "the database file {} was deleted or moved while it was in use. Nothing can be written until it is back: \
+         stop Stockyard, put the file or a backup at the path of DATABASE_URL or DATA_DIR, and start it again",
         .0.display()
     )]
     Gone(PathBuf),

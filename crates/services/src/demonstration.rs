@@ -154,10 +154,10 @@ impl Services {
         }
         let why = match self.books().recorded_demonstration().await? {
             Some(record) if record == UNFINISHED => {
-                "has a demonstration that was interrupted; delete the database and make the demonstration again"
+                "contains an incomplete demonstration; delete the database and create the demonstration again"
             }
             _ => {
-                "has portfolios already; make the demonstration in a new database, like sqlite://data/demo.db"
+                "has portfolios already; create the demonstration in a new database, like sqlite://data/demo.db"
             }
         };
         Err(Error::invalid("database", why))

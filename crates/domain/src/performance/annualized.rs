@@ -7,7 +7,7 @@ pub(super) const DAYS_OF_YEAR: i64 = 365;
 
 pub(super) const FORMULA: Formula = Formula {
     words: "The constant yearly growth that gives the time-weighted return over the calendar days of the window. It \
-            is shown from a year on.",
+            is shown for windows of a year or more.",
     symbols: "annualized_return = (1 + twr)^(365 / calendar_days) − 1",
     source: "GIPS 2020, 2.A.32: returns of less than a year are not annualized",
 };

@@ -8,8 +8,8 @@ use crate::performance::{Figure, Formula, Series, Settings, Table, UndefinedReas
 use crate::{Bar, CorporateAction, CorporateActionKind, Symbol};
 
 pub(super) const TWR: Formula = Formula {
-    words: "The growth of one share of the benchmark from the close from which the window grows to the last close, \
-            with every dividend reinvested at the close of its ex-date and splits taken into account.",
+    words: "The growth of one share of the benchmark from the close before the window to the last close of the \
+            window. Dividends are reinvested at the close of their ex-date, and splits are taken into account.",
     symbols: "benchmark_twr = end_level / start_level − 1, with level = units × close",
     source: "S&P Dow Jones Indices, Index Mathematics Methodology: total return index",
 };

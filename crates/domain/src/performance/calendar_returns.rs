@@ -5,15 +5,15 @@ use chrono::{Datelike, NaiveDate};
 use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
 
 pub(super) const MONTHLY: Formula = Formula {
-    words: "The time-weighted return of the days of each calendar month. The first and last month count as far as \
-            they are in the window.",
+    words: "The time-weighted return of each calendar month. The first and the last month include only their days in \
+            the window.",
     symbols: "monthly_return = Π (1 + r) − 1 over the days of a month",
     source: "quantstats' monthly_returns; empyrical's aggregate_returns",
 };
 
 pub(super) const YEARLY: Formula = Formula {
-    words: "The time-weighted return of the days of each calendar year. The first and last year count as far as they \
-            are in the window.",
+    words: "The time-weighted return of each calendar year. The first and the last year include only their days in \
+            the window.",
     symbols: "yearly_return = Π (1 + r) − 1 over the days of a year",
     source: "empyrical's aggregate_returns",
 };

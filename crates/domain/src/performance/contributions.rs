@@ -7,9 +7,9 @@ use crate::performance::{BookSums, Figure, Formula, Series, Table, UndefinedReas
 use crate::{JournalEntry, Money, StockId};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "The gain of a stock is what was realized on it, plus the change of its unrealized profit, plus its \
-            dividends. What is left of the portfolio's gain, such as fees, is the part of cash. Divided by the \
-            average capital, the gains add up to the modified Dietz return.",
+    words: "The gain of a stock is its realized gain, plus the change of its unrealized gain, plus its dividends. \
+            The rest of the portfolio's gain, such as fees, is the contribution of cash. Divided by the average capital, \
+            all gains add up to the modified Dietz return.",
     symbols: "gain = realized + unrealized_change + dividends; contribution = gain / average_capital",
     source: "Identity of the average-cost books; Dietz, Pension funds, 1966",
 };
@@ -27,8 +27,8 @@ pub(super) const UNREALIZED: Formula = Formula {
 };
 
 pub(super) const DIVIDENDS: Formula = Formula {
-    words: "The dividends whose ex-date is in the window: those paid in it, plus those owed at its end, less those \
-            owed at its start.",
+    words: "The dividends whose ex-date is in the window: the dividends paid in it, plus the dividends receivable at \
+            its end, less the dividends receivable at its start.",
     symbols: "dividends = Σ (paid + receivable_end − receivable_start)",
     source: "Accrual on the ex-date",
 };
@@ -189,7 +189,7 @@ impl Contributions {
                     ("stock", "Stock"),
                     ("market_value", "Market value"),
                     ("cost_basis", "Cost"),
-                    ("receivable", "Dividends owed"),
+                    ("receivable", "Dividends receivable"),
                 ];
                 let row = |holding: &BookedHolding| {
                     vec![

@@ -6,19 +6,19 @@ use crate::performance::statistics::count;
 use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings};
 
 pub(super) const BEST_DAY: Formula = Formula {
-    words: "The day with the highest daily return; of several, the first.",
+    words: "The day with the highest daily return. If there are several, the first.",
     symbols: "best_day = max r",
     source: "quantstats' best",
 };
 
 pub(super) const WORST_DAY: Formula = Formula {
-    words: "The day with the lowest daily return; of several, the first.",
+    words: "The day with the lowest daily return. If there are several, the first.",
     symbols: "worst_day = min r",
     source: "quantstats' worst",
 };
 
 pub(super) const POSITIVE_DAYS: Formula = Formula {
-    words: "The share of the days with a return on which the return was above zero.",
+    words: "The share of days with a return above zero, among all days that have a return.",
     symbols: "positive_days = rising / n",
     source: "Count of days; quantstats' win_rate leaves days without a change out",
 };

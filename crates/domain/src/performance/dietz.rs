@@ -6,8 +6,9 @@ use crate::performance::statistics::days;
 use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "The gain divided by the average capital: the value at the start plus each flow, weighted by the part of \
-            the window that it was there. The contributions of the holdings and of cash add up to it.",
+    words: "The gain divided by the average capital: the value at the start, plus each deposit less each withdrawal, \
+            weighted by the part of the window that was left at the time. The contributions of the holdings and of cash \
+            add up to this return.",
     symbols: "modified_dietz = gain / average_capital, with average_capital = start_value + Σ weight × net_flow",
     source: "Dietz, Pension funds: measuring investment performance, 1966; GIPS 2020, glossary",
 };

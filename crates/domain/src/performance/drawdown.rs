@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings, cumulative_twr};
 
 pub(super) const MAX_DRAWDOWN: Formula = Formula {
-    words: "The deepest fall of the growth index below its highest value until then. The index grows with the daily \
-            returns and is 1 before the first, so that deposits and withdrawals do not move it.",
+    words: "The largest fall of the growth index from its highest value so far. The index starts at 1 and grows by \
+            the daily returns, so deposits and withdrawals do not change it.",
     symbols: "max_drawdown = min (W / max W so far − 1), with W = Π (1 + r)",
     source: "empyrical's max_drawdown; quantstats' max_drawdown",
 };

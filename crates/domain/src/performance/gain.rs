@@ -4,7 +4,7 @@ use crate::Money;
 use crate::performance::{Formula, Series, Value, Workings};
 
 pub(super) const START_VALUE: Formula = Formula {
-    words: "The total value at the last close before the window. Zero when the portfolio is younger.",
+    words: "The total value at the last close before the window. Zero if the portfolio did not exist yet.",
     symbols: "start_value = V₀",
     source: "The portfolio's snapshots",
 };
@@ -22,8 +22,8 @@ pub(super) const NET_FLOW: Formula = Formula {
 };
 
 pub(super) const GAIN: Formula = Formula {
-    words: "What prices, dividends and trading brought: the value at the end, less the value at the start, less what \
-            was paid in, plus what was taken out.",
+    words: "The result of price changes, dividends and trading: the value at the end, less the value at the start, \
+            less deposits, plus withdrawals.",
     symbols: "gain = end_value − start_value − net_flow",
     source: "Cash flow identity of the books",
 };

@@ -13,36 +13,36 @@ pub(super) const EXCESS_RETURN: Formula = Formula {
 };
 
 pub(super) const BETA: Formula = Formula {
-    words: "How much the portfolio's daily return moves, on average, when the benchmark's moves by one: their \
-            covariance divided by the benchmark's variance.",
+    words: "How much the portfolio's daily return changes on average when the benchmark's daily return changes by \
+            one percentage point: the covariance of both, divided by the variance of the benchmark.",
     symbols: "beta = cov(r, b) / var(b)",
     source: "Sharpe, Capital asset prices, 1964; quantstats' greeks; empyrical's beta",
 };
 
 pub(super) const ALPHA: Formula = Formula {
-    words: "The average daily return above the risk-free rate that beta times the benchmark's does not explain, \
-            times the sessions of a year.",
+    words: "The part of the average daily excess return that beta does not explain, times the sessions of a year. An \
+            excess return is a return less the risk-free rate.",
     symbols: "alpha = (mean_excess − beta × mean_benchmark_excess) × periods_per_year",
     source: "Jensen, The performance of mutual funds, 1968; quantstats' greeks (arithmetic)",
 };
 
 pub(super) const TRACKING_ERROR: Formula = Formula {
-    words: "The sample standard deviation of the daily returns less the benchmark's, times the square root of the \
-            sessions of a year.",
+    words: "The sample standard deviation of the daily differences between the portfolio's and the benchmark's \
+            return, times the square root of the sessions of a year.",
     symbols: "tracking_error = √(Σ (d − mean_difference)² / (n − 1)) × √periods_per_year, with d = r − b",
     source: "Grinold and Kahn, Active portfolio management; the divisor of empyrical's excess_sharpe",
 };
 
 pub(super) const CORRELATION: Formula = Formula {
-    words: "The correlation of the daily returns with the benchmark's: 1 moves together, 0 is unrelated, −1 is \
-            opposite.",
+    words: "The correlation of the portfolio's and the benchmark's daily returns: at 1 they move together, at 0 they \
+            are unrelated, at −1 they move in opposite directions.",
     symbols: "correlation = cov(r, b) / √(var(r) × var(b))",
     source: "Pearson's correlation coefficient; numpy's corrcoef",
 };
 
 pub(super) const INFORMATION_RATIO: Formula = Formula {
-    words: "The average daily return above the benchmark's times the sessions of a year, divided by the tracking \
-            error.",
+    words: "The average daily difference between the portfolio's and the benchmark's return, times the sessions of a \
+            year, divided by the tracking error.",
     symbols: "information_ratio = mean_difference × periods_per_year / tracking_error",
     source: "Goodwin, The information ratio, 1998; quantstats' information_ratio × √periods_per_year",
 };

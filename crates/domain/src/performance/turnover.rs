@@ -8,8 +8,8 @@ use crate::performance::{
 use crate::{JournalEntry, Money, TransactionType};
 
 pub(super) const COMMISSIONS: Formula = Formula {
-    words: "The commissions of all trades of the window. They are part of the cost of shares and of what sells \
-            brought, so that the gain is after commissions.",
+    words: "The commissions of all trades of the window. They raise the cost of buys and lower the proceeds of \
+            sells, so the gain is after commissions.",
     symbols: "commissions = Σ commission",
     source: "The portfolio's transactions",
 };

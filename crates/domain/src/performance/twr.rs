@@ -3,9 +3,9 @@
 use crate::performance::{Figure, Formula, Series, UndefinedReason, Workings};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "Multiply the growth of all days and subtract one. A day's growth is the value at its close plus what was \
-            withdrawn, divided by the value at the close before plus what was deposited. Days on which nothing was \
-            invested are left out.",
+    words: "The growth of all days multiplied, less one. The growth of a day is the value at its close plus \
+            withdrawals, divided by the value at the previous close plus deposits. Days on which nothing was invested \
+            are left out.",
     symbols: "twr = Π (1 + r) − 1, with r = (end_value + withdrawals) / (start_value + deposits) − 1",
     source: "GIPS, Guidance Statement on Calculation Methodology; empyrical's cum_returns_final",
 };

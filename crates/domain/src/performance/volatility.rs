@@ -10,8 +10,8 @@ pub(super) const VOLATILITY: Formula = Formula {
 };
 
 pub(super) const DOWNSIDE_DEVIATION: Formula = Formula {
-    words: "The root of the average squared shortfall of the daily returns below the risk-free rate, times the \
-            square root of the sessions of a year. Days above the rate count as zero, and are counted.",
+    words: "The square root of the average squared shortfall of the daily returns below the risk-free rate, times \
+            the square root of the sessions of a year. Days above the rate are included with a shortfall of zero.",
     symbols: "downside_deviation = √(Σ min(r − daily_risk_free, 0)² / n) × √periods_per_year",
     source: "Sortino and van der Meer, Downside risk, 1991; empyrical's downside_risk",
 };

@@ -17,7 +17,7 @@ use crate::{
 pub const LISTING_ENDED: &str = "the stock is delisted";
 /// The reason in orders that are canceled because their stock is closed out.
 pub const CLOSED_OUT: &str =
-    "the stock is closed out: its shares are given for cash or other shares, or written off";
+    "the stock is closed out: its shares are exchanged for cash or other shares, or written off";
 const BEYOND_SPLIT: &str = "after the split its price or its shares cannot be expressed";
 
 /// When an action takes effect, and when a portfolio books it.

@@ -23,23 +23,24 @@ keywords! {
 }
 
 const TOTAL_VALUE: Formula = Formula {
-    words: "Cash, what the shares held are worth at their last prices, and dividends that are owed and not paid yet. \
-            Each market value is rounded half-even to the cent before they are added.",
+    words: "Cash, plus the market value of all shares held at their last prices, plus dividends receivable. Each \
+            market value is rounded half-even to the cent before it is added.",
     symbols: "total_value = cash_balance + dividends_receivable + Σ market_value, with market_value = quantity × price",
     source: "The portfolio's positions and quotes",
 };
 
 const DAY_CHANGE: Formula = Formula {
-    words: "For each stock: what it is worth now, less what the shares held at the previous close were worth then, plus \
-            what trades brought since (purchases are negative), plus dividends that it trades without since. Stocks \
-            whose previous close is not known are left out.",
+    words: "For each stock: its value now, less the value at the previous close of the shares held then, plus the \
+            cash from trades since then (negative for buys), plus dividends with an ex-date since then. Stocks without a \
+            known previous close are left out.",
     symbols: "day_change = Σ change, with change = value_now − value_before + traded + dividends",
     source: "The portfolio's positions, quotes and transactions since the previous close",
 };
 
 const AVERAGE_BUY_PRICE: Formula = Formula {
-    words: "What the shares held cost, commissions included, divided by their number. A sell takes its share of the \
-            cost with it, so that the average stays; a split changes the number of shares and not the cost.",
+    words: "The cost of the shares held, commissions included, divided by their number. A sell reduces cost and \
+            shares in the same proportion, so the average stays the same. A split changes the number of shares, not the \
+            cost.",
     symbols: "average_buy_price = cost_basis / quantity, with cost_basis = Σ cost and quantity = Σ shares",
     source: "Average-cost method",
 };
@@ -65,7 +66,7 @@ impl Valuation {
         let mut work = Workings::on();
         work.input("cash_balance", "Cash", || Value::Money(self.cash_balance.clone()));
         let receivable = || Value::Money(self.dividends_receivable.clone());
-        work.input("dividends_receivable", "Dividends owed", receivable);
+        work.input("dividends_receivable", "Dividends receivable", receivable);
         work.input("positions", "Positions", || {
             let columns = [
                 ("symbol", "Symbol"),
@@ -133,7 +134,7 @@ impl Position {
             Value::Table(Table::new(&columns, moves.map(row)))
         });
         work.step("quantity", "Shares held", || Value::Quantity(self.quantity.clone()));
-        work.step("cost_basis", "What they cost", || Value::Money(self.cost_basis.clone()));
+        work.step("cost_basis", "Cost basis of the shares", || Value::Money(self.cost_basis.clone()));
         let result = self.average_buy_price().map(Value::AveragePrice);
         let result = result.ok_or(UndefinedReason::NothingInvested);
         work.explain(BookFigure::AverageBuyPrice, AVERAGE_BUY_PRICE, result)

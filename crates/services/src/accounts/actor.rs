@@ -27,7 +27,7 @@ pub struct Actor {
 /// Why an actor is not an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotAdministrator {
-    #[error("the user is no administrator")]
+    #[error("the user is not an administrator")]
     Account,
     #[error("the token has no administrator rights")]
     Token,

@@ -31,7 +31,7 @@ pub struct Repaired {
 }
 
 /// The reason given for canceled open orders of a corrected position.
-const CORRECTED: &str = "the books of this stock were corrected: order again";
+const CORRECTED: &str = "the books of this stock were corrected: place the order again";
 
 impl Books {
     /// Repairs the differences of a report where possible. Contradicted splits are suspended, which reverses them.

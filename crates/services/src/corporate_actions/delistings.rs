@@ -213,7 +213,8 @@ impl CorporateActions {
                     let symbol = &delisting.symbol;
                     let holder = stocks::called(tx, symbol)?;
                     if holder.is_none_or(|holder| holder.id != id) {
-                        let message = format!("{symbol} has got another symbol just now: look it up again");
+                        let message =
+                            format!("{symbol} has just received another symbol: search for the stock again");
                         return Err(Error::invalid("symbol", message));
                     }
                     delistings::clear_refusal(tx, id)?;
@@ -307,8 +308,8 @@ impl CorporateActions {
             self.store.read(move |tx| reused_symbols::replaced_on(tx, id).map_err(Error::from)).await?;
         if replaced_on.is_some() {
             let message = format!(
-                "{symbol} has no symbol at the exchange, because another company has it: record its new symbol instead, if it \
-                 is traded under one"
+                "the symbol of {symbol} now belongs to another company: if the stock is traded under a new symbol, \
+                 record that symbol instead"
             );
             return Err(Error::invalid("resolution", message));
         }
@@ -320,7 +321,7 @@ impl CorporateActions {
             Some(delisting) => {
                 let act = move |tx: &mut Tx<'_>| {
                     if close_outs::of_stock(tx, id)?.is_some() {
-                        let message = format!("{symbol} was closed out: that cannot be taken back");
+                        let message = format!("{symbol} was closed out: that cannot be undone");
                         return Err(Error::invalid("resolution", message));
                     }
                     let told = (reason.as_str(), Some(administrator.as_str()));

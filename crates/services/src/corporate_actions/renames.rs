@@ -120,7 +120,8 @@ impl CorporateActions {
             installation::lock(tx)?;
             let holder = stocks::called(tx, &new.from)?;
             if holder.is_none_or(|holder| holder.id != id) {
-                let message = format!("{} has just got another symbol: look it up again", new.from);
+                let message =
+                    format!("{} has just received another symbol: search for the stock again", new.from);
                 return Err(Error::invalid("symbol", message));
             }
             if close_outs::of_stock(tx, id)?.is_some() {
@@ -181,7 +182,7 @@ fn how_to_merge(from: &Symbol, to: &Symbol, is_delisted: bool) -> String {
         false => format!("To merge the two, confirm the delisting of {from}, then close it out"),
     };
     format!(
-        "{to} is a stock of its own here, which somebody holds, held or ordered. {first}: an exchange into {to} at 1:1 gives \
-         everybody their shares at their cost"
+        "{to} is another stock, which users hold, held or ordered. {first}: in an exchange into {to} at 1:1, all \
+         holders keep their shares and cost basis"
     )
 }

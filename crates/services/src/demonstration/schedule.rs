@@ -33,7 +33,7 @@ pub(super) const PLANS: [Plan; 3] = [
     },
     Plan {
         name: "Dividend income",
-        description: "Stocks that pay dividends. What they pay is reinvested every quarter.",
+        description: "Stocks that pay dividends. The dividends are reinvested every quarter.",
         benchmark: "SPY",
         starting_dollars: 50_000,
     },

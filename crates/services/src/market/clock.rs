@@ -63,8 +63,8 @@ impl Anchor {
 #[derive(Debug, Error)]
 pub enum ClockError {
     #[error(
-        "CLOCK_START: the market's time stands at {now}, and {asked} lies before it; market time never goes back. \
-         Remove CLOCK_START, and time continues from {now}; or set it to a later instant"
+        "CLOCK_START is {asked}, but market time is already {now} and never goes back. Remove CLOCK_START to \
+         continue from {now}, or set it to a later instant"
     )]
     WouldTurnBack { now: Timestamp, asked: Timestamp },
     #[error("the stored anchor of the clock is invalid: {0}")]
@@ -190,7 +190,7 @@ impl Clock {
             tracing::info!(
                 %market_time,
                 %wall_time,
-                "market time continues from where it stood; CLOCK_START moves it forward"
+                "market time continues from its last value; CLOCK_START moves it forward"
             );
         }
         Ok(clock)

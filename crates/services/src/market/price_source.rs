@@ -13,9 +13,9 @@ const PRICE_SOURCE: &str = "price_source";
 #[derive(Debug, Error)]
 pub enum PriceSourceError {
     #[error(
-        "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA and \
-         TRADING now ask for {configured}, whose prices are others. Set them back, or start once with \
-         --accept-price-source-change to go on at the new source's prices; open orders are canceled then"
+        "this installation's prices come from {recorded}, and there are positions or working orders at these prices. \
+         MARKET_DATA and TRADING now select {configured}, which has other prices. Restore these settings, or start \
+         once with --accept-price-source-change to continue with the new prices; open orders are canceled"
     )]
     Changed { recorded: String, configured: String },
     #[error(transparent)]
@@ -44,7 +44,8 @@ pub async fn claim_price_source(
             let canceled = match &before {
                 Some(before) => {
                     let reason = format!(
-                        "the price source was changed from {before} to {configured}, whose prices are others: order again"
+                        "the price source was changed from {before} to {configured}, which has other prices: place \
+                         the order again"
                     );
                     book_calendar::record_former_source(tx, before)?;
                     cancel_open_orders(tx, &reason, now)?

@@ -46,9 +46,9 @@ pub struct SimulatedMarket {
 #[derive(Debug, Error)]
 pub enum SimulationError {
     #[error(
-        "SIMULATION_SEED is another than the one this deployment's prices come from, and there are positions or working \
-         orders at them. Remove it, or set it back; or start once with --accept-price-source-change to go on at the \
-         prices of the new seed; open orders are canceled then"
+        "SIMULATION_SEED is not the seed of this installation's prices, and there are positions or working orders at \
+         these prices. Remove or restore the setting, or start once with --accept-price-source-change to continue \
+         with the prices of the new seed; open orders are canceled"
     )]
     SeedChanged,
     #[error("the recorded seed of the simulated market cannot be read: it is not a whole number")]
@@ -83,14 +83,14 @@ pub async fn simulated_market(
             event = "simulation_seed_changed",
             source = model.name(),
             canceled_orders = chosen.canceled_orders,
-            "simulated prices follow from another seed from now on"
+            "simulated prices are now computed from another seed"
         );
     }
     if model == SimulatedModel::V1 && matches!(by, SimulationUse::Process { .. }) {
         tracing::info!(
             source = model.name(),
             newest = newest(settings.mode).name(),
-            "prices go on as before; start once with --accept-price-source-change for the newest simulated market"
+            "prices continue as before; start once with --accept-price-source-change to use the newest simulated market"
         );
     }
     // This takes about ten milliseconds of computation.

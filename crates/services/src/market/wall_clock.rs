@@ -88,8 +88,8 @@ impl WallClock {
                 system_time = %reading.wall,
                 time_reached = %shown,
                 behind_s = behind.num_seconds(),
-                "the system's clock is behind the time that Stockyard has reached: set it right (NTP). Until it has caught \
-                 up, Stockyard's time goes on at half speed"
+                "the system's clock is behind Stockyard's time: correct it (NTP). Until it has caught up, \
+                 Stockyard's time continues at half speed"
             ),
             (true, false) => {
                 tracing::info!(event = "clock_caught_up", system_time = %reading.wall, "the system's clock has caught up");

@@ -39,7 +39,7 @@ pub struct LatestQuote {
 /// Why there is no newer price.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StaleReason {
-    #[error("the price source has not given a newer price yet")]
+    #[error("the price source has not published a newer price yet")]
     NotPublished,
     /// The source failed, or may not be called now.
     #[error("{}", told_of_known_stock(.0))]
@@ -55,11 +55,11 @@ pub enum StaleReason {
 fn told_of_known_stock(error: &QuoteError) -> String {
     match error {
         QuoteError::UnknownSymbol(symbol) => {
-            format!("the price source does not know {symbol} at the moment and will be asked again")
+            format!("the price source does not know {symbol} at the moment; Stockyard will try again")
         }
         QuoteError::NotTradable { symbol, reason } => {
             format!(
-                "according to the price source, {symbol} is not tradable ({reason}); it will be asked again"
+                "according to the price source, {symbol} is not tradable ({reason}); Stockyard will try again"
             )
         }
         other => other.to_string(),

@@ -237,7 +237,7 @@ impl Stocks {
             .await?;
         let still_late = renewed.iter().filter(|stock| self.is_late(stock, now)).count();
         let mut outcome =
-            format!("{} of {in_use} stocks have the last close, {asked} asked for", in_use - still_late);
+            format!("{} of {in_use} stocks have the last close, {asked} requested", in_use - still_late);
         if let Some(error) = refusal {
             outcome = format!("{outcome}; {error}");
         } else if in_vain == Some(TRIED_IN_VAIN) {

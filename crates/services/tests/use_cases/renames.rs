@@ -140,8 +140,8 @@ async fn two_stocks_in_use_are_merged_as_the_error_advises() {
     };
     assert_eq!(
         told,
-        "META is a stock of its own here, which somebody holds, held or ordered. To merge the two, confirm the delisting of FB, \
-         then close it out: an exchange into META at 1:1 gives everybody their shares at their cost"
+        "META is another stock, which users hold, held or ordered. To merge the two, confirm the delisting of FB, then close \
+         it out: in an exchange into META at 1:1, all holders keep their shares and cost basis"
     );
     let confirm = DelistingResolution::Confirm { on: None };
     exchange

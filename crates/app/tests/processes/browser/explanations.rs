@@ -6,7 +6,7 @@ use super::*;
 const TWR: &str = "//details[@data-explain][summary/span[normalize-space()='Time-weighted return']]";
 /// The details of the return of all portfolios.
 const TWR_OF_ALL: &str = "//details[@data-explain][summary[contains(., 'Explain the time-weighted return')]]";
-const WORDS: &str = "Multiply the growth of all days";
+const WORDS: &str = "The growth of all days multiplied, less one.";
 
 /// Counts the requests of the page that fail.
 const COUNT_FAILED: &str = r#"

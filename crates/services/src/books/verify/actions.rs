@@ -382,10 +382,10 @@ impl<'a> Actions<'a> {
                 differences.push(format!("{}: differs from the journal", known.action.id));
             }
             if known.is_in_force() && had.reversed_at.is_some() {
-                differences.push(format!("{} is in force and was taken back", known.action.id));
+                differences.push(format!("{} is in force but was reversed", known.action.id));
             }
             if known.reversed_at.is_some() && had.reversed_at.is_none() {
-                differences.push(format!("{} is not in force and was not taken back", known.action.id));
+                differences.push(format!("{} is not in force but was not reversed", known.action.id));
             }
         }
         for (action, _) in std::mem::take(&mut self.lines) {
