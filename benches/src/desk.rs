@@ -1,5 +1,6 @@
 //! Orders without HTTP: calls the use case directly.
 
+use services::accounts::actor::Trader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,12 @@ async fn one_after_the_other(books: Arc<Books>, end: Instant) -> Result<Sample> 
         let portfolio = books::random_portfolio();
         let order = books.random_order(portfolio);
         let sent = Instant::now();
-        match books.services.trading().place_order(Books::owner(portfolio), portfolio, order).await {
+        match books
+            .services
+            .trading()
+            .place_order(Trader::on_behalf_of(Books::owner(portfolio)).portfolio(portfolio), order)
+            .await
+        {
             Ok(_) => sample.record(sent.elapsed()),
             Err(error) => sample.refuse(|| error.to_string()),
         }

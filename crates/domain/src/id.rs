@@ -51,3 +51,16 @@ uuid_id!(
     /// The UUIDv7 of an API token; not its secret.
     TokenId,
 );
+
+/// A portfolio, and the user on whose behalf it is read or changed. Use cases report a portfolio of another user as missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortfolioRef {
+    pub user: UserId,
+    pub id: PortfolioId,
+}
+
+impl PortfolioRef {
+    pub fn new(user: UserId, id: PortfolioId) -> Self {
+        Self { user, id }
+    }
+}

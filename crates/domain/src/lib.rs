@@ -53,7 +53,9 @@ pub use corporate_action::{
 pub use decimal::DecimalText;
 pub use fill::{Fill, FillRule, FillTotals, Receipt, Rounding};
 pub use filter::{OrderFilter, StockFilter, StockSort, TransactionFilter};
-pub use id::{ActionId, OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
+pub use id::{
+    ActionId, OrderId, PortfolioId, PortfolioRef, StockId, TokenId, TransactionId, UserId, WatchlistId,
+};
 pub use instrument::{Currency, Listing, Stock, Symbol};
 pub use journal::{BookedAction, JournalEntry, TransactionType};
 pub use money::{DecimalError, Money, Percent, Price, Quantity, Rate};

@@ -5,6 +5,7 @@
 mod candidates;
 mod schedule;
 
+use crate::accounts::actor::{PortfolioControl, Trader};
 use chrono::{Months, NaiveDate, TimeDelta};
 use domain::{
     Attached, OrderFilter, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Session, Side, Symbol,
@@ -83,9 +84,10 @@ impl Services {
             last_name: String::new(),
         };
         let owner = self.accounts().create_user(registration, false).await?.id;
+        let trader = Trader::on_behalf_of(owner);
         let mut made = Vec::with_capacity(PLANS.len());
         for plan in &PLANS {
-            made.push(self.open_planned(owner, plan).await?);
+            made.push(self.open_planned(trader, plan).await?);
         }
         let mut steps = schedule::steps(&sessions, &candidates).into_iter().peekable();
         let mut done = 0;
@@ -98,7 +100,7 @@ impl Services {
                         self.corporate_actions().learn_corporate_actions().await?;
                         self.corporate_actions().apply_corporate_actions().await?;
                     }
-                    self.take_step(owner, made[step.portfolio], &step).await?;
+                    self.take_step(trader.portfolio(made[step.portfolio]), &step).await?;
                     is_traded = true;
                 }
                 if is_traded {
@@ -132,19 +134,19 @@ impl Services {
         Ok(())
     }
 
-    async fn open_planned(&self, owner: UserId, plan: &Plan) -> Result<PortfolioId> {
+    async fn open_planned(&self, trader: Trader, plan: &Plan) -> Result<PortfolioId> {
         let opening = OpenPortfolio {
             name: plan.name.to_owned(),
             description: plan.description.to_owned(),
             cash_balance: Some(plan.starting_cash()),
         };
-        let id = self.books().open_portfolio(owner, opening).await?.id;
+        let id = self.books().open_portfolio(trader, opening).await?.id;
         let update = PortfolioUpdate {
             visibility: Some(Visibility::Public),
             benchmark: plan.benchmark.parse().ok(),
             ..PortfolioUpdate::default()
         };
-        Ok(self.books().change_portfolio(owner, id, update).await?.id)
+        Ok(self.books().change_portfolio(trader.portfolio(id), update).await?.id)
     }
 
     /// Rejects a database with portfolios: a clock that starts years ago would change their past.
@@ -165,25 +167,21 @@ impl Services {
 
     /// Executes a step. If the portfolio cannot execute it at current prices, for example for lack of cash, the step is
     /// skipped.
-    async fn take_step(&self, owner: UserId, portfolio: PortfolioId, step: &Step) -> Result<()> {
+    async fn take_step(&self, portfolio: PortfolioControl, step: &Step) -> Result<()> {
         let taken = match &step.kind {
-            StepKind::Deposit(amount) => self
-                .books()
-                .move_cash(owner, portfolio, CashDirection::Deposit, amount.clone())
-                .await
-                .map(drop),
-            StepKind::Withdrawal(amount) => self
-                .books()
-                .move_cash(owner, portfolio, CashDirection::Withdrawal, amount.clone())
-                .await
-                .map(drop),
+            StepKind::Deposit(amount) => {
+                self.books().move_cash(portfolio, CashDirection::Deposit, amount.clone()).await.map(drop)
+            }
+            StepKind::Withdrawal(amount) => {
+                self.books().move_cash(portfolio, CashDirection::Withdrawal, amount.clone()).await.map(drop)
+            }
             StepKind::Buy(symbol, notional) => {
                 let order = market_order(symbol, Side::Buy, OrderSize::Notional(notional.clone()));
-                self.trading().place_order(owner, portfolio, order).await.map(drop)
+                self.trading().place_order(portfolio, order).await.map(drop)
             }
             StepKind::Sell(symbol, percent) => {
                 let order = market_order(symbol, Side::Sell, OrderSize::OfPosition(percent.clone()));
-                self.trading().place_order(owner, portfolio, order).await.map(drop)
+                self.trading().place_order(portfolio, order).await.map(drop)
             }
             StepKind::BuyBelow(symbol, notional, percent) => {
                 let Some(limit) = self.stocks().quote(symbol).await?.price.lowered(percent) else {
@@ -194,23 +192,23 @@ impl Services {
                     time_in_force: TimeInForce::Gtc,
                     ..market_order(symbol, Side::Buy, OrderSize::Notional(notional.clone()))
                 };
-                self.trading().place_order(owner, portfolio, order).await.map(drop)
+                self.trading().place_order(portfolio, order).await.map(drop)
             }
             StepKind::CancelOpen => {
                 let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
                 let orders =
-                    self.trading().orders(owner, portfolio, open, None, MOST_OPEN_ORDERS).await?.items;
+                    self.trading().orders(portfolio.reference(), open, None, MOST_OPEN_ORDERS).await?.items;
                 for open in orders {
-                    self.trading().cancel_order(owner, portfolio, open.order.id).await?;
+                    self.trading().cancel_order(portfolio, open.order.id).await?;
                 }
                 Ok(())
             }
             StepKind::Reinvest(symbol) => {
-                let cash = self.books().portfolio(owner, portfolio).await?.buying_power;
+                let cash = self.books().portfolio(portfolio.reference()).await?.buying_power;
                 let notional = schedule::reinvested(&cash);
                 let Some(notional) = notional else { return Ok(()) };
                 let order = market_order(symbol, Side::Buy, OrderSize::Notional(notional));
-                self.trading().place_order(owner, portfolio, order).await.map(drop)
+                self.trading().place_order(portfolio, order).await.map(drop)
             }
         };
         match taken {

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use domain::{OrderGroup, OrderId, PortfolioId, Timestamp, UserId};
+use domain::{OrderGroup, OrderId, PortfolioId, PortfolioRef, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A committed change of a portfolio. The database contains the details.
@@ -17,8 +17,8 @@ pub struct Change {
 
 impl Change {
     /// A change of cash, or another one that does not concern orders.
-    pub(crate) fn of_books(user: UserId, portfolio: PortfolioId) -> Self {
-        Self { user, portfolio, orders: Vec::new() }
+    pub(crate) fn of_books(portfolio: PortfolioRef) -> Self {
+        Self { user: portfolio.user, portfolio: portfolio.id, orders: Vec::new() }
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
             events.subscribe(move |changes| heard.lock().unwrap().push((name, changes.len())));
         }
         events.announce(&[]);
-        events.announce(&[Change::of_books(UserId(1), PortfolioId(2))]);
+        events.announce(&[Change::of_books(PortfolioRef::new(UserId(1), PortfolioId(2)))]);
         assert_eq!(*heard.lock().unwrap(), [("first", 1), ("second", 1)]);
     }
 }

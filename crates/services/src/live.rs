@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use domain::{OrderId, PortfolioId, Quote, Symbol, Timestamp, UserId};
+use domain::{OrderId, PortfolioId, PortfolioRef, Quote, Symbol, Timestamp, UserId};
 use persistence::Store;
 use tokio::sync::Notify;
 
@@ -233,8 +233,8 @@ impl Hub {
         symbols.map(|symbol| (symbol.clone(), state.quotes.entry(symbol).or_default().clone())).collect()
     }
 
-    fn followed(&self, user: UserId, id: PortfolioId) -> Option<Arc<Followed>> {
-        self.state().portfolios.get(&id).filter(|followed| followed.user == user).cloned()
+    fn followed(&self, portfolio: PortfolioRef) -> Option<Arc<Followed>> {
+        self.state().portfolios.get(&portfolio.id).filter(|followed| followed.portfolio == portfolio).cloned()
     }
 
     fn forget(&self, subscriber: &Arc<Subscriber>) {
@@ -347,7 +347,7 @@ impl Live {
         }
         let mut valuations = Vec::with_capacity(portfolios.len());
         for id in &portfolios {
-            valuations.push(self.follow_portfolio(user, *id).await?);
+            valuations.push(self.follow_portfolio(PortfolioRef::new(user, *id)).await?);
         }
         let slots = self.hub.slots(symbols.into_iter());
         self.fill(&slots).await;
@@ -362,8 +362,9 @@ impl Live {
             }
             state.last_id += 1;
             // Another stream of the user may have followed the portfolio at the same time: both share one entry.
-            let shared =
-                |followed: Arc<Followed>| state.portfolios.entry(followed.id).or_insert(followed).clone();
+            let shared = |followed: Arc<Followed>| {
+                state.portfolios.entry(followed.portfolio.id).or_insert(followed).clone()
+            };
             let valuations = valuations.into_iter().map(shared).collect();
             let subscriber = Arc::new(Subscriber::new(
                 state.last_id,
@@ -432,8 +433,8 @@ impl Live {
         self.hub.take_place(user)
     }
 
-    async fn follow_portfolio(&self, user: UserId, id: PortfolioId) -> Result<Arc<Followed>> {
-        let followed = self.hub.followed(user, id).unwrap_or_else(|| Arc::new(Followed::new(user, id)));
+    async fn follow_portfolio(&self, portfolio: PortfolioRef) -> Result<Arc<Followed>> {
+        let followed = self.hub.followed(portfolio).unwrap_or_else(|| Arc::new(Followed::new(portfolio)));
         self.renew_books(&followed).await?;
         Ok(followed)
     }
@@ -447,7 +448,7 @@ impl Live {
             Some(kept) => self
                 .books
                 .versions()
-                .version_of(followed.user, followed.id)
+                .version_of(followed.portfolio)
                 .await
                 .map(|newest| newest.number() <= kept),
             None => None,
@@ -459,7 +460,7 @@ impl Live {
         let version = self.hub.versions.load(Ordering::Acquire);
         followed.value(version, || self.hub.next_version(), self.market.now());
         // Wakes the streams that already follow the portfolio.
-        self.hub.streams_of(followed.user).iter().for_each(|stream| stream.wake());
+        self.hub.streams_of(followed.portfolio.user).iter().for_each(|stream| stream.wake());
         Ok(())
     }
 

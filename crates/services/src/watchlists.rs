@@ -7,6 +7,7 @@ use persistence::watchlists::{self, Watchlist};
 use persistence::{Store, Tx, stocks};
 
 use crate::Market;
+use crate::accounts::actor::Trader;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
@@ -104,7 +105,8 @@ impl Watchlists {
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unusable name, or if the user has 50 lists.
-    pub async fn create_watchlist(&self, user: UserId, name: &str) -> Result<WatchedList> {
+    pub async fn create_watchlist(&self, trader: Trader, name: &str) -> Result<WatchedList> {
+        let user = trader.user();
         let name = name.trim().to_owned();
         check_name(&name)?;
         let now = self.market.clock.wall();
@@ -124,7 +126,8 @@ impl Watchlists {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for an unusable name.
-    pub async fn rename_watchlist(&self, user: UserId, id: WatchlistId, name: &str) -> Result<WatchedList> {
+    pub async fn rename_watchlist(&self, trader: Trader, id: WatchlistId, name: &str) -> Result<WatchedList> {
+        let user = trader.user();
         let name = name.trim().to_owned();
         check_name(&name)?;
         self.store
@@ -140,7 +143,8 @@ impl Watchlists {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the user has no such list.
-    pub async fn delete_watchlist(&self, user: UserId, id: WatchlistId) -> Result<()> {
+    pub async fn delete_watchlist(&self, trader: Trader, id: WatchlistId) -> Result<()> {
+        let user = trader.user();
         self.store
             .write(move |tx| {
                 owned(tx, id, user)?;
@@ -154,7 +158,8 @@ impl Watchlists {
     /// # Errors
     /// The errors of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] if the
     /// list is full.
-    pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+    pub async fn watch(&self, trader: Trader, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+        let user = trader.user();
         self.store.read(move |tx| owned(tx, id, user)).await?;
         let stock = self.instruments.stock_for(Some(user), symbol).await?;
         let now = self.market.clock.wall();
@@ -174,7 +179,8 @@ impl Watchlists {
     ///
     /// # Errors
     /// [`Error::NotFound`], also if the list does not contain the stock.
-    pub async fn unwatch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+    pub async fn unwatch(&self, trader: Trader, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+        let user = trader.user();
         let symbol = symbol.clone();
         self.store
             .write(move |tx| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::UserId;
+use domain::{PortfolioId, PortfolioRef, UserId};
 use thiserror::Error;
 
 use crate::accounts::register::Account;
@@ -33,7 +33,28 @@ pub enum NotAdministrator {
     Token,
 }
 
+/// Why an actor may not trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotTrader {
+    #[error("the token may only read")]
+    ReadOnlyToken,
+    #[error("the token is for administration")]
+    AdminToken,
+}
+
 impl Actor {
+    /// The right to change what belongs to the user: given in a session, and by a token with the scope `trade`.
+    ///
+    /// # Errors
+    /// For all other tokens.
+    pub fn trader(&self) -> Result<Trader, NotTrader> {
+        match self.credential {
+            Credential::Session | Credential::Token(Scope::Trade) => Ok(Trader { user: self.account.id }),
+            Credential::Token(Scope::Read) => Err(NotTrader::ReadOnlyToken),
+            Credential::Token(Scope::Admin) => Err(NotTrader::AdminToken),
+        }
+    }
+
     /// The right to administer. An administrator has it when logged in, or with a token of the scope `admin`.
     ///
     /// # Errors
@@ -46,6 +67,44 @@ impl Actor {
             }
             Credential::Token(Scope::Trade | Scope::Read) => Err(NotAdministrator::Token),
         }
+    }
+}
+
+/// The right to change what belongs to a user: portfolios, orders and watchlists. Use cases that change them take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trader {
+    user: UserId,
+}
+
+impl Trader {
+    /// For programs that act for a user without a request. Requests get the right from [`Actor::trader`] or a session.
+    pub fn on_behalf_of(user: UserId) -> Self {
+        Self { user }
+    }
+
+    /// For a session, in which a user may do everything.
+    pub fn in_session(account: &Account) -> Self {
+        Self { user: account.id }
+    }
+
+    pub fn user(self) -> UserId {
+        self.user
+    }
+
+    /// The right to change one of the user's portfolios.
+    pub fn portfolio(self, portfolio: PortfolioId) -> PortfolioControl {
+        PortfolioControl(PortfolioRef::new(self.user, portfolio))
+    }
+}
+
+/// The right to change one portfolio. The use case checks that it belongs to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortfolioControl(PortfolioRef);
+
+impl PortfolioControl {
+    /// The portfolio, to read it.
+    pub fn reference(self) -> PortfolioRef {
+        self.0
     }
 }
 
@@ -92,6 +151,18 @@ mod tests {
             is_admin,
         };
         Actor { account: Arc::new(account), credential }
+    }
+
+    #[test]
+    fn only_sessions_and_tokens_for_trading_can_trade() {
+        for is_admin in [false, true] {
+            let right = |credential| actor(is_admin, credential).trader();
+            for credential in [Credential::Session, Credential::Token(Scope::Trade)] {
+                assert_eq!(right(credential).map(Trader::user), Ok(UserId(7)), "{credential:?}");
+            }
+            assert_eq!(right(Credential::Token(Scope::Read)), Err(NotTrader::ReadOnlyToken));
+            assert_eq!(right(Credential::Token(Scope::Admin)), Err(NotTrader::AdminToken));
+        }
     }
 
     #[test]

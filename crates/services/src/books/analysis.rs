@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::performance::{Analysis, Benchmark, BookSums, Close, Settings, WindowBooks};
-use domain::{Money, PortfolioId, StockId, Symbol, UserId};
+use domain::{Money, PortfolioRef, StockId, Symbol};
 
 use crate::books::Books;
 use crate::books::cache::Version;
@@ -56,12 +56,11 @@ impl Books {
     /// [`Error::UnknownSymbol`] and [`Error::NotTradable`] for the `benchmark` that the caller chose.
     pub async fn analysis(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
         window: Window,
         benchmark: Option<&Symbol>,
     ) -> Result<WindowAnalysis> {
-        Ok(self.read_window((user, id), window, benchmark).await?.analyzed)
+        Ok(self.read_window(portfolio, window, benchmark).await?.analyzed)
     }
 
     /// Returns the window ready to be measured, as [`Books::analysis`] does, without the journal that explanations
@@ -72,17 +71,17 @@ impl Books {
     /// The same as [`Books::analysis`].
     pub async fn measured_window(
         &self,
-        (user, id): (UserId, PortfolioId),
+        portfolio: PortfolioRef,
         window: Window,
         benchmark: Option<&Symbol>,
         write: fn(&Analysis) -> Vec<u8>,
     ) -> Result<MeasuredWindow> {
-        let key = WindowKey { portfolio: id, window, benchmark: benchmark.cloned() };
-        if let Some(found) = self.window_from_memory(user, &key).await? {
+        let key = WindowKey { portfolio: portfolio.id, window, benchmark: benchmark.cloned() };
+        if let Some(found) = self.window_from_memory(portfolio, &key).await? {
             self.closed_windows.count_hit();
             return Ok(found);
         }
-        let ReadWindow { analyzed, closed } = self.read_window((user, id), window, benchmark).await?;
+        let ReadWindow { analyzed, closed } = self.read_window(portfolio, window, benchmark).await?;
         let Some((version, receivable, kept)) = closed else {
             return Ok(MeasuredWindow { analyzed, closed_points: None });
         };
@@ -107,14 +106,17 @@ impl Books {
 
     /// Returns a window whose closed days, books and benchmark are cached, with the current value as its last point.
     /// `None` if the cache does not have all of them.
-    async fn window_from_memory(&self, user: UserId, key: &WindowKey) -> Result<Option<MeasuredWindow>> {
-        let id = key.portfolio;
-        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
-        let Some(version) = self.versions.version_of(user, id).await else { return Ok(None) };
+    async fn window_from_memory(
+        &self,
+        portfolio: PortfolioRef,
+        key: &WindowKey,
+    ) -> Result<Option<MeasuredWindow>> {
+        self.corporate_actions.apply_splits_before_reading(&[portfolio.id]).await?;
+        let Some(version) = self.versions.version_of(portfolio).await else { return Ok(None) };
         let now = self.market.now();
         let today = self.market.calendar.booking_session(now).date;
         let Some(kept) = self.closed_windows.get(key, version, today).await else { return Ok(None) };
-        let Some(valued) = self.valuation_of_version(user, id, version, now).await? else { return Ok(None) };
+        let Some(valued) = self.valuation_of_version(portfolio, version, now).await? else { return Ok(None) };
         let last = Close {
             date: today,
             total_value: valued.valuation.total_value.clone(),
@@ -122,7 +124,9 @@ impl Books {
         };
         let series = kept.days.with_day(&last);
         let symbol = key.benchmark.as_ref().unwrap_or(&valued.portfolio.benchmark);
-        let Ok(closed) = self.closed_benchmark(user, symbol, &series, now).await else { return Ok(None) };
+        let Ok(closed) = self.closed_benchmark(portfolio.user, symbol, &series, now).await else {
+            return Ok(None);
+        };
         if !Arc::ptr_eq(&closed, &kept.benchmark) {
             return Ok(None);
         }
@@ -133,7 +137,7 @@ impl Books {
             entries: Vec::new(),
             sums: sums.clone(),
         };
-        let benchmark = self.benchmark_until(user, symbol, &closed, now).await;
+        let benchmark = self.benchmark_until(portfolio.user, symbol, &closed, now).await;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
         let analysis = Analysis { series, settings, benchmark: Some(benchmark), books: Some(books) };
         let analyzed = WindowAnalysis { analysis, symbols: symbols.clone() };
@@ -142,11 +146,11 @@ impl Books {
 
     async fn read_window(
         &self,
-        (user, id): (UserId, PortfolioId),
+        portfolio: PortfolioRef,
         window: Window,
         benchmark: Option<&Symbol>,
     ) -> Result<ReadWindow> {
-        let closes = self.window_closes(user, id, window, true).await?;
+        let closes = self.window_closes(portfolio, window, true).await?;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
         let mut analysis = Analysis::new(closes.before.as_ref(), &closes.window, settings);
         let mut symbols = BTreeMap::new();
@@ -157,7 +161,7 @@ impl Books {
         let symbol = benchmark.unwrap_or(&closes.benchmark);
         let now = closes.measured_at;
         let mut closed = None;
-        let compared = match self.closed_benchmark(user, symbol, &analysis.series, now).await {
+        let compared = match self.closed_benchmark(portfolio.user, symbol, &analysis.series, now).await {
             // The caller did not choose this benchmark, so the other measures are shown without it.
             Err(error) if benchmark.is_none() && is_about_the_stock(&error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices of the benchmark");
@@ -165,7 +169,7 @@ impl Books {
             }
             kept => {
                 let kept = kept?;
-                let compared = self.benchmark_until(user, symbol, &kept, now).await;
+                let compared = self.benchmark_until(portfolio.user, symbol, &kept, now).await;
                 closed = closes.until_now.map(|(version, receivable)| (version, receivable, kept));
                 compared
             }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use domain::{PortfolioId, UserId};
+use domain::{PortfolioId, PortfolioRef, UserId};
 use moka::future::Cache;
 use persistence::{Lane, Store, portfolios};
 use tokio::sync::{mpsc, oneshot};
@@ -99,12 +99,12 @@ impl Versions {
     }
 
     /// Returns the current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
-    pub async fn version_of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
+    pub async fn version_of(&self, portfolio: PortfolioRef) -> Option<Version> {
         let (answer, answered) = oneshot::channel();
         let questions = self.questions.get_or_init(|| open(self.store.lane()));
-        questions.try_send(Question { portfolio, answer }).ok()?;
+        questions.try_send(Question { portfolio: portfolio.id, answer }).ok()?;
         let answered = tokio::time::timeout(PATIENCE, answered).await.ok()?;
-        answered.ok().flatten().filter(|version| version.owner == user)
+        answered.ok().flatten().filter(|version| version.owner == portfolio.user)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The limits on concentration that a user sets for a portfolio.
 
+use domain::PortfolioRef;
 use domain::concentration_limits::ConcentrationLimits;
-use domain::{PortfolioId, UserId};
 use persistence::concentration_limits;
 
+use crate::accounts::actor::PortfolioControl;
 use crate::books::Books;
 use crate::books::portfolios::owned;
 use crate::error::{Error, Result};
@@ -13,11 +14,11 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's portfolio.
-    pub async fn concentration_limits(&self, user: UserId, id: PortfolioId) -> Result<ConcentrationLimits> {
+    pub async fn concentration_limits(&self, portfolio: PortfolioRef) -> Result<ConcentrationLimits> {
         self.store
             .read(move |tx| {
-                owned(tx, id, user)?;
-                Ok::<_, Error>(concentration_limits::of_portfolio(tx, id)?.unwrap_or_default())
+                owned(tx, portfolio)?;
+                Ok::<_, Error>(concentration_limits::of_portfolio(tx, portfolio.id)?.unwrap_or_default())
             })
             .await
     }
@@ -28,14 +29,14 @@ impl Books {
     /// [`Error::NotFound`], also for another user's portfolio.
     pub async fn set_concentration_limits(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         limits: ConcentrationLimits,
     ) -> Result<()> {
+        let portfolio = control.reference();
         self.store
             .write(move |tx| {
-                owned(tx, id, user)?;
-                Ok::<_, Error>(concentration_limits::save(tx, id, limits)?)
+                owned(tx, portfolio)?;
+                Ok::<_, Error>(concentration_limits::save(tx, portfolio.id, limits)?)
             })
             .await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use domain::performance::{Close, Performance, Period, WindowBooks};
 use domain::period::{EARLIEST, LATEST};
-use domain::{Money, PortfolioId, Snapshot, StockId, Symbol, Timestamp, UserId};
+use domain::{Money, PortfolioRef, Snapshot, StockId, Symbol, Timestamp};
 use persistence::{snapshots, transactions};
 
 use crate::books::Books;
@@ -76,16 +76,15 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins.
-    pub async fn performance(&self, user: UserId, id: PortfolioId, window: Window) -> Result<Performance> {
-        let closes = self.window_closes(user, id, window, false).await?;
+    pub async fn performance(&self, portfolio: PortfolioRef, window: Window) -> Result<Performance> {
+        let closes = self.window_closes(portfolio, window, false).await?;
         Ok(Performance::measure(closes.before.as_ref(), closes.window))
     }
 
     /// Reads the closes of a window. If it reaches today, the last close is the current value.
     pub(crate) async fn window_closes(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
         window: Window,
         with_books: bool,
     ) -> Result<WindowCloses> {
@@ -93,15 +92,15 @@ impl Books {
         // Value, flows and journal lines are read at the same moment. Otherwise a deposit in between would be in only
         // one of them.
         let (valued, rows) = self
-            .valuation_with(user, id, move |tx, now| {
+            .valuation_with(portfolio, move |tx, now| {
                 let today = current.booking_session(now).date;
                 let (first, last) = window.days(today)?;
                 let calendar = BookCalendar::load(tx, current)?;
                 // The version is read before the rows: the rows may be newer than their version, but never older.
-                let snapshots = snapshots::version(tx, id)?;
-                let before = snapshots::last_before(tx, id, first)?.as_ref().map(close);
+                let snapshots = snapshots::version(tx, portfolio.id)?;
+                let before = snapshots::last_before(tx, portfolio.id, first)?.as_ref().map(close);
                 let mut closes: Vec<Close> =
-                    snapshots::window(tx, id, first, last)?.iter().map(close).collect();
+                    snapshots::window(tx, portfolio.id, first, last)?.iter().map(close).collect();
                 let reaches_today = last == today;
                 if reaches_today {
                     // The provisional row of the current session is older than the current value.
@@ -111,11 +110,11 @@ impl Books {
                     true => {
                         let session = before.as_ref().and_then(|before| session_of(&calendar, before.date));
                         let start = session.map(|(_, session)| session.closes_at);
-                        Some(BookRows::load(tx, id, user, start)?)
+                        Some(BookRows::load(tx, portfolio, start)?)
                     }
                     false => None,
                 };
-                let flows = transactions::flows(tx, id)?;
+                let flows = transactions::flows(tx, portfolio.id)?;
                 Ok(WindowRows { calendar, before, closes, flows, books, reaches_today, snapshots })
             })
             .await?;
@@ -132,7 +131,7 @@ impl Books {
             _ if reaches_today => Some(WindowEnd::Now(&valued.valuation)),
             last => last.map(WindowEnd::Close),
         };
-        let version = Version::new(user, valued.portfolio.version, snapshots);
+        let version = Version::new(portfolio.user, valued.portfolio.version, snapshots);
         let until_now =
             books.as_ref().filter(|_| reaches_today).map(|books| (version, books.receivable_now()));
         let books = match (books, end) {
@@ -157,16 +156,15 @@ impl Books {
     /// [`Error::NotFound`] for the portfolio.
     pub async fn snapshots(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
         from: Option<NaiveDate>,
         to: Option<NaiveDate>,
     ) -> Result<Vec<Snapshot>> {
         self.store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, id, user)?;
+                crate::books::portfolios::owned(tx, portfolio)?;
                 let (from, to) = (from.unwrap_or(EARLIEST).max(EARLIEST), to.unwrap_or(LATEST).min(LATEST));
-                snapshots::window(tx, id, from, to).map_err(Error::from)
+                snapshots::window(tx, portfolio.id, from, to).map_err(Error::from)
             })
             .await
     }
@@ -175,11 +173,11 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
-    pub async fn external_flows(&self, user: UserId, id: PortfolioId) -> Result<Vec<(Timestamp, Money)>> {
+    pub async fn external_flows(&self, portfolio: PortfolioRef) -> Result<Vec<(Timestamp, Money)>> {
         self.store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, id, user)?;
-                transactions::flows(tx, id).map_err(Error::from)
+                crate::books::portfolios::owned(tx, portfolio)?;
+                transactions::flows(tx, portfolio.id).map_err(Error::from)
             })
             .await
     }

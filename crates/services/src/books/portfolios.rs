@@ -1,12 +1,13 @@
 //! Portfolios: opening, renaming, depositing and withdrawing cash, resetting, deleting.
 
 use domain::{
-    JournalEntry, Money, OrderId, Portfolio, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType,
-    UserId, Visibility,
+    JournalEntry, Money, OrderId, Portfolio, PortfolioId, PortfolioRef, Symbol, Timestamp, TransactionId,
+    TransactionType, UserId, Visibility,
 };
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, positions, transactions};
 
+use crate::accounts::actor::{PortfolioControl, Trader};
 use crate::books::Books;
 use crate::books::sharing::share;
 use crate::error::{Error, Fields, NotFound, Result};
@@ -95,19 +96,20 @@ fn check_description(fields: &mut Fields, description: &str) {
 }
 
 /// Returns the portfolio if it belongs to the user.
-pub(crate) fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<PortfolioRecord> {
-    portfolios::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Portfolio))
+pub(crate) fn owned(tx: &mut Tx<'_>, portfolio: PortfolioRef) -> Result<PortfolioRecord> {
+    portfolios::owned(tx, portfolio.id, portfolio.user)?.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
 /// Locks a portfolio that belongs to the user.
-fn lock_own(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
-    let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
+fn lock_own(tx: &mut Tx<'_>, portfolio: PortfolioRef) -> Result<LockedPortfolio> {
+    let locked =
+        portfolios::lock(tx, &[portfolio.id])?.pop().filter(|locked| locked.user_id == portfolio.user);
     locked.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
 /// Locks a portfolio that belongs to the user and is not archived.
-fn lock_active(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
-    let locked = lock_own(tx, id, user)?;
+fn lock_active(tx: &mut Tx<'_>, portfolio: PortfolioRef) -> Result<LockedPortfolio> {
+    let locked = lock_own(tx, portfolio)?;
     if locked.archived { Err(Error::Archived) } else { Ok(locked) }
 }
 
@@ -170,8 +172,8 @@ impl Books {
     ///
     /// # Errors
     /// The same as [`Books::open_portfolio_once`].
-    pub async fn open_portfolio(&self, user: UserId, command: OpenPortfolio) -> Result<PortfolioSummary> {
-        Ok(self.open_portfolio_once(user, command, None).await?.value)
+    pub async fn open_portfolio(&self, trader: Trader, command: OpenPortfolio) -> Result<PortfolioSummary> {
+        Ok(self.open_portfolio_once(trader, command, None).await?.value)
     }
 
     /// Opens a portfolio with its first deposit.
@@ -180,7 +182,7 @@ impl Books {
     /// [`Error::Invalid`], [`Error::TooManyPortfolios`], [`Error::IdempotencyKeyReused`].
     pub async fn open_portfolio_once(
         &self,
-        user: UserId,
+        trader: Trader,
         command: OpenPortfolio,
         key: Option<IdempotencyKey>,
     ) -> Result<Once<PortfolioSummary>> {
@@ -193,6 +195,7 @@ impl Books {
         fields.done()?;
         let clock = self.market.clock.clone();
         let line = format!("open {name:?} {description:?} {cash_balance}");
+        let user = trader.user();
         let request = OnceRequest { user, key, line };
         idempotency::write_once(&self.store, move |tx| {
             let now = clock.now();
@@ -204,7 +207,9 @@ impl Books {
                 let id = opened.id.0;
                 Ok((opened, id))
             };
-            request.carry_out(tx, now, act, |tx, id| owned(tx, PortfolioId(id), user).map(Into::into))
+            request.carry_out(tx, now, act, |tx, id| {
+                owned(tx, PortfolioRef::new(user, PortfolioId(id))).map(Into::into)
+            })
         })
         .await
     }
@@ -233,8 +238,8 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's portfolio; this applies to all functions here.
-    pub async fn portfolio(&self, user: UserId, id: PortfolioId) -> Result<PortfolioSummary> {
-        self.store.read(move |tx| owned(tx, id, user).map(PortfolioSummary::from)).await
+    pub async fn portfolio(&self, portfolio: PortfolioRef) -> Result<PortfolioSummary> {
+        self.store.read(move |tx| owned(tx, portfolio).map(PortfolioSummary::from)).await
     }
 
     /// Changes only the name and the description, as [`Books::change_portfolio`] does.
@@ -243,13 +248,12 @@ impl Books {
     /// The same as [`Books::change_portfolio`].
     pub async fn update_portfolio(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         name: Option<String>,
         description: Option<String>,
     ) -> Result<PortfolioSummary> {
         let update = PortfolioUpdate { name, description, ..PortfolioUpdate::default() };
-        self.change_portfolio(user, id, update).await
+        self.change_portfolio(control, update).await
     }
 
     /// Changes name, description, benchmark or visibility. A benchmark is stored under its current symbol. Only the
@@ -259,10 +263,10 @@ impl Books {
     /// [`Error::Invalid`], also for a benchmark that is not a known stock or fund; [`Error::Archived`].
     pub async fn change_portfolio(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         update: PortfolioUpdate,
     ) -> Result<PortfolioSummary> {
+        let portfolio = control.reference();
         let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned());
         let (name, description) = (trimmed(update.name), trimmed(update.description));
         let mut fields = Fields::default();
@@ -270,7 +274,7 @@ impl Books {
         description.iter().for_each(|text| check_description(&mut fields, text));
         fields.done()?;
         let benchmark = match update.benchmark {
-            Some(symbol) => Some(self.known_benchmark(user, id, &symbol).await?),
+            Some(symbol) => Some(self.known_benchmark(portfolio, &symbol).await?),
             None => None,
         };
         let clock = self.market.clock.clone();
@@ -278,29 +282,29 @@ impl Books {
         let is_for_active = others || update.visibility.is_none();
         self.store
             .write(move |tx| {
-                let locked = lock_own(tx, id, user)?;
+                let locked = lock_own(tx, portfolio)?;
                 if locked.archived && is_for_active {
                     return Err(Error::Archived);
                 }
                 if let Some(visibility) = update.visibility {
-                    share(tx, id, user, visibility)?;
+                    share(tx, portfolio, visibility)?;
                 }
                 // The next journal line must not be dated before the last one, even if another process's clock dated
                 // it.
                 let now = clock.now().max(locked.last);
                 let changes = PortfolioChanges { name, description, benchmark, updated_at: Some(now) };
-                let row = portfolios::update(tx, id, user, changes)?;
+                let row = portfolios::update(tx, portfolio.id, portfolio.user, changes)?;
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound(NotFound::Portfolio))
             })
             .await
-            .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
+            .inspect(|_| self.events.announce(&[Change::of_books(portfolio)]))
     }
 
     /// Returns the current symbol of a benchmark. The source may be called for a stock that is not known yet, so the
     /// owner of the portfolio is checked first.
-    async fn known_benchmark(&self, user: UserId, id: PortfolioId, symbol: &Symbol) -> Result<Symbol> {
-        self.portfolio(user, id).await?;
-        match self.instruments.stock_for(Some(user), symbol).await {
+    async fn known_benchmark(&self, portfolio: PortfolioRef, symbol: &Symbol) -> Result<Symbol> {
+        self.portfolio(portfolio).await?;
+        match self.instruments.stock_for(Some(portfolio.user), symbol).await {
             Ok(stock) => Ok(stock.listing.symbol.clone()),
             Err(Error::UnknownSymbol(symbol)) => {
                 Err(Error::invalid("benchmark", format!("there is no stock or fund {symbol}")))
@@ -315,11 +319,10 @@ impl Books {
     /// The same as [`Books::reset_portfolio_once`].
     pub async fn reset_portfolio(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         cash_balance: Option<Money>,
     ) -> Result<PortfolioSummary> {
-        Ok(self.reset_portfolio_once(user, id, cash_balance, None).await?.value)
+        Ok(self.reset_portfolio_once(control, cash_balance, None).await?.value)
     }
 
     /// Starts over: cancels the open orders, archives the portfolio with its history, and opens one of the same name
@@ -330,32 +333,33 @@ impl Books {
     /// [`Error::IdempotencyKeyReused`].
     pub async fn reset_portfolio_once(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         cash_balance: Option<Money>,
         key: Option<IdempotencyKey>,
     ) -> Result<Once<PortfolioSummary>> {
+        let old = control.reference();
+        let user = old.user;
         let asked = cash_balance.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
         let cash_balance = cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
         if cash_balance.is_negative() {
             return Err(Error::invalid("cash_balance", "must be zero or more"));
         }
         let clock = self.market.clock.clone();
-        let request = OnceRequest { user, key, line: format!("reset {id} {asked}") };
+        let request = OnceRequest { user, key, line: format!("reset {} {asked}", old.id) };
         let reset = idempotency::write_once(&self.store, move |tx| {
             let act = |tx: &mut Tx<'_>| {
-                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
+                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, old)?;
                 let now = clock.now().max(last);
                 let canceled = cancel_all(tx, &mut portfolio, now)?;
                 portfolios::save_cash(tx, &[(&portfolio, now)])?;
-                portfolios::archive(tx, id, now)?;
-                let old = owned(tx, id, user)?;
-                let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
-                if let Some(limits) = concentration_limits::of_portfolio(tx, id)? {
+                portfolios::archive(tx, old.id, now)?;
+                let archived = owned(tx, old)?;
+                let opened = open(tx, user, (archived.name, archived.description), cash_balance, now)?;
+                if let Some(limits) = concentration_limits::of_portfolio(tx, old.id)? {
                     concentration_limits::save(tx, opened.id, limits)?;
                 }
                 let changes = PortfolioChanges {
-                    benchmark: Some(old.benchmark),
+                    benchmark: Some(archived.benchmark),
                     updated_at: Some(now),
                     ..PortfolioChanges::default()
                 };
@@ -365,14 +369,17 @@ impl Books {
                 Ok(((opened, canceled), new))
             };
             let again = |tx: &mut Tx<'_>, new| {
-                Ok((PortfolioSummary::from(owned(tx, PortfolioId(new), user)?), Vec::new()))
+                Ok((
+                    PortfolioSummary::from(owned(tx, PortfolioRef::new(user, PortfolioId(new)))?),
+                    Vec::new(),
+                ))
             };
             request.carry_out(tx, clock.now(), act, again)
         })
         .await?;
         let (opened, orders) = reset.value;
         if !reset.replayed {
-            self.events.announce(&[Change { user, portfolio: id, orders }]);
+            self.events.announce(&[Change { user, portfolio: old.id, orders }]);
         }
         Ok(Once { value: opened, replayed: reset.replayed })
     }
@@ -381,10 +388,15 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn delete_portfolio(&self, user: UserId, id: PortfolioId) -> Result<()> {
-        match self.store.write(move |tx| portfolios::delete(tx, id, user).map_err(Error::from)).await? {
+    pub async fn delete_portfolio(&self, control: PortfolioControl) -> Result<()> {
+        let portfolio = control.reference();
+        match self
+            .store
+            .write(move |tx| portfolios::delete(tx, portfolio.id, portfolio.user).map_err(Error::from))
+            .await?
+        {
             true => {
-                self.events.announce(&[Change::of_books(user, id)]);
+                self.events.announce(&[Change::of_books(portfolio)]);
                 Ok(())
             }
             false => Err(Error::NotFound(NotFound::Portfolio)),
@@ -397,12 +409,11 @@ impl Books {
     /// The same as [`Books::move_cash_once`].
     pub async fn move_cash(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         direction: CashDirection,
         amount: Money,
     ) -> Result<JournalEntry> {
-        Ok(self.move_cash_once(user, id, direction, amount, None).await?.value)
+        Ok(self.move_cash_once(control, direction, amount, None).await?.value)
     }
 
     /// Deposits or withdraws cash. `amount` is positive for both.
@@ -412,49 +423,54 @@ impl Books {
     /// [`Error::InsufficientCash`], [`Error::IdempotencyKeyReused`].
     pub async fn move_cash_once(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        control: PortfolioControl,
         direction: CashDirection,
         amount: Money,
         key: Option<IdempotencyKey>,
     ) -> Result<Once<JournalEntry>> {
+        let portfolio = control.reference();
         if !amount.is_positive() {
             return Err(Error::invalid("amount", "must be more than zero"));
         }
         let clock = self.market.clock.clone();
-        let request = OnceRequest { user, key, line: format!("{direction:?} {id} {amount}") };
+        let request = OnceRequest {
+            user: portfolio.user,
+            key,
+            line: format!("{direction:?} {} {amount}", portfolio.id),
+        };
         idempotency::write_once(&self.store, move |tx| {
             let act = |tx: &mut Tx<'_>| {
-                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
+                let LockedPortfolio { portfolio: mut books, last, .. } = lock_active(tx, portfolio)?;
                 let signed = match direction {
                     CashDirection::Deposit => amount,
-                    CashDirection::Withdrawal if amount > portfolio.buying_power() => {
+                    CashDirection::Withdrawal if amount > books.buying_power() => {
                         return Err(Error::InsufficientCash {
                             required: amount,
-                            available: portfolio.buying_power(),
+                            available: books.buying_power(),
                         });
                     }
                     CashDirection::Withdrawal => -amount,
                 };
-                portfolio.cash_balance += &signed;
-                if !portfolio.cash_balance.in_bounds() {
+                books.cash_balance += &signed;
+                if !books.cash_balance.in_bounds() {
                     return Err(Error::invalid("amount", "is more than a portfolio can hold"));
                 }
                 let now = clock.now().max(last);
-                let entry = transactions::append(tx, &[JournalEntry::cash(id, signed, now)])?.swap_remove(0);
-                portfolios::save_cash(tx, &[(&portfolio, now)])?;
+                let entry = transactions::append(tx, &[JournalEntry::cash(portfolio.id, signed, now)])?
+                    .swap_remove(0);
+                portfolios::save_cash(tx, &[(&books, now)])?;
                 let line = entry.id.map_or(0, |id| id.0);
                 Ok((entry, line))
             };
             let again = |tx: &mut Tx<'_>, line| {
-                owned(tx, id, user)?;
-                transactions::by_id(tx, id, TransactionId(line))?
+                owned(tx, portfolio)?;
+                transactions::by_id(tx, portfolio.id, TransactionId(line))?
                     .ok_or(Error::NotFound(NotFound::Transaction))
             };
             request.carry_out(tx, clock.now(), act, again)
         })
         .await
-        .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
+        .inspect(|_| self.events.announce(&[Change::of_books(portfolio)]))
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{PortfolioId, UserId, Visibility};
+use domain::{PortfolioId, PortfolioRef, UserId, Visibility};
 use moka::future::Cache;
 use persistence::{Tx, installation, portfolios};
 
@@ -60,8 +60,7 @@ impl FromStr for PortfolioAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortfolioAccess {
     /// The owner, whose portfolio is read.
-    pub owner: UserId,
-    pub portfolio: PortfolioId,
+    pub portfolio: PortfolioRef,
     /// Whether the reader is the owner.
     pub is_owner: bool,
     /// The name of the portfolio in the reader's addresses.
@@ -70,8 +69,8 @@ pub struct PortfolioAccess {
 
 impl PortfolioAccess {
     /// An owner's right to their own portfolio.
-    pub fn of_owner(owner: UserId, portfolio: PortfolioId) -> Self {
-        Self { owner, portfolio, is_owner: true, address: PortfolioAddress::Id(portfolio) }
+    pub fn of_owner(portfolio: PortfolioRef) -> Self {
+        Self { portfolio, is_owner: true, address: PortfolioAddress::Id(portfolio.id) }
     }
 }
 
@@ -84,12 +83,12 @@ pub(crate) fn owners() -> Owners {
 
 /// Sets the visibility of a portfolio. Each time it changes to sharing by link, the portfolio gets a new key, so that
 /// earlier links stay invalid.
-pub(crate) fn share(tx: &mut Tx<'_>, id: PortfolioId, user: UserId, visibility: Visibility) -> Result<()> {
-    if owned(tx, id, user)?.visibility == visibility {
+pub(crate) fn share(tx: &mut Tx<'_>, portfolio: PortfolioRef, visibility: Visibility) -> Result<()> {
+    if owned(tx, portfolio)?.visibility == visibility {
         return Ok(());
     }
     let key = (visibility == Visibility::Link).then(secret::random_hex::<16>);
-    Ok(portfolios::set_visibility(tx, id, visibility, key.as_deref())?)
+    Ok(portfolios::set_visibility(tx, portfolio.id, visibility, key.as_deref())?)
 }
 
 impl Books {
@@ -107,7 +106,7 @@ impl Books {
         if let (Some(reader), PortfolioAddress::Id(id)) = (reader, address)
             && self.owners.get(id).await == Some(reader)
         {
-            return Ok(PortfolioAccess::of_owner(reader, *id));
+            return Ok(PortfolioAccess::of_owner(PortfolioRef::new(reader, *id)));
         }
         let wanted = address.clone();
         let found = self
@@ -131,13 +130,14 @@ impl Books {
         if !is_owner && !is_shared {
             return Err(missing);
         }
+        let portfolio = PortfolioRef::new(row.user_id, row.id);
         if is_owner {
             // The owner gets the address with the id, even after following a link with the key: the owner's pages
             // contain forms, which take ids.
-            return Ok(PortfolioAccess::of_owner(row.user_id, row.id));
+            return Ok(PortfolioAccess::of_owner(portfolio));
         }
         let address = address.clone();
-        Ok(PortfolioAccess { owner: row.user_id, portfolio: row.id, is_owner, address })
+        Ok(PortfolioAccess { portfolio, is_owner, address })
     }
 
     /// The public portfolios of a user that are not archived, oldest first.

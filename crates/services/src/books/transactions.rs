@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionFilter, TransactionId, UserId};
+use domain::{JournalEntry, PortfolioRef, Symbol, Timestamp, TransactionFilter, TransactionId};
 use persistence::transactions;
 
 use crate::books::Books;
@@ -39,8 +39,7 @@ impl Books {
     /// [`Error::NotFound`] for the portfolio.
     pub async fn transactions(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         mut filter: TransactionFilter,
         before: Option<Cursor>,
         limit: usize,
@@ -52,11 +51,11 @@ impl Books {
         }
         // Only the newest page is cached: most requests are for it.
         let version = match before.is_none() && filter == TransactionFilter::default() {
-            true => self.versions.version_of(user, portfolio).await,
+            true => self.versions.version_of(portfolio).await,
             false => None,
         };
         if let Some(version) = version
-            && let Some(newest) = self.kept_pages.get(portfolio, version).await
+            && let Some(newest) = self.kept_pages.get(portfolio.id, version).await
             && newest.limit == limit
         {
             return Ok(newest.page.clone());
@@ -64,13 +63,13 @@ impl Books {
         let rows = self
             .store
             .query(move |statement| {
-                transactions::page(statement, user, portfolio, &filter, before, one_more(limit))
+                transactions::page(statement, portfolio.user, portfolio.id, &filter, before, one_more(limit))
                     .map_err(Error::from)
             })
             .await?;
         if rows.is_empty() {
             // There are no lines, or the portfolio belongs to another user: then this fails.
-            self.portfolio(user, portfolio).await?;
+            self.portfolio(portfolio).await?;
         }
         let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
         let page = Page::from_items(rows, limit, |row: &NamedEntry| {
@@ -78,7 +77,7 @@ impl Books {
         });
         if let Some(version) = version {
             let newest = NewestPage { limit, page: page.clone() };
-            self.kept_pages.insert(portfolio, version, Arc::new(newest)).await;
+            self.kept_pages.insert(portfolio.id, version, Arc::new(newest)).await;
         }
         Ok(page)
     }

@@ -7,8 +7,8 @@ use domain::composition::Composition;
 use domain::performance::Explanation;
 use domain::valuation::{BookFigure, Cash, Dividends, Priced};
 use domain::{
-    Freshness, JournalEntry, Money, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp,
-    UserId, Valuation,
+    Freshness, JournalEntry, Money, PortfolioId, PortfolioRef, Position, Quantity, Quote, Stock, StockId,
+    Timestamp, UserId, Valuation,
 };
 use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
@@ -145,27 +145,27 @@ impl Books {
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's portfolio.
-    pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
-        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
+    pub async fn valuation(&self, portfolio: PortfolioRef) -> Result<ValuedPortfolio> {
+        self.corporate_actions.apply_splits_before_reading(&[portfolio.id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         // For a real source, prices may come from the database, where they are read together with the portfolio.
         let version = match self.market.quotes.freshness() {
-            Freshness::Simulated => self.versions.version_of(user, id).await,
+            Freshness::Simulated => self.versions.version_of(portfolio).await,
             Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => None,
         };
         if let Some(version) = version
-            && let Some(kept) = self.kept_holdings.get(id, version).await
+            && let Some(kept) = self.kept_holdings.get(portfolio.id, version).await
             && kept.since == since
             && let Ok(valued) = self.value(&kept, now).await
         {
             return Ok(valued);
         }
-        let Some(loaded) = self.load_quickly(user, id, since).await? else {
-            return Ok(self.valuation_with(user, id, |_, _| Ok(())).await?.0);
+        let Some(loaded) = self.load_quickly(portfolio, since).await? else {
+            return Ok(self.valuation_with(portfolio, |_, _| Ok(())).await?.0);
         };
         if let Some(version) = version {
-            self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
+            self.kept_holdings.insert(portfolio.id, version, Arc::new(loaded.without_last_prices())).await;
         }
         self.value(&loaded, now).await
     }
@@ -173,8 +173,7 @@ impl Books {
     /// Returns the current value of this version of the portfolio. `None` if the portfolio has changed since.
     pub(super) async fn valuation_of_version(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
         version: Version,
         now: Timestamp,
     ) -> Result<Option<ValuedPortfolio>> {
@@ -182,18 +181,18 @@ impl Books {
         // For a real source, prices may come from the database, where they are read together with the portfolio.
         let keeps = self.market.quotes.freshness() == Freshness::Simulated;
         if keeps
-            && let Some(kept) = self.kept_holdings.get(id, version).await
+            && let Some(kept) = self.kept_holdings.get(portfolio.id, version).await
             && kept.since == since
             && let Ok(valued) = self.value(&kept, now).await
         {
             return Ok(Some(valued));
         }
-        let loaded = self.load_quickly(user, id, since).await?;
+        let loaded = self.load_quickly(portfolio, since).await?;
         let Some(loaded) = loaded.filter(|loaded| loaded.version() == version.number()) else {
             return Ok(None);
         };
         if keeps {
-            self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
+            self.kept_holdings.insert(portfolio.id, version, Arc::new(loaded.without_last_prices())).await;
         }
         self.value(&loaded, now).await.map(Some)
     }
@@ -202,14 +201,14 @@ impl Books {
     ///
     /// # Errors
     /// The same as [`Books::valuation`].
-    pub(crate) async fn loaded(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
-        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
-        if let Some(loaded) = self.load_quickly(user, id, since).await? {
+    pub(crate) async fn loaded(&self, portfolio: PortfolioRef, since: Timestamp) -> Result<Loaded> {
+        self.corporate_actions.apply_splits_before_reading(&[portfolio.id]).await?;
+        if let Some(loaded) = self.load_quickly(portfolio, since).await? {
             return Ok(loaded);
         }
         self.store
             .read(move |tx| {
-                let portfolio = crate::books::portfolios::owned(tx, id, user)?.into();
+                let portfolio = crate::books::portfolios::owned(tx, portfolio)?.into();
                 load(tx, portfolio, since)
             })
             .await
@@ -219,10 +218,12 @@ impl Books {
     /// journal lines of the day, a second statement reads them up to the last line that the first one saw. Lines are
     /// never changed, so the result is the same as at the time of the first statement. `None` when that last line is
     /// not found: the portfolio may have been deleted.
-    async fn load_quickly(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Option<Loaded>> {
+    async fn load_quickly(&self, portfolio: PortfolioRef, since: Timestamp) -> Result<Option<Loaded>> {
         let found = self
             .store
-            .query(move |statement| holdings::of_portfolio(statement, id, user).map_err(Error::from))
+            .query(move |statement| {
+                holdings::of_portfolio(statement, portfolio.id, portfolio.user).map_err(Error::from)
+            })
             .await?;
         let Holdings { portfolio, newest_entry, positions } =
             found.ok_or(Error::NotFound(NotFound::Portfolio))?;
@@ -234,7 +235,7 @@ impl Books {
                 let today = self
                     .store
                     .query(move |statement| {
-                        transactions::since_up_to(statement, id, since, newest).map_err(Error::from)
+                        transactions::since_up_to(statement, portfolio.id, since, newest).map_err(Error::from)
                     })
                     .await?;
                 if today.last().and_then(|entry| entry.id) != Some(newest) {
@@ -258,17 +259,16 @@ impl Books {
     /// the time of the valuation.
     pub(crate) async fn valuation_with<T: Send + 'static>(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
         also: impl FnOnce(&mut Tx<'_>, Timestamp) -> Result<T> + Send + 'static,
     ) -> Result<(ValuedPortfolio, T)> {
-        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
+        self.corporate_actions.apply_splits_before_reading(&[portfolio.id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         let (loaded, other) = self
             .store
             .read(move |tx| {
-                let portfolio = crate::books::portfolios::owned(tx, id, user)?.into();
+                let portfolio = crate::books::portfolios::owned(tx, portfolio)?.into();
                 Ok::<_, Error>((load(tx, portfolio, since)?, also(tx, now)?))
             })
             .await?;
@@ -322,17 +322,16 @@ impl Books {
     ///
     /// # Errors
     /// The same as [`Books::valuation`].
-    pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
-        Ok(Composition::from_valuation(&self.valuation(user, id).await?.valuation))
+    pub async fn composition(&self, portfolio: PortfolioRef) -> Result<Composition> {
+        Ok(Composition::from_valuation(&self.valuation(portfolio).await?.valuation))
     }
 
     pub(super) async fn explain_day_change(
         &self,
-        user: UserId,
-        id: PortfolioId,
+        portfolio: PortfolioRef,
     ) -> Result<Explanation<BookFigure>> {
         let now = self.market.now();
-        let loaded = self.loaded(user, id, self.market.previous_close_at(now)).await?;
+        let loaded = self.loaded(portfolio, self.market.previous_close_at(now)).await?;
         let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
         let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
         let mut quotes = wanted.iter().zip(quotes).peekable();

@@ -6,8 +6,7 @@ use chrono::NaiveDate;
 use domain::past_books::PastBooks;
 use domain::performance::{BookedHolding, WindowBooks};
 use domain::{
-    Calendar, JournalEntry, Money, PortfolioId, Position, Session, StockId, Symbol, Timestamp, UserId,
-    Valuation,
+    Calendar, JournalEntry, Money, PortfolioRef, Position, Session, StockId, Symbol, Timestamp, Valuation,
 };
 use persistence::corporate_actions::Owed;
 use persistence::{Tx, corporate_actions, positions, stocks, transactions};
@@ -36,17 +35,14 @@ pub(super) enum WindowEnd<'a> {
 
 impl BookRows {
     /// Reads the books with all lines since `start`, the close from which the window grows; with all lines if `None`.
-    pub(super) fn load(
-        tx: &mut Tx<'_>,
-        id: PortfolioId,
-        user: UserId,
-        start: Option<Timestamp>,
-    ) -> Result<Self> {
-        let portfolio = owned(tx, id, user)?;
+    pub(super) fn load(tx: &mut Tx<'_>, portfolio: PortfolioRef, start: Option<Timestamp>) -> Result<Self> {
+        let portfolio = owned(tx, portfolio)?;
         Ok(Self {
-            positions: positions::of_portfolios(tx, &[id])?.remove(&id).unwrap_or_default(),
-            entries: transactions::of_portfolio(tx, id, start)?,
-            owed: corporate_actions::owed_since(tx, &[id], start.unwrap_or(portfolio.created_at))?,
+            positions: positions::of_portfolios(tx, &[portfolio.id])?
+                .remove(&portfolio.id)
+                .unwrap_or_default(),
+            entries: transactions::of_portfolio(tx, portfolio.id, start)?,
+            owed: corporate_actions::owed_since(tx, &[portfolio.id], start.unwrap_or(portfolio.created_at))?,
             cash_balance: portfolio.cash_balance,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::portfolio::actions::Booking;
-use domain::{ActionId, Calendar, CorporateActionKind, PortfolioId, Timestamp};
+use domain::{ActionId, Calendar, CorporateActionKind, PortfolioId, PortfolioRef, Timestamp};
 use persistence::corporate_actions::{self as actions, Applied};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{Tx, portfolios, transactions};
@@ -55,7 +55,7 @@ fn pay_batch(
         portfolios::save_dividends(tx, row.portfolio_id, &record.dividends, &receivable)?;
         actions::set_paid(tx, row.portfolio_id, known.id, at)?;
         mark_snapshots(tx, at, calendar, now)?;
-        changes.push(Change::of_books(one.user_id, row.portfolio_id));
+        changes.push(Change::of_books(PortfolioRef::new(one.user_id, row.portfolio_id)));
     }
     Ok((last, changes))
 }

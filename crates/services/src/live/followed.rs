@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{PortfolioId, Quote, StockId, Timestamp, UserId};
+use domain::{PortfolioRef, Quote, StockId, Timestamp};
 
 use super::shared::Slot;
 use crate::books::valuation::{Loaded, ValuedPortfolio};
 
 /// A followed portfolio, shared by all its streams.
 pub(super) struct Followed {
-    pub user: UserId,
-    pub id: PortfolioId,
+    pub portfolio: PortfolioRef,
     pub value: Slot<ValuedPortfolio>,
     /// Whether the portfolio has changed since its books were read.
     moved: AtomicBool,
@@ -46,10 +45,10 @@ struct Books {
 }
 
 impl Followed {
-    pub fn new(user: UserId, id: PortfolioId) -> Self {
+    pub fn new(portfolio: PortfolioRef) -> Self {
         let (value, books) = (Slot::default(), Mutex::default());
         let flag = || AtomicBool::new(false);
-        Self { user, id, value, moved: flag(), never_sent: flag(), gone: flag(), books }
+        Self { portfolio, value, moved: flag(), never_sent: flag(), gone: flag(), books }
     }
 
     /// Marks the books as outdated.
@@ -139,7 +138,7 @@ impl Followed {
             }
             // A position has no price yet; one may come later.
             Err(error) => {
-                tracing::debug!(portfolio.id = %self.id, error = &error as &dyn std::error::Error, "a followed portfolio has no value")
+                tracing::debug!(portfolio.id = %self.portfolio.id, error = &error as &dyn std::error::Error, "a followed portfolio has no value")
             }
         }
     }

@@ -278,7 +278,7 @@ impl Live {
     /// [`Error::NotFound`], also for another user's portfolio.
     pub(super) async fn read_books(&self, followed: &Followed) -> Result<()> {
         let since = self.market.previous_close_at(self.market.now());
-        let loaded = self.books.loaded(followed.user, followed.id, since).await?;
+        let loaded = self.books.loaded(followed.portfolio, since).await?;
         let wanted: HashMap<Symbol, StockId> =
             loaded.priced_stocks().map(|stock| (stock.listing.symbol.clone(), stock.id)).collect();
         let slots = self.hub.slots(wanted.keys().cloned());
@@ -328,7 +328,7 @@ impl Live {
                         self.reset_streams_of(&followed);
                     }
                     Err(error) => {
-                        tracing::debug!(portfolio.id = %followed.id, error = &error as &dyn std::error::Error, "books could not be read");
+                        tracing::debug!(portfolio.id = %followed.portfolio.id, error = &error as &dyn std::error::Error, "books could not be read");
                         followed.move_on();
                     }
                 }
@@ -346,7 +346,7 @@ impl Live {
         let (_, followed) = self.hub.all_followed();
         let mut outdated = false;
         for batch in followed.chunks(VERSIONS_AT_ONCE) {
-            let ids: Vec<PortfolioId> = batch.iter().map(|followed| followed.id).collect();
+            let ids: Vec<PortfolioId> = batch.iter().map(|followed| followed.portfolio.id).collect();
             let found =
                 self.store.query(move |statement| portfolios::versions(statement, &ids).map_err(Error::from));
             let versions: HashMap<PortfolioId, i64> = match found.await {
@@ -360,7 +360,7 @@ impl Live {
                 }
             };
             for followed in batch {
-                let compared = followed.compare(versions.get(&followed.id).copied());
+                let compared = followed.compare(versions.get(&followed.portfolio.id).copied());
                 outdated |= compared.outdated;
                 if compared.never_told {
                     self.reset_streams_of(followed);
@@ -374,8 +374,11 @@ impl Live {
 
     fn reset_streams_of(&self, followed: &Followed) {
         let at = Arc::new(Shared::new(self.market.now()));
-        let streams = self.hub.streams_of(followed.user);
-        streams.iter().filter(|stream| stream.values(followed.id)).for_each(|stream| stream.reset(&at));
+        let streams = self.hub.streams_of(followed.portfolio.user);
+        streams
+            .iter()
+            .filter(|stream| stream.values(followed.portfolio.id))
+            .for_each(|stream| stream.reset(&at));
     }
 
     async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {

@@ -85,7 +85,7 @@ impl Subscriber {
     }
 
     pub fn values(&self, portfolio: PortfolioId) -> bool {
-        self.valuations.iter().any(|followed| followed.id == portfolio)
+        self.valuations.iter().any(|followed| followed.portfolio.id == portfolio)
     }
 
     pub fn tell(&self, order: Arc<Shared<OrderChanged>>) {

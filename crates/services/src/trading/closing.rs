@@ -2,11 +2,12 @@
 
 use domain::{
     Attached, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, Percent, PlaceOrder, PortfolioId,
-    Quantity, Side, StockId, Symbol, TimeInForce, UserId,
+    PortfolioRef, Quantity, Side, StockId, Symbol, TimeInForce,
 };
 use futures::StreamExt;
 use persistence::{Tx, orders, positions};
 
+use crate::accounts::actor::PortfolioControl;
 use crate::error::{Error, NotFound, Result};
 use crate::idempotency::{LONGEST_NAME, Once, is_name};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, Trading, with_fills};
@@ -77,8 +78,8 @@ fn sell(symbol: Symbol, size: OrderSize, client_order_id: Option<String>) -> Pla
 }
 
 /// Rejects portfolios of other users and archived ones.
-fn check_active(tx: &mut Tx<'_>, user: UserId, portfolio: PortfolioId) -> Result<()> {
-    let record = crate::books::portfolios::owned(tx, portfolio, user)?;
+fn check_active(tx: &mut Tx<'_>, portfolio: PortfolioRef) -> Result<()> {
+    let record = crate::books::portfolios::owned(tx, portfolio)?;
     if record.archived_at.is_some() { Err(Error::Archived) } else { Ok(()) }
 }
 
@@ -91,28 +92,28 @@ impl Trading {
     /// first one.
     pub async fn cancel_orders(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         symbol: Option<Symbol>,
     ) -> Result<Vec<CancelAttempt>> {
         let open = self.store.read(move |tx| {
-            check_active(tx, user, portfolio)?;
-            let Some(symbol) = symbol else { return Ok::<_, Error>(orders::open_ids(tx, portfolio)?) };
+            check_active(tx, portfolio.reference())?;
+            let Some(symbol) = symbol else {
+                return Ok::<_, Error>(orders::open_ids(tx, portfolio.reference().id)?);
+            };
             match persistence::stocks::by_symbol(tx, &symbol)? {
-                Some(stock) => Ok(orders::open_ids_of_stock(tx, &[portfolio], stock.id)?),
+                Some(stock) => Ok(orders::open_ids_of_stock(tx, &[portfolio.reference().id], stock.id)?),
                 None => Ok(Vec::new()),
             }
         });
-        self.cancel_each(user, portfolio, open.await?).await
+        self.cancel_each(portfolio, open.await?).await
     }
 
     async fn cancel_each(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         open: Vec<OrderId>,
     ) -> Result<Vec<CancelAttempt>> {
-        let cancel = async |id: &OrderId| self.cancel_order(user, portfolio, *id).await.err();
+        let cancel = async |id: &OrderId| self.cancel_order(portfolio, *id).await.err();
         let failures: Vec<Option<Error>> =
             futures::stream::iter(&open).map(cancel).buffered(COMMANDS_AT_ONCE).collect().await;
         // A leg may have been canceled together with the order before it in the list.
@@ -154,19 +155,18 @@ impl Trading {
     /// errors of [`Trading::place_order`].
     pub async fn close_position(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         close: ClosePosition,
     ) -> Result<PlacedOrder> {
         let ClosePosition { symbol, size, cancel_orders, client_order_id } = close;
         let open_orders = if cancel_orders { OpenOrders::Cancel } else { OpenOrders::Keep };
         let order = sell(symbol.clone(), size, client_order_id);
-        match self.place_beside(user, portfolio, order, open_orders).await {
+        match self.place_beside(portfolio, order, open_orders).await {
             Err(Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_)) => {
                 Err(Error::NotFound(NotFound::Position))
             }
             Err(Error::OrderRejected(OrderRejected::InsufficientShares { required, available })) => {
-                match self.held(user, portfolio, symbol.clone()).await? {
+                match self.held(portfolio.reference(), symbol.clone()).await? {
                     held if held.is_zero() => Err(Error::NotFound(NotFound::Position)),
                     held if required <= held => Err(Error::SharesReserved { symbol, required, available }),
                     _ => Err(OrderRejected::InsufficientShares { required, available }.into()),
@@ -177,12 +177,12 @@ impl Trading {
     }
 
     /// The shares of a stock that a portfolio holds, including reserved ones.
-    async fn held(&self, user: UserId, portfolio: PortfolioId, symbol: Symbol) -> Result<Quantity> {
+    async fn held(&self, portfolio: PortfolioRef, symbol: Symbol) -> Result<Quantity> {
         self.store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
+                crate::books::portfolios::owned(tx, portfolio)?;
                 let stock = persistence::stocks::by_symbol(tx, &symbol)?;
-                let Some(pair) = stock.map(|stock| (portfolio, stock.id)) else {
+                let Some(pair) = stock.map(|stock| (portfolio.id, stock.id)) else {
                     return Ok(Quantity::zero());
                 };
                 let held = positions::of_pairs(tx, &[pair])?.remove(&pair);
@@ -198,8 +198,7 @@ impl Trading {
     /// [`Error::NotFound`] for the portfolio, [`Error::Archived`], [`Error::Invalid`] for the key.
     pub async fn close_all_positions(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         close: CloseAllPositions,
     ) -> Result<Once<Vec<CloseAttempt>>> {
         let CloseAllPositions { cancel_orders, key } = close;
@@ -214,14 +213,14 @@ impl Trading {
         let name = |symbol: &Symbol| key.as_ref().map(|key| format!("{key}-{symbol}"));
         let named = key.clone();
         let found = self.store.read(move |tx| {
-            check_active(tx, user, portfolio)?;
-            closable(tx, portfolio, named.as_deref())
+            check_active(tx, portfolio.reference())?;
+            closable(tx, portfolio.reference().id, named.as_deref())
         });
         let mut wanted = found.await?;
         let replayed = wanted.iter().any(|position| position.placed_before.is_some());
         if replayed {
             wanted.retain(|position| position.placed_before.is_some());
-            return Ok(Once { value: self.placed_before(user, portfolio, wanted).await?, replayed });
+            return Ok(Once { value: self.placed_before(portfolio.reference(), wanted).await?, replayed });
         }
         wanted.retain(|position| position.is_held);
         let close = async |position: &ClosablePosition| {
@@ -231,7 +230,7 @@ impl Trading {
                 cancel_orders,
                 client_order_id: name(&position.symbol),
             };
-            let outcome = self.close_position(user, portfolio, close).await;
+            let outcome = self.close_position(portfolio, close).await;
             CloseAttempt { symbol: position.symbol.clone(), outcome }
         };
         let mut attempts: Vec<CloseAttempt> =
@@ -239,21 +238,20 @@ impl Trading {
         // Another request sold it in the meantime.
         attempts.retain(|attempt| !matches!(attempt.outcome, Err(Error::NotFound(NotFound::Position))));
         if cancel_orders {
-            self.cancel_orders_except(user, portfolio, wanted.iter().map(|one| one.stock).collect()).await?;
+            self.cancel_orders_except(portfolio, wanted.iter().map(|one| one.stock).collect()).await?;
         }
         Ok(Once { value: attempts, replayed })
     }
 
     async fn placed_before(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         wanted: Vec<ClosablePosition>,
     ) -> Result<Vec<CloseAttempt>> {
         let mut attempts = Vec::with_capacity(wanted.len());
         for ClosablePosition { symbol, placed_before, .. } in wanted {
             let Some(id) = placed_before else { continue };
-            let order = self.order(user, portfolio, id).await?;
+            let order = self.order(portfolio, id).await?;
             attempts.push(CloseAttempt { symbol, outcome: Ok(PlacedOrder { order, replayed: true }) });
         }
         Ok(attempts)
@@ -263,17 +261,16 @@ impl Trading {
     /// closed.
     async fn cancel_orders_except(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         held: Vec<StockId>,
     ) -> Result<Vec<CancelAttempt>> {
         let others = self.store.read(move |tx| {
-            let ids = orders::open_ids(tx, portfolio)?;
+            let ids = orders::open_ids(tx, portfolio.reference().id)?;
             let open = orders::of_ids(tx, &ids)?;
             let others = open.into_iter().filter(|order| !held.contains(&order.stock_id));
             Ok::<_, Error>(others.map(|order| order.id).collect())
         });
-        self.cancel_each(user, portfolio, others.await?).await
+        self.cancel_each(portfolio, others.await?).await
     }
 }
 

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use domain::{
-    OrderId, OrderIds, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp,
-    TradingRules, UserId,
+    OrderId, OrderIds, PlaceOrder, PortfolioId, PortfolioRef, PriceMove, ReplaceOrder, Stock, StockId,
+    Timestamp, TradingRules,
 };
 use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
@@ -60,8 +60,7 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) enum Command {
     Place {
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         order: PlaceOrder,
         ids: OrderIds,
         /// What happens to the portfolio's open orders in the same stock.
@@ -69,16 +68,14 @@ pub(crate) enum Command {
         seen: Seen,
     },
     Replace {
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         order: OrderId,
         new: OrderId,
         changes: ReplaceOrder,
         seen: Seen,
     },
     Cancel {
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         order: OrderId,
     },
     /// Applies new prices to a working order.
@@ -107,8 +104,8 @@ impl Command {
         match self {
             Self::Place { portfolio, .. }
             | Self::Replace { portfolio, .. }
-            | Self::Cancel { portfolio, .. }
-            | Self::Work { portfolio, .. } => *portfolio,
+            | Self::Cancel { portfolio, .. } => portfolio.id,
+            Self::Work { portfolio, .. } => *portfolio,
         }
     }
 

@@ -3,12 +3,13 @@
 use chrono::TimeDelta;
 use domain::{
     NewestPrice, Order, OrderFilter, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId,
-    PriceMove, PriceStanding, ReplaceOrder, Stock, Symbol, Timestamp, TradingMode, UserId,
+    PortfolioRef, PriceMove, PriceStanding, ReplaceOrder, Stock, Symbol, Timestamp, TradingMode, UserId,
 };
 use persistence::{Tx, order_list, orders, positions};
 
 pub use domain::OrderPreview;
 
+use crate::accounts::actor::PortfolioControl;
 use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, NotFound, Result};
 use crate::idempotency::{LONGEST_NAME, is_name};
@@ -61,51 +62,45 @@ impl Trading {
     /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
     /// portfolio, [`Error::Archived`], [`Error::Busy`], and the errors of
     /// [`Stocks::quote`](crate::stocks::Stocks::quote). A rejected order changes nothing.
-    pub async fn place_order(
-        &self,
-        user: UserId,
-        portfolio: PortfolioId,
-        order: PlaceOrder,
-    ) -> Result<PlacedOrder> {
-        self.place_beside(user, portfolio, order, OpenOrders::Keep).await
+    pub async fn place_order(&self, portfolio: PortfolioControl, order: PlaceOrder) -> Result<PlacedOrder> {
+        self.place_beside(portfolio, order, OpenOrders::Keep).await
     }
 
     /// Places an order like [`Trading::place_order`], and cancels the portfolio's open orders in the same stock if
     /// `open_orders` says so.
     pub(super) async fn place_beside(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         mut order: PlaceOrder,
         open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         check(&order)?;
         let ids = OrderIds::from_fn(|| OrderId(self.market.clock.new_id()));
         let name = order.client_order_id.get_or_insert_with(|| ids.entry.to_string()).clone();
-        let placed = self.place_named((user, portfolio), order, ids, open_orders).await;
+        let placed = self.place_named(portfolio.reference(), order, ids, open_orders).await;
         let placed = placed.map_err(|error| error.about_order(name))?;
         Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
     }
 
     async fn place_named(
         &self,
-        (user, portfolio): (UserId, PortfolioId),
+        portfolio: PortfolioRef,
         order: PlaceOrder,
         ids: OrderIds,
         open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         // The network comes first, so that no lock is held while waiting for it.
-        let looked = self.look_at(user, &order.symbol).await;
+        let looked = self.look_at(portfolio.user, &order.symbol).await;
         let seen = match looked.and_then(|seen| self.check_clock(&order.terms, seen)) {
             Ok(seen) => seen,
             Err(refused) => {
                 // The order may have been placed before: a retry needs no price. Another user's portfolio is not found.
                 let (name, request) = (order.client_order_id.clone(), order.canonical());
-                return self.replayed_or(refused, user, portfolio, name, request).await;
+                return self.replayed_or(refused, portfolio, name, request).await;
             }
         };
         let behind = seen.clock_behind;
-        let command = Command::Place { user, portfolio, order, ids, open_orders, seen };
+        let command = Command::Place { portfolio, order, ids, open_orders, seen };
         let placed = self.desk().submit(command).await;
         placed.map_err(|error| self.blame_clock(error, behind))
     }
@@ -116,13 +111,8 @@ impl Trading {
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the order, [`Error::OrderNotOpen`], [`Error::Archived`],
     /// [`Error::Busy`].
-    pub async fn cancel_order(
-        &self,
-        user: UserId,
-        portfolio: PortfolioId,
-        order: OrderId,
-    ) -> Result<OrderWithFills> {
-        Ok(self.desk().submit(Command::Cancel { user, portfolio, order }).await?.order)
+    pub async fn cancel_order(&self, portfolio: PortfolioControl, order: OrderId) -> Result<OrderWithFills> {
+        Ok(self.desk().submit(Command::Cancel { portfolio: portfolio.reference(), order }).await?.order)
     }
 
     /// Replaces an open order with another one. The shares that the replaced order has filled stay with it.
@@ -131,38 +121,35 @@ impl Trading {
     /// The errors of [`Trading::place_order`] and [`Trading::cancel_order`].
     pub async fn replace_order(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioControl,
         order: OrderId,
         mut changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
         check_name(changes.client_order_id.as_deref())?;
         let new = OrderId(self.market.clock.new_id());
         let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
-        let replaced = self.replace_named(user, portfolio, order, new, changes).await;
+        let replaced = self.replace_named(portfolio.reference(), order, new, changes).await;
         let replaced = replaced.map_err(|error| error.about_order(name))?;
         Ok(PlacedOrder { order: self.one_with_hold(replaced.order).await, ..replaced })
     }
 
     async fn replace_named(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         order: OrderId,
         new: OrderId,
         changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
-        let symbol = self.order(user, portfolio, order).await?.order.symbol;
-        let seen = match self.look_at(user, &symbol).await {
+        let symbol = self.order(portfolio, order).await?.order.symbol;
+        let seen = match self.look_at(portfolio.user, &symbol).await {
             Ok(seen) => seen,
             Err(refused) => {
                 let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
-                return self.replayed_or(refused, user, portfolio, name, request).await;
+                return self.replayed_or(refused, portfolio, name, request).await;
             }
         };
         let behind = seen.clock_behind;
-        let replaced =
-            self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
+        let replaced = self.desk().submit(Command::Replace { portfolio, order, new, changes, seen }).await;
         replaced.map_err(|error| self.blame_clock(error, behind))
     }
 
@@ -194,8 +181,7 @@ impl Trading {
     async fn replayed_or(
         &self,
         refused: Error,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         name: Option<String>,
         request: String,
     ) -> Result<PlacedOrder> {
@@ -204,8 +190,8 @@ impl Trading {
             return Err(refused);
         }
         let replayed = self.store.read(move |tx| {
-            crate::books::portfolios::owned(tx, portfolio, user)?;
-            replay(tx, portfolio, name.as_deref(), &request)
+            crate::books::portfolios::owned(tx, portfolio)?;
+            replay(tx, portfolio.id, name.as_deref(), &request)
         });
         replayed.await?.ok_or(refused)
     }
@@ -214,23 +200,19 @@ impl Trading {
     ///
     /// # Errors
     /// The errors of [`Trading::place_order`].
-    pub async fn preview_order(
-        &self,
-        user: UserId,
-        id: PortfolioId,
-        command: PlaceOrder,
-    ) -> Result<OrderPreview> {
+    pub async fn preview_order(&self, portfolio: PortfolioRef, command: PlaceOrder) -> Result<OrderPreview> {
         check(&command)?;
-        let before = self.books.valuation(user, id).await?.valuation;
-        let seen = self.look_at(user, &command.symbol).await?;
+        let before = self.books.valuation(portfolio).await?.valuation;
+        let seen = self.look_at(portfolio.user, &command.symbol).await?;
         let seen = self.check_clock(&command.terms, seen)?;
         let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
         let stock_id = stock.id;
         let hold = self.corporate_actions.trading_hold(&stock).await?;
+        let id = portfolio.id;
         let portfolio = self
             .store
             .read(move |tx| {
-                let record = crate::books::portfolios::owned(tx, id, user)?;
+                let record = crate::books::portfolios::owned(tx, portfolio)?;
                 if record.archived_at.is_some() {
                     return Err(Error::Archived);
                 }
@@ -318,13 +300,13 @@ impl Trading {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the order.
-    pub async fn order(&self, user: UserId, portfolio: PortfolioId, id: OrderId) -> Result<OrderWithFills> {
+    pub async fn order(&self, portfolio: PortfolioRef, id: OrderId) -> Result<OrderWithFills> {
         let found = self
             .store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
+                crate::books::portfolios::owned(tx, portfolio)?;
                 let order =
-                    orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound(NotFound::Order))?;
+                    orders::of_portfolio(tx, portfolio.id, id)?.ok_or(Error::NotFound(NotFound::Order))?;
                 Ok::<_, Error>(with_fills(tx, vec![order])?.swap_remove(0))
             })
             .await?;
@@ -358,16 +340,15 @@ impl Trading {
     /// [`Error::NotFound`] for the portfolio.
     pub async fn order_by_client_id(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         client_order_id: &str,
     ) -> Result<Option<Order>> {
         check_name(Some(client_order_id))?;
         let name = client_order_id.to_owned();
         self.store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
-                let found = orders::by_client_order_ids(tx, &[(portfolio, &name)])?;
+                crate::books::portfolios::owned(tx, portfolio)?;
+                let found = orders::by_client_order_ids(tx, &[(portfolio.id, &name)])?;
                 Ok(found.into_iter().next().map(|(order, _)| order))
             })
             .await
@@ -419,16 +400,11 @@ impl Trading {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
-    pub async fn successor(
-        &self,
-        user: UserId,
-        portfolio: PortfolioId,
-        id: OrderId,
-    ) -> Result<Option<OrderId>> {
+    pub async fn successor(&self, portfolio: PortfolioRef, id: OrderId) -> Result<Option<OrderId>> {
         self.store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
-                Ok(orders::successor(tx, portfolio, id)?)
+                crate::books::portfolios::owned(tx, portfolio)?;
+                Ok(orders::successor(tx, portfolio.id, id)?)
             })
             .await
     }
@@ -441,8 +417,7 @@ impl Trading {
     /// [`Error::NotFound`] for the portfolio, [`Error::Invalid`] if `last` is not an order of the portfolio.
     pub async fn orders(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        portfolio: PortfolioRef,
         mut filter: OrderFilter,
         last: Option<OrderId>,
         limit: usize,
@@ -451,15 +426,15 @@ impl Trading {
         let mut page = self
             .store
             .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
+                crate::books::portfolios::owned(tx, portfolio)?;
                 filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
                 let last = match last {
-                    Some(id) => Some(order_list::place_of(tx, portfolio, id)?.ok_or_else(|| {
+                    Some(id) => Some(order_list::place_of(tx, portfolio.id, id)?.ok_or_else(|| {
                         Error::invalid("cursor", "send `next_cursor` of the previous page")
                     })?),
                     None => None,
                 };
-                let found = order_list::page(tx, portfolio, &filter, last, one_more(limit))?;
+                let found = order_list::page(tx, portfolio.id, &filter, last, one_more(limit))?;
                 let page = Page::from_items(found, limit, |order| order.id);
                 Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
             })

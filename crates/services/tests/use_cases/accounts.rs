@@ -230,8 +230,8 @@ async fn deleting_an_account_deletes_only_the_data_of_its_owner() {
         exchange.buy(who, "AAPL", "1").await.unwrap();
         exchange.accounts().create_session(Some(who.user), "{}".into(), TimeDelta::hours(1)).await.unwrap();
         exchange.accounts().create_token(who.user, "laptop", Scope::Read, None).await.unwrap();
-        let list = exchange.watchlists().create_watchlist(who.user, "Later").await.unwrap().id;
-        exchange.watchlists().watch(who.user, list, &symbol("MSFT")).await.unwrap();
+        let list = exchange.watchlists().create_watchlist(who.trader(), "Later").await.unwrap().id;
+        exchange.watchlists().watch(who.trader(), list, &symbol("MSFT")).await.unwrap();
         lists.push(list);
     }
     exchange.pass(TimeDelta::seconds(1));

@@ -9,7 +9,8 @@ use std::task::{Context, Waker};
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{
-    OrderFilter, OrderTerms, PerShare, ReplaceOrder, Side, SplitRatio, TimeInForce, TransactionFilter,
+    OrderFilter, OrderTerms, PerShare, PortfolioRef, ReplaceOrder, Side, SplitRatio, TimeInForce,
+    TransactionFilter,
 };
 use services::Services;
 use services::accounts::tokens::Scope;
@@ -53,20 +54,36 @@ async fn show(services: &Services, who: Investor) -> Shown {
     }
     vec![
         ("stream", first_valuation(services, who).await),
-        ("portfolio", text!(services.books().portfolio(user, portfolio))),
+        ("portfolio", text!(services.books().portfolio(PortfolioRef::new(user, portfolio)))),
         ("portfolios", text!(services.books().portfolios(user, false, None, 100))),
         ("archived portfolios", text!(services.books().portfolios(user, true, None, 100))),
-        ("valuation", text!(services.books().valuation(user, portfolio))),
+        ("valuation", text!(services.books().valuation(PortfolioRef::new(user, portfolio)))),
         ("valuations", text!(services.books().valuations(user))),
-        ("composition", text!(services.books().composition(user, portfolio))),
-        ("orders", text!(services.trading().orders(user, portfolio, OrderFilter::default(), None, 50))),
+        ("composition", text!(services.books().composition(PortfolioRef::new(user, portfolio)))),
+        (
+            "orders",
+            text!(services.trading().orders(
+                PortfolioRef::new(user, portfolio),
+                OrderFilter::default(),
+                None,
+                50
+            )),
+        ),
         (
             "transactions",
-            text!(services.books().transactions(user, portfolio, TransactionFilter::default(), None, 50)),
+            text!(services.books().transactions(
+                PortfolioRef::new(user, portfolio),
+                TransactionFilter::default(),
+                None,
+                50
+            )),
         ),
-        ("performance", text!(services.books().performance(user, portfolio, Window::default()))),
-        ("snapshots", text!(services.books().snapshots(user, portfolio, None, None))),
-        ("flows", text!(services.books().external_flows(user, portfolio))),
+        (
+            "performance",
+            text!(services.books().performance(PortfolioRef::new(user, portfolio), Window::default())),
+        ),
+        ("snapshots", text!(services.books().snapshots(PortfolioRef::new(user, portfolio), None, None))),
+        ("flows", text!(services.books().external_flows(PortfolioRef::new(user, portfolio)))),
         ("watchlists", text!(services.watchlists().all(user))),
     ]
 }
@@ -178,10 +195,9 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     let waiting = all.exchange.accepted(sam, gtc(Side::Buy, "JPM", "2", limit("100.00"))).await;
     all.after("an order that waits", &["stream", "portfolio", "valuation", "orders"]).await;
     let changes = ReplaceOrder { limit_price: Some(price("110.00")), ..ReplaceOrder::default() };
-    let replaced =
-        all.exchange.trading().replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    let replaced = all.exchange.trading().replace_order(sam.control(), waiting, changes).await.unwrap();
     all.after("a change of an order", &["stream", "portfolio", "valuation", "orders"]).await;
-    all.exchange.trading().cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await.unwrap();
+    all.exchange.trading().cancel_order(sam.control(), replaced.order.order.id).await.unwrap();
     all.after("a cancellation", &["stream", "portfolio", "valuation", "orders"]).await;
 
     let worker = all.exchange.another_process();
@@ -207,22 +223,18 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     all.after("a deposit", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
     all.exchange.withdraw(sam, "50.00").await.unwrap();
     all.after("a withdrawal", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
-    all.exchange
-        .books()
-        .update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None)
-        .await
-        .unwrap();
+    all.exchange.books().update_portfolio(sam.control(), Some("Renamed".into()), None).await.unwrap();
     all.after("a new name", &BOOKS).await;
 
-    let list = all.exchange.watchlists().create_watchlist(sam.user, "Tech").await.unwrap().id;
+    let list = all.exchange.watchlists().create_watchlist(sam.trader(), "Tech").await.unwrap().id;
     all.after("a new watchlist", &["watchlists"]).await;
-    all.exchange.watchlists().watch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.exchange.watchlists().watch(sam.trader(), list, &symbol("AAPL")).await.unwrap();
     all.after("a stock on the watchlist", &["watchlists"]).await;
-    all.exchange.watchlists().rename_watchlist(sam.user, list, "Renamed").await.unwrap();
+    all.exchange.watchlists().rename_watchlist(sam.trader(), list, "Renamed").await.unwrap();
     all.after("a new name of the watchlist", &["watchlists"]).await;
-    all.exchange.watchlists().unwatch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.exchange.watchlists().unwatch(sam.trader(), list, &symbol("AAPL")).await.unwrap();
     all.after("a stock off the watchlist", &["watchlists"]).await;
-    all.exchange.watchlists().delete_watchlist(sam.user, list).await.unwrap();
+    all.exchange.watchlists().delete_watchlist(sam.trader(), list).await.unwrap();
     all.after("the end of the watchlist", &["watchlists"]).await;
 
     worker.corporate_actions().learn_corporate_actions().await.unwrap();
@@ -249,13 +261,13 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     }
     all.after("a snapshot", &["snapshots", "performance"]).await;
 
-    let new = all.exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap().id;
+    let new = all.exchange.books().reset_portfolio(sam.control(), None).await.unwrap().id;
     all.after("a reset", &["stream", "portfolio", "portfolios", "archived portfolios", "valuations"]).await;
-    all.exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    all.exchange.books().delete_portfolio(sam.control()).await.unwrap();
     all.after("a deletion", &["stream", "portfolio", "valuation", "archived portfolios"]).await;
     all.sam.portfolio = new;
     all.warm().await;
-    all.untold.books().delete_portfolio(sam.user, new).await.unwrap();
+    all.untold.books().delete_portfolio(sam.trader().portfolio(new)).await.unwrap();
     all.after("a deletion elsewhere", &["stream", "portfolio", "portfolios", "valuations"]).await;
     all.exchange.assert_books_balance().await;
 }

@@ -45,10 +45,9 @@ impl Archived {
         let process = on_limited_market(&exchange);
         let sam = exchange.investor("sam", "50000").await;
         let buy = order(Side::Buy, "XYZ", shares("100"));
-        process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        process.trading().place_order(sam.control(), buy).await.unwrap();
         let sell = gtc(Side::Sell, "XYZ", "10", limit("350.00"));
-        let order =
-            process.trading().place_order(sam.user, sam.portfolio, sell).await.unwrap().order.order.id;
+        let order = process.trading().place_order(sam.control(), sell).await.unwrap().order.order.id;
         let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         let world = Self { exchange, process, sam, old, order };
         world.work().await;
@@ -72,7 +71,7 @@ impl Archived {
 
     async fn trade(&self, side: Side, of: &str, quantity: &str) -> Result<OrderStatus> {
         let order = order(side, of, shares(quantity));
-        let placed = self.process.trading().place_order(self.sam.user, self.sam.portfolio, order).await?;
+        let placed = self.process.trading().place_order(self.sam.control(), order).await?;
         Ok(placed.order.order.status)
     }
 
@@ -110,8 +109,7 @@ impl Archived {
     }
 
     async fn held(&self) -> Vec<String> {
-        let valued =
-            self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap().valuation;
         let mut held: Vec<String> = valued
             .holdings
             .iter()

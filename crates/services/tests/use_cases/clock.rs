@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use domain::Timestamp;
 use persistence::installation;
+use services::accounts::actor::Trader;
 use services::market::clock::ClockError;
 use services::{Clock, Market, Services, ServicesConfig};
 
@@ -132,10 +133,13 @@ async fn the_books_are_kept_in_market_time_and_accounts_in_wall_time() {
     let market = Market::new(std::sync::Arc::new(exchange.prices.clone()), clock.clone());
     let services = Services::new(exchange.store().clone(), market, ServicesConfig::default());
     let sam = exchange.user("sam").await;
-    let portfolio =
-        services.books().open_portfolio(sam, crate::harness::named("Growth", None)).await.unwrap();
+    let portfolio = services
+        .books()
+        .open_portfolio(Trader::on_behalf_of(sam), crate::harness::named("Growth", None))
+        .await
+        .unwrap();
     assert!(just_after(portfolio.created_at, moment(FUTURE)));
-    let list = services.watchlists().create_watchlist(sam, "Later").await.unwrap();
+    let list = services.watchlists().create_watchlist(Trader::on_behalf_of(sam), "Later").await.unwrap();
     assert!(just_after(clock.wall(), list.created_at));
     // An hour-long session ends after an hour of wall time.
     let key = services.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();

@@ -8,7 +8,7 @@ use domain::{
     StopLoss, TimeInForce, Timestamp, Trail,
 };
 use persistence::{installation, jobs};
-use services::accounts::actor::Administrator;
+use services::accounts::actor::{Administrator, Trader};
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
 use services::trading::OrderWithFills;
@@ -73,7 +73,7 @@ fn waiting() -> Vec<PlaceOrder> {
 }
 
 async fn look(services: &Services, who: Investor, id: OrderId) -> OrderWithFills {
-    services.trading().order(who.user, who.portfolio, id).await.unwrap()
+    services.trading().order(who.reference(), id).await.unwrap()
 }
 
 /// Asserts that every fill is booked at the time of its price, and that no journal line is dated before the previous
@@ -118,7 +118,7 @@ async fn trades_go_on(
     step: TimeDelta,
 ) {
     for command in at_once() {
-        let placed = services.trading().place_order(sam.user, sam.portfolio, command.clone()).await;
+        let placed = services.trading().place_order(sam.control(), command.clone()).await;
         let placed = placed.unwrap_or_else(|error| panic!("{step}: {command:?}: {error}"));
         assert_eq!(placed.order.order.status, OrderStatus::Filled, "{step}: {command:?}");
         let newest_id = *ids.last().unwrap();
@@ -135,7 +135,7 @@ async fn trades_go_on(
     }
     services
         .books()
-        .move_cash(sam.user, sam.portfolio, services::books::portfolios::CashDirection::Deposit, money("5"))
+        .move_cash(sam.control(), services::books::portfolios::CashDirection::Deposit, money("5"))
         .await
         .unwrap();
     assert_in_order(exchange, sam, newest).await;
@@ -180,16 +180,12 @@ async fn a_process_with_a_clock_far_behind_fills_no_orders() {
         let before = exchange.journal(sam).await.len();
         if step <= FRESH {
             // The clocks of two machines may differ by up to `FRESH`.
-            behind
-                .trading()
-                .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
-                .await
-                .unwrap();
+            behind.trading().place_order(sam.control(), order(Side::Buy, "AAPL", shares("1"))).await.unwrap();
             assert_in_order(&exchange, sam, newest).await;
             continue;
         }
         for command in at_once() {
-            match behind.trading().place_order(sam.user, sam.portfolio, command.clone()).await {
+            match behind.trading().place_order(sam.control(), command.clone()).await {
                 Err(Error::ClockBehind { by }) => assert_eq!(by, step),
                 other => panic!("{step}: {command:?}: {other:?}"),
             }
@@ -205,17 +201,20 @@ async fn a_process_with_a_clock_far_behind_fills_no_orders() {
         let ann = exchange.user("ann").await;
         let portfolio = behind
             .books()
-            .open_portfolio(ann, crate::harness::named("Growth", Some("1000.00")))
+            .open_portfolio(Trader::on_behalf_of(ann), crate::harness::named("Growth", Some("1000.00")))
             .await
             .unwrap()
             .id;
         let bought = behind
             .trading()
-            .place_order(ann, portfolio, order(Side::Buy, "AAPL", shares("1")))
+            .place_order(
+                Trader::on_behalf_of(ann).portfolio(portfolio),
+                order(Side::Buy, "AAPL", shares("1")),
+            )
             .await
             .unwrap();
         assert_eq!(bought.order.fills[0].timestamp, clock.now());
-        behind.trading().cancel_order(sam.user, sam.portfolio, ids[0]).await.unwrap();
+        behind.trading().cancel_order(sam.control(), ids[0]).await.unwrap();
         assert!(look(&exchange, sam, ids[0]).await.order.canceled_at >= Some(newest));
         // Once the clock is right, trading continues.
         clock.step(newest + TimeDelta::seconds(10));
@@ -238,7 +237,7 @@ async fn a_price_from_the_future_fills_no_order_until_its_time() {
     {
         for refused in [
             exchange.place(sam, impatient.clone()).await.map(drop),
-            exchange.trading().preview_order(sam.user, sam.portfolio, impatient.clone()).await.map(drop),
+            exchange.trading().preview_order(sam.reference(), impatient.clone()).await.map(drop),
         ] {
             match refused {
                 Err(Error::ClockBehind { by }) => assert_eq!(by, TimeDelta::hours(1)),

@@ -80,7 +80,7 @@ async fn close_out(exchange: &Exchange, terms: &CloseOutTerms, on: Option<&str>)
 
 /// Shares, cost and realized result of a position.
 async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[String; 3]> {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.reference()).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol(of))?;
     let position = &holding.position;
     Some([&position.cost_basis, &position.realized_pnl].map(ToString::to_string))
@@ -89,8 +89,7 @@ async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[Strin
 
 /// Type, symbol, quantity, amount and result of the journal lines of close-outs, oldest first.
 async fn lines(exchange: &Exchange, who: Investor) -> Vec<String> {
-    let page =
-        exchange.books().transactions(who.user, who.portfolio, Default::default(), None, 100).await.unwrap();
+    let page = exchange.books().transactions(who.reference(), Default::default(), None, 100).await.unwrap();
     let mut lines: Vec<String> = page
         .items
         .into_iter()
@@ -120,13 +119,13 @@ async fn a_close_out_for_cash_pays_every_holder_once() {
         ["704.67", "1950.00", "-1245.33"]
     );
     assert_eq!(exchange.cash(sam).await, "8100.00", "a preview changes nothing");
-    let before = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.total_value;
+    let before = exchange.books().valuation(sam.reference()).await.unwrap().valuation.total_value;
     close_out(&exchange, &cash("54.205"), None).await.unwrap();
     assert_eq!(exchange.cash(sam).await, "8642.05");
     assert_eq!(lines(&exchange, sam).await, ["close_out AAPL 10 542.05 -957.95"]);
     assert_eq!(lines(&exchange, eve).await, ["close_out AAPL 3 162.62 -287.38"]);
     assert_eq!(position(&exchange, sam, "AAPL").await, None);
-    let after = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let after = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     // The holding was valued at 150.00 per share.
     assert_eq!(after.total_value.clone() - &before, money("-957.95"));
     assert_eq!(after.realized_pnl, money("-957.95"));
@@ -188,10 +187,9 @@ async fn an_exchange_carries_the_cost_over_to_the_new_shares() {
         assert_eq!(position(&exchange, sam, "MSFT").await.unwrap(), msft);
         assert_eq!(position(&exchange, sam, "AAPL").await, None);
         let (_, received) = preview.received.unwrap();
-        let shown = exchange.books().valuation(eve.user, eve.portfolio).await.unwrap().valuation.holdings;
+        let shown = exchange.books().valuation(eve.reference()).await.unwrap().valuation.holdings;
         let of_eve = shown.iter().find(|holding| holding.listing.symbol == symbol("MSFT")).unwrap();
-        let new_of_sam =
-            exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings;
+        let new_of_sam = exchange.books().valuation(sam.reference()).await.unwrap().valuation.holdings;
         let of_sam = new_of_sam.iter().find(|holding| holding.listing.symbol == symbol("MSFT")).unwrap();
         let all = of_eve.position.quantity.clone() + &of_sam.position.quantity;
         assert_eq!(all.checked_sub(&received).unwrap().to_string(), "1", "{terms:?}");
@@ -318,11 +316,7 @@ async fn orders_meet_the_books_after_a_close_out_that_was_interrupted() {
     note(&exchange, CloseOut::Cash { per_share: "500".parse().unwrap() }).await;
     let other = exchange.another_process();
     // 8,100.00 in cash, and 5,000.00 for the shares.
-    other
-        .trading()
-        .place_order(sam.user, sam.portfolio, order(Side::Buy, "MSFT", shares("30")))
-        .await
-        .unwrap();
+    other.trading().place_order(sam.control(), order(Side::Buy, "MSFT", shares("30"))).await.unwrap();
     assert_eq!(lines(&exchange, sam).await, ["close_out AAPL 10 5000.00 3500.00"]);
     assert_eq!(lines(&exchange, eve).await, Vec::<String>::new());
     exchange.pass(chrono::TimeDelta::minutes(1));
@@ -337,8 +331,7 @@ async fn orders_meet_the_books_after_a_close_out_that_was_interrupted() {
 async fn orders_during_a_close_out_neither_sell_shares_twice_nor_stay_open() {
     let (exchange, sam, _) = delisted().await;
     let other = exchange.another_process();
-    let sell =
-        || other.trading().place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
+    let sell = || other.trading().place_order(sam.control(), order(Side::Sell, "AAPL", shares("10")));
     let wait = || exchange.place(sam, gtc(Side::Sell, "AAPL", "10", limit("500.00")));
     let buy = || exchange.place(sam, order(Side::Buy, "MSFT", shares("1")));
     let terms = into("MSFT", "1:1", None);

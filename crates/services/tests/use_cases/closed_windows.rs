@@ -51,7 +51,7 @@ fn written(analysis: &Analysis, closed_only: bool) -> String {
 /// Days, closed points and measures from the cache, if it has them.
 async fn seen(services: &Services, who: Investor, window: Window) -> Result<(String, Measures)> {
     let write = |analysis: &Analysis| written(analysis, true).into_bytes();
-    let found = services.books().measured_window((who.user, who.portfolio), window, None, write).await?;
+    let found = services.books().measured_window(who.reference(), window, None, write).await?;
     let analysis = &found.analyzed.analysis;
     if let Some(closed) = found.closed_points {
         assert_eq!(
@@ -67,7 +67,7 @@ async fn seen(services: &Services, who: Investor, window: Window) -> Result<(Str
 /// The answer that a process with an empty cache reads for explanations, with the journal.
 async fn read(exchange: &Exchange, who: Investor, window: Window) -> (String, Measures) {
     let fresh = exchange.another_process();
-    let found = fresh.books().analysis(who.user, who.portfolio, window, None).await.unwrap();
+    let found = fresh.books().analysis(who.reference(), window, None).await.unwrap();
     let named = found.symbols.values().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     (format!("{}{named}", written(&found.analysis, false)), found.analysis.measures())
 }
@@ -125,7 +125,7 @@ async fn changes_by_any_process_take_effect_immediately() {
             4 => {
                 let compared =
                     PortfolioUpdate { benchmark: Some(symbol("JPM")), ..PortfolioUpdate::default() };
-                let updated = exchange.books().change_portfolio(sam.user, sam.portfolio, compared);
+                let updated = exchange.books().change_portfolio(sam.control(), compared);
                 updated.await.unwrap();
             }
             _ => drop(exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("1.00"))).await),
@@ -135,8 +135,8 @@ async fn changes_by_any_process_take_effect_immediately() {
         assert_eq!(now != before, step != 5, "step {step}");
         before = now;
     }
-    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
-    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
+    exchange.books().delete_portfolio(sam.control()).await.unwrap();
     assert_not_found(NotFound::Portfolio, seen(&other, sam, WINDOW).await);
 }
 

@@ -2,6 +2,7 @@
 
 use domain::{Attached, OrderFilter, OrderId, OrderStatus, Side, StopLoss, TimeInForce};
 use market_data::QuoteError;
+use services::accounts::actor::Trader;
 use services::trading::closing::{CancelAttempt, CloseAllPositions, CloseAttempt, ClosePosition};
 use services::{Error, NotFound};
 
@@ -30,7 +31,7 @@ fn canceled(attempts: &[CancelAttempt]) -> Vec<(OrderId, OrderStatus)> {
 
 async fn open_orders(exchange: &Exchange, who: Investor) -> Vec<OrderId> {
     let filter = OrderFilter { open: Some(true), ..OrderFilter::default() };
-    let page = exchange.trading().orders(who.user, who.portfolio, filter, None, 1000).await.unwrap();
+    let page = exchange.trading().orders(who.reference(), filter, None, 1000).await.unwrap();
     page.items.iter().map(|one| one.order.id).collect()
 }
 
@@ -57,19 +58,18 @@ async fn all_open_orders_are_canceled_and_each_is_returned() {
     let apple = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("100"))).await;
     let kept = exchange.accepted(other, gtc(Side::Buy, "AAPL", "1", limit("100"))).await;
 
-    let some = exchange.trading().cancel_orders(sam.user, sam.portfolio, Some(symbol("MSFT"))).await.unwrap();
+    let some = exchange.trading().cancel_orders(sam.control(), Some(symbol("MSFT"))).await.unwrap();
     assert_eq!(canceled(&some), [(microsoft, OrderStatus::Canceled)]);
-    let rest = exchange.trading().cancel_orders(sam.user, sam.portfolio, None).await.unwrap();
+    let rest = exchange.trading().cancel_orders(sam.control(), None).await.unwrap();
     let expected = [exits[1], exits[2], apple].map(|id| (id, OrderStatus::Canceled));
     assert_eq!(canceled(&rest), expected, "the entry has filled");
     assert_eq!(open_orders(&exchange, sam).await, []);
     assert_eq!(open_orders(&exchange, other).await, [kept]);
-    let none = exchange.trading().cancel_orders(sam.user, sam.portfolio, None).await.unwrap();
+    let none = exchange.trading().cancel_orders(sam.control(), None).await.unwrap();
     assert_eq!(canceled(&none), []);
-    let unknown =
-        exchange.trading().cancel_orders(sam.user, sam.portfolio, Some(symbol("NONESUCH"))).await.unwrap();
+    let unknown = exchange.trading().cancel_orders(sam.control(), Some(symbol("NONESUCH"))).await.unwrap();
     assert_eq!(canceled(&unknown), []);
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.buying_power, valued.cash_balance, "nothing is reserved any more");
     exchange.assert_books_balance().await;
 }
@@ -81,7 +81,7 @@ async fn more_orders_than_one_batch_are_canceled() {
     for _ in 0..300 {
         exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
     }
-    assert_eq!(exchange.trading().cancel_orders(sam.user, sam.portfolio, None).await.unwrap().len(), 300);
+    assert_eq!(exchange.trading().cancel_orders(sam.control(), None).await.unwrap().len(), 300);
     assert_eq!(open_orders(&exchange, sam).await, []);
     exchange.assert_books_balance().await;
 }
@@ -92,16 +92,25 @@ async fn other_and_archived_portfolios_are_unchanged() {
     let (sam, eve) = (exchange.investor("sam", "1000.00").await, exchange.user("eve").await);
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let open = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", limit("900"))).await;
-    assert_not_found(NotFound::Portfolio, exchange.trading().cancel_orders(eve, sam.portfolio, None).await);
-    let close = exchange.trading().close_all_positions(eve, sam.portfolio, all(true, None)).await;
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.trading().cancel_orders(Trader::on_behalf_of(eve).portfolio(sam.portfolio), None).await,
+    );
+    let close = exchange
+        .trading()
+        .close_all_positions(Trader::on_behalf_of(eve).portfolio(sam.portfolio), all(true, None))
+        .await;
     assert_not_found(NotFound::Portfolio, close);
     let one = ClosePosition { cancel_orders: true, ..closing("AAPL", percent("100")) };
-    assert_not_found(NotFound::Portfolio, exchange.trading().close_position(eve, sam.portfolio, one).await);
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.trading().close_position(Trader::on_behalf_of(eve).portfolio(sam.portfolio), one).await,
+    );
     assert_eq!(open_orders(&exchange, sam).await, [open]);
-    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
-    let cancel = exchange.trading().cancel_orders(sam.user, sam.portfolio, None).await;
+    exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
+    let cancel = exchange.trading().cancel_orders(sam.control(), None).await;
     assert!(matches!(cancel, Err(Error::Archived)), "{cancel:?}");
-    let close = exchange.trading().close_all_positions(sam.user, sam.portfolio, all(false, None)).await;
+    let close = exchange.trading().close_all_positions(sam.control(), all(false, None)).await;
     assert!(matches!(close, Err(Error::Archived)), "{close:?}");
 }
 
@@ -117,21 +126,21 @@ async fn closing_a_position_can_cancel_the_orders_that_reserve_its_shares() {
         client_order_id: Some("close-aapl".into()),
         ..closing("AAPL", percent("33.3333"))
     };
-    let refused = exchange.trading().close_position(sam.user, sam.portfolio, close(false)).await;
+    let refused = exchange.trading().close_position(sam.control(), close(false)).await;
     match refused {
         Err(Error::SharesReserved { required, available, .. }) => {
             assert_eq!((required, available), (quantity("3.33333"), domain::Quantity::zero()));
         }
         other => panic!("{other:?}"),
     }
-    let placed = exchange.trading().close_position(sam.user, sam.portfolio, close(true)).await.unwrap();
+    let placed = exchange.trading().close_position(sam.control(), close(true)).await.unwrap();
     assert_eq!(placed.order.order.status, OrderStatus::Filled);
     assert_eq!(held(&exchange, sam).await, "6.66667");
     assert_eq!(open_orders(&exchange, sam).await, [other], "orders in other stocks stay");
     assert_eq!(exchange.look(sam, exits[1]).await.status, OrderStatus::Canceled);
     // Placed again under the same name, it cancels no orders.
     let later = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", limit("900"))).await;
-    let again = exchange.trading().close_position(sam.user, sam.portfolio, close(true)).await.unwrap();
+    let again = exchange.trading().close_position(sam.control(), close(true)).await.unwrap();
     assert!(again.replayed && again.order.order.id == placed.order.order.id);
     assert_eq!(open_orders(&exchange, sam).await, [later, other]);
     exchange.assert_books_balance().await;
@@ -143,13 +152,13 @@ async fn orders_stay_open_when_their_position_cannot_be_closed() {
     let sam = exchange.investor("sam", "100000.00").await;
     let exits = bracket(&exchange, sam).await;
     let too_many = ClosePosition { cancel_orders: true, ..closing("AAPL", shares("10.5")) };
-    assert!(exchange.trading().close_position(sam.user, sam.portfolio, too_many).await.is_err());
+    assert!(exchange.trading().close_position(sam.control(), too_many).await.is_err());
     assert_eq!(open_orders(&exchange, sam).await, [exits[2], exits[1]]);
     // Without a price, no order is placed.
     exchange.pass(chrono::TimeDelta::days(40));
     exchange.prices.fail_with(QuoteError::Unreachable);
     let close = ClosePosition { cancel_orders: true, ..closing("AAPL", percent("100")) };
-    let refused = exchange.trading().close_position(sam.user, sam.portfolio, close).await;
+    let refused = exchange.trading().close_position(sam.control(), close).await;
     let still_open = open_orders(&exchange, sam).await;
     assert!(refused.is_ok() || still_open == [exits[2], exits[1]], "{refused:?} {still_open:?}");
     exchange.assert_books_balance().await;
@@ -164,12 +173,8 @@ async fn all_positions_are_closed_without_remainders_and_other_orders_stay() {
     exchange.buy(sam, "JPM", "2").await.unwrap();
     let waiting = exchange.accepted(sam, gtc(Side::Sell, "JPM", "1", limit("900"))).await;
     let buy = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("1"))).await;
-    let attempts = exchange
-        .trading()
-        .close_all_positions(sam.user, sam.portfolio, all(false, None))
-        .await
-        .unwrap()
-        .value;
+    let attempts =
+        exchange.trading().close_all_positions(sam.control(), all(false, None)).await.unwrap().value;
     let expected = [
         "AAPL filled",
         "JPM: open orders reserve shares of JPM: 2 are to be sold and 1 are free; cancel these orders first",
@@ -177,13 +182,11 @@ async fn all_positions_are_closed_without_remainders_and_other_orders_stay() {
     ];
     assert_eq!(closed(&attempts), expected);
     assert_eq!(open_orders(&exchange, sam).await, [buy, waiting]);
-    let rest =
-        exchange.trading().close_all_positions(sam.user, sam.portfolio, all(true, None)).await.unwrap().value;
+    let rest = exchange.trading().close_all_positions(sam.control(), all(true, None)).await.unwrap().value;
     assert_eq!(closed(&rest), ["JPM filled"]);
     assert_eq!(open_orders(&exchange, sam).await, [], "also orders in stocks that are not held");
     assert_eq!(exchange.cash(sam).await, "100000.00");
-    let none =
-        exchange.trading().close_all_positions(sam.user, sam.portfolio, all(true, None)).await.unwrap().value;
+    let none = exchange.trading().close_all_positions(sam.control(), all(true, None)).await.unwrap().value;
     assert_eq!(closed(&none), Vec::<String>::new());
     exchange.assert_books_balance().await;
 }
@@ -195,11 +198,7 @@ async fn closing_all_positions_twice_under_one_key_sells_once() {
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.buy(sam, "MSFT", "1").await.unwrap();
     let close = async || {
-        exchange
-            .trading()
-            .close_all_positions(sam.user, sam.portfolio, all(true, Some("evening")))
-            .await
-            .unwrap()
+        exchange.trading().close_all_positions(sam.control(), all(true, Some("evening"))).await.unwrap()
     };
     let (first, second) = tokio::join!(close(), close());
     for (one, other) in first.value.iter().zip(&second.value) {
@@ -221,13 +220,11 @@ async fn closing_all_positions_twice_under_one_key_sells_once() {
     assert_eq!(held(&exchange, sam).await, "3");
     assert_eq!(open_orders(&exchange, sam).await, [kept]);
     for wrong in ["", "two words", "\0", "ä", &"k".repeat(116)] {
-        let refused =
-            exchange.trading().close_all_positions(sam.user, sam.portfolio, all(false, Some(wrong))).await;
+        let refused = exchange.trading().close_all_positions(sam.control(), all(false, Some(wrong))).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{wrong:?}");
     }
     let longest = "k".repeat(115);
-    let longest =
-        exchange.trading().close_all_positions(sam.user, sam.portfolio, all(true, Some(&longest))).await;
+    let longest = exchange.trading().close_all_positions(sam.control(), all(true, Some(&longest))).await;
     assert_eq!(closed(&longest.unwrap().value), ["AAPL filled", "JPM filled"]);
     exchange.assert_books_balance().await;
 }
@@ -245,13 +242,13 @@ async fn a_cursor_is_valid_with_other_filters_but_not_in_other_portfolios() {
     }
     let strange = exchange.accepted(other, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
     let listed = async |filter: OrderFilter, last| {
-        let page = exchange.trading().orders(sam.user, sam.portfolio, filter, last, 10).await?;
+        let page = exchange.trading().orders(sam.reference(), filter, last, 10).await?;
         Ok::<Vec<OrderId>, Error>(page.items.iter().map(|one| one.order.id).collect())
     };
     let apple = OrderFilter { symbol: Some(symbol("AAPL")), ..OrderFilter::default() };
     assert_eq!(listed(apple.clone(), Some(ids[3])).await.unwrap(), [ids[2], ids[0]]);
     // The cursor's order ends, but its place in the list stays valid.
-    exchange.trading().cancel_order(sam.user, sam.portfolio, ids[3]).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), ids[3]).await.unwrap();
     let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
     assert_eq!(listed(open, Some(ids[3])).await.unwrap(), [ids[2], ids[1], ids[0]]);
     let ascending = OrderFilter { direction: domain::SortDirection::Ascending, ..apple };

@@ -2,6 +2,7 @@
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{OrderRejected, OrderSize, OrderStatus, Side};
+use services::accounts::actor::Trader;
 use services::testing::FixedPrices;
 
 use services::trading::closing::ClosePosition;
@@ -21,12 +22,12 @@ pub fn closing(ticker: &str, size: OrderSize) -> ClosePosition {
 }
 
 pub async fn held(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
+    let valued = exchange.books().valuation(who.reference()).await.unwrap();
     valued.valuation.holdings.first().map_or("0".into(), |holding| holding.position.quantity.to_string())
 }
 
 async fn shown_value(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
+    let valued = exchange.books().valuation(who.reference()).await.unwrap();
     valued.valuation.holdings[0].market_value.to_string()
 }
 
@@ -85,9 +86,8 @@ async fn a_position_is_closed_in_full_or_in_part_without_remainders() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "7.000000001").await.unwrap();
-    let close = async |size: OrderSize| {
-        exchange.trading().close_position(sam.user, sam.portfolio, closing("AAPL", size)).await
-    };
+    let close =
+        async |size: OrderSize| exchange.trading().close_position(sam.control(), closing("AAPL", size)).await;
     let third = close(percent("33.3333")).await.unwrap().order.order;
     assert_eq!(third.size, shares("2.333331"));
     close(shares("0.666669001")).await.unwrap();
@@ -103,12 +103,11 @@ async fn a_position_is_closed_in_full_or_in_part_without_remainders() {
     let refused = rejection(close(shares("5")).await);
     assert!(matches!(refused, OrderRejected::InsufficientShares { .. }), "{refused:?}");
     close(percent("50")).await.unwrap();
-    exchange.trading().cancel_order(sam.user, sam.portfolio, open).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), open).await.unwrap();
     close(percent("100")).await.unwrap();
     assert_eq!(held(&exchange, sam).await, "0");
     assert_not_found(NotFound::Position, close(percent("100")).await);
-    let unknown =
-        exchange.trading().close_position(sam.user, sam.portfolio, closing("NONESUCH", percent("100"))).await;
+    let unknown = exchange.trading().close_position(sam.control(), closing("NONESUCH", percent("100"))).await;
     assert_not_found(NotFound::Position, unknown);
     assert_eq!(exchange.cash(sam).await, "100000.00");
     exchange.assert_books_balance().await;
@@ -122,7 +121,7 @@ async fn closing_a_position_twice_with_one_key_sells_once() {
     let close = async || {
         let close =
             ClosePosition { client_order_id: Some("close-1".to_owned()), ..closing("AAPL", percent("100")) };
-        exchange.trading().close_position(sam.user, sam.portfolio, close).await.unwrap()
+        exchange.trading().close_position(sam.control(), close).await.unwrap()
     };
     let first = close().await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -149,9 +148,9 @@ async fn answers_about_orders_contain_the_current_symbol() {
 
     // A process that has never seen the stock under its old symbol.
     let later = exchange.another_process();
-    let place = async |command| later.trading().place_order(sam.user, sam.portfolio, command).await;
+    let place = async |command| later.trading().place_order(sam.control(), command).await;
     let old = order(Side::Buy, "AAPL", shares("1"));
-    let preview = later.trading().preview_order(sam.user, sam.portfolio, old.clone()).await.unwrap();
+    let preview = later.trading().preview_order(sam.reference(), old.clone()).await.unwrap();
     assert_eq!(preview.order.symbol, symbol("XFIBR"));
     let placed = place(called("late", old.clone())).await.unwrap();
     assert_eq!(placed.order.order.symbol, symbol("XFIBR"));
@@ -161,8 +160,11 @@ async fn answers_about_orders_contain_the_current_symbol() {
     assert!(again.replayed && again.order.order.id == before.order.order.id);
     assert!(place(called("late", old)).await.unwrap().replayed);
     let (user, portfolio) = (sam.user, sam.portfolio);
-    let closed =
-        later.trading().close_position(user, portfolio, closing("AAPL", percent("100"))).await.unwrap();
+    let closed = later
+        .trading()
+        .close_position(Trader::on_behalf_of(user).portfolio(portfolio), closing("AAPL", percent("100")))
+        .await
+        .unwrap();
     assert_eq!((&closed.order.order.symbol, &closed.order.order.size), (&symbol("XFIBR"), &shares("2")));
     assert_eq!(exchange.cash(sam).await, money("100000.00").to_string());
     exchange.assert_books_balance().await;

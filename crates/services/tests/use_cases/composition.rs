@@ -1,3 +1,4 @@
+use domain::PortfolioRef;
 use domain::composition::ConcentrationLevel;
 use domain::concentration_limits::{ConcentrationLimits, LimitPercent};
 use services::NotFound;
@@ -15,7 +16,7 @@ async fn weights_by_stock_and_sector_match_a_hand_calculation() {
         exchange.buy(sam, symbol, quantity).await.unwrap();
         exchange.prices.set(symbol, price);
     }
-    let composition = exchange.books().composition(sam.user, sam.portfolio).await.unwrap();
+    let composition = exchange.books().composition(sam.reference()).await.unwrap();
     let total = 10075.5;
     assert_eq!(composition.total_value, money("10075.50"));
     assert!(close_to(composition.cash.weight, 7300.0 / total));
@@ -42,13 +43,13 @@ async fn weights_by_stock_and_sector_match_a_hand_calculation() {
 async fn cash_alone_is_not_concentrated() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10.00").await;
-    let composition = exchange.books().composition(sam.user, sam.portfolio).await.unwrap();
+    let composition = exchange.books().composition(sam.reference()).await.unwrap();
     assert!(close_to(composition.cash.weight, 1.0));
     assert!(composition.stocks.is_empty() && composition.sectors.is_empty());
     assert_eq!(composition.concentration, None);
 
     let empty = exchange.investor("mia", "0").await;
-    let nothing = exchange.books().composition(empty.user, empty.portfolio).await.unwrap();
+    let nothing = exchange.books().composition(empty.reference()).await.unwrap();
     assert!(close_to(nothing.cash.weight, 0.0));
 }
 
@@ -56,35 +57,34 @@ async fn cash_alone_is_not_concentrated() {
 async fn limits_belong_to_a_portfolio_and_survive_its_reset() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.investor("sam", "10.00").await, exchange.investor("mia", "10.00").await);
-    let limits_of = async |id| exchange.books().concentration_limits(sam.user, id).await.unwrap();
+    let limits_of =
+        async |id| exchange.books().concentration_limits(PortfolioRef::new(sam.user, id)).await.unwrap();
     assert_eq!(limits_of(sam.portfolio).await, ConcentrationLimits::default());
     let limits =
         ConcentrationLimits { stock: LimitPercent::new(10), sector: None, cash: LimitPercent::new(100) };
-    exchange
-        .books()
-        .set_concentration_limits(sam.user, sam.portfolio, ConcentrationLimits::default())
-        .await
-        .unwrap();
-    exchange.books().set_concentration_limits(sam.user, sam.portfolio, limits).await.unwrap();
+    exchange.books().set_concentration_limits(sam.control(), ConcentrationLimits::default()).await.unwrap();
+    exchange.books().set_concentration_limits(sam.control(), limits).await.unwrap();
     assert_eq!(limits_of(sam.portfolio).await, limits);
 
-    let again = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    let again = exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     assert_eq!(limits_of(again.id).await, limits);
     // The archived portfolio keeps its limits, and they can still be changed.
-    exchange
-        .books()
-        .set_concentration_limits(sam.user, sam.portfolio, ConcentrationLimits::default())
-        .await
-        .unwrap();
+    exchange.books().set_concentration_limits(sam.control(), ConcentrationLimits::default()).await.unwrap();
     assert_eq!(limits_of(sam.portfolio).await, ConcentrationLimits::default());
     assert_eq!(limits_of(again.id).await, limits);
 
-    assert_not_found(NotFound::Portfolio, exchange.books().concentration_limits(mia.user, again.id).await);
     assert_not_found(
         NotFound::Portfolio,
-        exchange.books().set_concentration_limits(mia.user, again.id, limits).await,
+        exchange.books().concentration_limits(PortfolioRef::new(mia.user, again.id)).await,
+    );
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.books().set_concentration_limits(mia.trader().portfolio(again.id), limits).await,
     );
     assert_eq!(limits_of(again.id).await, limits);
-    exchange.books().delete_portfolio(sam.user, again.id).await.unwrap();
-    assert_not_found(NotFound::Portfolio, exchange.books().concentration_limits(sam.user, again.id).await);
+    exchange.books().delete_portfolio(sam.trader().portfolio(again.id)).await.unwrap();
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.books().concentration_limits(PortfolioRef::new(sam.user, again.id)).await,
+    );
 }

@@ -1,11 +1,12 @@
 //! Splits, dividends, new symbols and delistings, from the source to the books.
 
+use services::accounts::actor::Trader;
 use std::sync::Arc;
 
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{
-    Attached, OrderSize, OrderStatus, OrderTerms, PerShare, PlaceOrder, Side, SplitRatio, StopLoss, Symbol,
-    TimeInForce, TradingMode, TransactionType, UserId,
+    Attached, OrderSize, OrderStatus, OrderTerms, PerShare, PlaceOrder, PortfolioRef, Side, SplitRatio,
+    StopLoss, Symbol, TimeInForce, TradingMode, TransactionType, UserId,
 };
 use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
 use persistence::users::{self, NewUser};
@@ -41,12 +42,12 @@ impl Exchange {
     }
 
     async fn total(&self, who: Investor) -> String {
-        self.books().valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
+        self.books().valuation(who.reference()).await.unwrap().valuation.total_value.to_string()
     }
 
     /// Quantity and cost of a holding.
     async fn held(&self, who: Investor, ticker: &str) -> (String, String) {
-        let valued = self.books().valuation(who.user, who.portfolio).await.unwrap();
+        let valued = self.books().valuation(who.reference()).await.unwrap();
         let ticker = symbol(ticker);
         let holding = valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == ticker);
         let position = &holding.unwrap().position;
@@ -81,7 +82,7 @@ async fn a_split_changes_the_number_of_shares_but_not_their_value() {
         journal.iter().filter(|entry| entry.transaction_type == TransactionType::Split).collect();
     assert_eq!(splits.len(), 1);
     assert_eq!((splits[0].timestamp, &splits[0].amount), (moment(OPEN), &money("0")));
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.total_gain(), money("0"));
     exchange.assert_books_balance().await;
 }
@@ -161,7 +162,7 @@ async fn an_order_does_not_fill_after_a_split_at_a_price_read_before() {
     let hold = exchange.hold(sam.portfolio).await;
     let (services, asked) = (exchange.another_process(), exchange.prices.calls().quotes);
     let selling = tokio::spawn(async move {
-        services.trading().place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10"))).await
+        services.trading().place_order(sam.control(), order(Side::Sell, "AAPL", shares("10"))).await
     });
     while exchange.prices.calls().quotes == asked {
         tokio::task::yield_now().await;
@@ -206,7 +207,7 @@ async fn a_split_known_a_week_late_is_booked_as_if_in_time() {
     assert_eq!(exchange.held(mia, "AAPL").await, ("100".into(), "1500.00".into()));
     for who in [sam, mia] {
         assert_eq!(exchange.total(who).await, "10000.00");
-        let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(who.reference()).await.unwrap().valuation;
         assert_eq!((valued.realized_pnl, valued.unrealized_pnl), (money("0"), money("0")));
         // Snapshots that were valued without the split are valued again.
         let rows = exchange.rows(who).await;
@@ -230,7 +231,7 @@ async fn a_late_reverse_split_limits_earlier_sells_to_existing_shares() {
     exchange.sell(sam, "AAPL", "4").await.unwrap();
     exchange.at("2026-11-24T12:00:00Z");
     exchange.act().await;
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert!(valued.holdings.is_empty());
     // The sale brought 6000.00 for a share that had cost 1500.00.
     assert_eq!((valued.total_value, valued.realized_pnl), (money("14500"), money("4500")));
@@ -251,12 +252,12 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
     exchange.sell(sam, "AAPL", "10").await.unwrap();
     for _ in 0..2 {
         exchange.act().await;
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
         assert_eq!((valued.cash_balance, valued.dividends_receivable), (money("9997.40"), money("2.60")));
         assert_eq!(valued.total_value, money("10000.00"));
         assert_eq!(valued.day_change, money("0"), "the price has fallen by what is owed");
     }
-    let nothing = exchange.books().valuation(late.user, late.portfolio).await.unwrap().valuation;
+    let nothing = exchange.books().valuation(late.reference()).await.unwrap().valuation;
     assert_eq!(nothing.dividends, money("0"), "who bought on the ex-date gets none");
     assert!(
         exchange.journal(sam).await.iter().all(|entry| entry.transaction_type != TransactionType::Dividend)
@@ -266,7 +267,7 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
     exchange.at("2026-12-08T05:00:10Z");
     for _ in 0..2 {
         exchange.act().await;
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
         assert_eq!(
             (valued.cash_balance.clone(), valued.dividends_receivable.clone()),
             (money("10000"), money("0"))
@@ -280,7 +281,7 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
         ("2.60".into(), Some(quantity("10")))
     );
     // No money was deposited: the dividend is a return.
-    assert_eq!(exchange.books().external_flows(sam.user, sam.portfolio).await.unwrap().len(), 1);
+    assert_eq!(exchange.books().external_flows(sam.reference()).await.unwrap().len(), 1);
     exchange.assert_books_balance().await;
 }
 
@@ -302,7 +303,7 @@ async fn a_late_dividend_on_the_day_of_a_split_is_for_the_new_shares() {
     exchange.act().await;
     // 15 shares received 0.10 each; 14 are left.
     assert_eq!(exchange.held(sam, "AAPL").await, ("14".into(), "1400.00".into()));
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!((valued.dividends.clone(), valued.dividends_receivable.clone()), (money("1.50"), money("0")));
     assert_eq!((valued.total_value.clone(), valued.total_gain()), (money("10000.00"), money("0.00")));
     exchange.assert_books_balance().await;
@@ -356,7 +357,7 @@ async fn a_renamed_stock_keeps_its_books_and_is_found_by_the_old_symbol() {
         assert_eq!((stock.id, &stock.listing.symbol), (before.id, &to));
         assert_eq!(stock.listing.company_name, "Apple Again Inc.");
         let filter = domain::TransactionFilter { symbol: Some(symbol(name)), ..Default::default() };
-        let found = exchange.books().transactions(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
+        let found = exchange.books().transactions(sam.reference(), filter, None, 10).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }
     exchange.stocks().import_catalogue().await.unwrap();
@@ -442,7 +443,7 @@ async fn orders_and_several_workers_apply_a_split_only_once() {
             ..order(Side::Sell, "AAPL", OrderSize::Quantity(quantity("30")))
         };
         tasks.push(tokio::spawn(async move {
-            services.trading().place_order(who.user, who.portfolio, sell).await.map(drop)
+            services.trading().place_order(who.control(), sell).await.map(drop)
         }));
     }
     for task in tasks {
@@ -516,11 +517,14 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
         description: String::new(),
         cash_balance: Some(money("1000000")),
     };
-    let portfolio = services.books().open_portfolio(user, open).await.unwrap().id;
+    let portfolio = services.books().open_portfolio(Trader::on_behalf_of(user), open).await.unwrap().id;
     let buy = async |ticker: &str, size: &str| {
         services
             .trading()
-            .place_order(user, portfolio, order(Side::Buy, ticker, shares(size)))
+            .place_order(
+                Trader::on_behalf_of(user).portfolio(portfolio),
+                order(Side::Buy, ticker, shares(size)),
+            )
             .await
             .unwrap();
     };
@@ -532,7 +536,14 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     clock.set(moment("2026-11-30T15:01:00Z"));
     services.trading().match_orders().await.unwrap();
     let never = gtc(Side::Sell, "NFLX", "3", limit("99999"));
-    let open = services.trading().place_order(user, portfolio, never).await.unwrap().order.order.id;
+    let open = services
+        .trading()
+        .place_order(Trader::on_behalf_of(user).portfolio(portfolio), never)
+        .await
+        .unwrap()
+        .order
+        .order
+        .id;
     let work = async || {
         for run in services.jobs().due_runs().await.unwrap() {
             services.jobs().run_job(run.id, "worker").await.unwrap();
@@ -545,11 +556,16 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
         work().await;
         work().await;
         if date == day("2026-12-08") {
-            let exit = services.trading().cancel_order(user, portfolio, open).await.unwrap().order;
+            let exit = services
+                .trading()
+                .cancel_order(Trader::on_behalf_of(user).portfolio(portfolio), open)
+                .await
+                .unwrap()
+                .order;
             assert_eq!((exit.size, exit.terms), (shares("30"), limit("9999.90")));
         }
     }
-    let valued = services.books().valuation(user, portfolio).await.unwrap().valuation;
+    let valued = services.books().valuation(PortfolioRef::new(user, portfolio)).await.unwrap().valuation;
     let held: Vec<(String, String)> = valued
         .holdings
         .iter()
@@ -562,13 +578,15 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     let last = valued.holdings.iter().find(|holding| holding.listing.symbol.as_str() == "XLAST").unwrap();
     assert!(last.quote.stale && last.quote.as_of < moment("2027-01-11T05:00:00Z"));
     assert!(valued.dividends > money("400"), "Coca-Cola pays 3.1 % a year: {}", valued.dividends);
-    let refused =
-        services.trading().place_order(user, portfolio, order(Side::Buy, "XLAST", shares("1"))).await;
+    let refused = services
+        .trading()
+        .place_order(Trader::on_behalf_of(user).portfolio(portfolio), order(Side::Buy, "XLAST", shares("1")))
+        .await;
     assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     let flows = valued.total_value.clone() - &money("1000000");
     assert_eq!(valued.total_gain(), flows);
     // No day has a fall as large as a split.
-    let rows = services.books().snapshots(user, portfolio, None, None).await.unwrap();
+    let rows = services.books().snapshots(PortfolioRef::new(user, portfolio), None, None).await.unwrap();
     let sessions = model.calendar().sessions(day("2026-11-30"), day("2027-02-28")).count();
     assert!(rows.len() >= sessions && rows.iter().all(|row| !row.provisional), "{}", rows.len());
     assert!(rows.iter().all(|row| model.calendar().session(row.date).is_some()));

@@ -79,7 +79,7 @@ async fn assert_delisted(exchange: &Exchange, sam: Investor, order: OrderId) {
         let refused = exchange.place(sam, super::harness::order(side, "AAPL", shares("1"))).await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     }
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("AAPL")).unwrap();
     assert_eq!(holding.market_value, money("1500.00"));
     assert_eq!(holding.day_change.clone().unwrap(), money("0"));
@@ -352,7 +352,7 @@ async fn a_price_of_another_company_does_not_withdraw_a_delisting() {
         assert_eq!((shown.quote.price, shown.quote.stale), (price("150.00"), true));
         let why = shown.why_stale.unwrap().to_string();
         assert_eq!(why, "it was delisted on 2026-11-23: there are no newer prices");
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
         let holding =
             valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("AAPL")).unwrap();
         assert_eq!(holding.market_value, money("1500.00"));
@@ -431,7 +431,7 @@ async fn an_administrator_delists_a_stock_and_withdraws_the_delisting() {
         exchange.at(at);
         exchange.work().await;
         for process in [&*exchange, &exchange.another_process()] {
-            let refused = process.trading().place_order(sam.user, sam.portfolio, order_of_one()).await;
+            let refused = process.trading().place_order(sam.control(), order_of_one()).await;
             assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
         }
     }
@@ -453,14 +453,14 @@ async fn an_order_placed_during_a_delisting_does_not_stay_open() {
     exchange.at("2026-11-23T16:00:00Z");
     let far = || gtc(Side::Buy, "AAPL", "1", limit("1.00"));
     // The other process has now read the stock and its actions, which it caches for a second.
-    other.trading().place_order(sam.user, sam.portfolio, far()).await.unwrap();
+    other.trading().place_order(sam.control(), far()).await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };
     exchange
         .corporate_actions()
         .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", &Administrator::operator("ada"))
         .await
         .unwrap();
-    let late = other.trading().place_order(sam.user, sam.portfolio, far()).await;
+    let late = other.trading().place_order(sam.control(), far()).await;
     exchange.pass(chrono::TimeDelta::minutes(1));
     exchange.work().await;
     let open =

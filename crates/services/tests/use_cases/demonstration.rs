@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Calendar, Timestamp, TransactionFilter, TransactionType};
+use domain::{Calendar, PortfolioRef, Timestamp, TransactionFilter, TransactionType};
 use market_data::{DEFAULT_SEED, Simulated};
 use persistence::testing::TestStore;
 use services::books::performance::Window;
@@ -39,14 +39,14 @@ async fn the_demonstration_has_every_kind_of_event_and_its_books_balance() {
 
     let (mut kinds, mut deepest) = (Vec::new(), 0.0_f64);
     for id in &made.portfolios {
-        let rows = services.books().snapshots(made.owner, *id, None, None).await.unwrap();
+        let rows = services.books().snapshots(PortfolioRef::new(made.owner, *id), None, None).await.unwrap();
         assert_eq!(rows.len(), made.sessions);
         assert!(rows.iter().all(|row| !row.provisional), "every snapshot is final");
         let mut before = None;
         loop {
             let page = services
                 .books()
-                .transactions(made.owner, *id, TransactionFilter::default(), before, 1000)
+                .transactions(PortfolioRef::new(made.owner, *id), TransactionFilter::default(), before, 1000)
                 .await
                 .unwrap();
             kinds.extend(page.items.iter().map(|line| line.entry.transaction_type));
@@ -55,7 +55,11 @@ async fn the_demonstration_has_every_kind_of_event_and_its_books_balance() {
                 break;
             }
         }
-        let all = services.books().performance(made.owner, *id, Window::default()).await.unwrap();
+        let all = services
+            .books()
+            .performance(PortfolioRef::new(made.owner, *id), Window::default())
+            .await
+            .unwrap();
         deepest = deepest.min(all.max_drawdown.unwrap().depth);
     }
     let count = |kind| kinds.iter().filter(|one| **one == kind).count();

@@ -9,7 +9,7 @@ use domain::{
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
-use services::accounts::actor::Administrator;
+use services::accounts::actor::{Administrator, Trader};
 use services::books::portfolios::CashDirection;
 use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
@@ -36,12 +36,12 @@ async fn in_one_batch<T>(
     // The price is cached by a preview, so that the order reaches the desk immediately.
     let preview = exchange.place(blocker, order(Side::Buy, "AAPL", shares("0.001")));
     let (other, buy) = (process.clone(), order(Side::Buy, "AAPL", shares("0.001")));
-    tokio::join!(preview, other.trading().place_order(blocker.user, blocker.portfolio, buy)).1.unwrap();
+    tokio::join!(preview, other.trading().place_order(blocker.control(), buy)).1.unwrap();
 
     let hold = exchange.hold(blocker.portfolio).await;
     let first = tokio::spawn({
         let process = process.clone();
-        async move { process.trading().cancel_order(blocker.user, blocker.portfolio, OrderId(Uuid::nil())).await }
+        async move { process.trading().cancel_order(blocker.control(), OrderId(Uuid::nil())).await }
     });
     // The desk takes the order and blocks. If it takes longer, nothing fails; the commands only form another batch.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -85,7 +85,7 @@ async fn each_order_of_a_batch_gets_its_own_answer() {
             (fill.order_id, &fill.amount),
             (Some(placed.order.id), &money(&format!("-{}", 150 * number)))
         );
-        assert_eq!(exchange.trading().order(who.user, who.portfolio, placed.order.id).await.unwrap(), placed);
+        assert_eq!(exchange.trading().order(who.reference(), placed.order.id).await.unwrap(), placed);
         assert_eq!(exchange.journal(*who).await[0], *fill);
     }
     // The first two orders were placed to warm up.
@@ -203,7 +203,7 @@ async fn a_portfolio_deleted_while_its_orders_wait_does_not_affect_others() {
     let commands: Vec<BoxFuture<'_, Result<OrderWithFills>>> = vec![
         async { Ok(exchange.place(sam, buy("1")).await?.order) }.boxed(),
         async { Ok(exchange.place(mia, buy("1")).await?.order) }.boxed(),
-        exchange.trading().cancel_order(sam.user, sam.portfolio, working).boxed(),
+        exchange.trading().cancel_order(sam.control(), working).boxed(),
         async { Ok(exchange.place(mia, buy("2")).await?.order) }.boxed(),
     ];
     // On SQLite, the deletion gets its turn to write before the next batch.
@@ -211,7 +211,7 @@ async fn a_portfolio_deleted_while_its_orders_wait_does_not_affect_others() {
     let (there, mut deleting) = ((*exchange).clone(), JoinSet::new());
     let process = if exchange.on_postgres() { other } else { there };
     let answers = in_one_batch(&exchange, &exchange, commands, async || {
-        deleting.spawn(async move { process.books().delete_portfolio(sam.user, sam.portfolio).await });
+        deleting.spawn(async move { process.books().delete_portfolio(sam.control()).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
     })
     .await;
@@ -251,14 +251,13 @@ async fn a_full_queue_rejects_new_orders_and_serves_waiting_ones() {
     const QUEUE: usize = 4096;
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
-    let nothing_to_cancel =
-        || exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).boxed();
+    let nothing_to_cancel = || exchange.trading().cancel_order(sam.control(), OrderId(Uuid::nil())).boxed();
     let hold = exchange.hold(sam.portfolio).await;
     let mut all: FuturesUnordered<_> = (0..QUEUE + 1000).map(|_| nothing_to_cancel()).collect();
     // The desk serves no one for now. It has taken at most one batch, so many commands find the queue full.
     let mut answers: Vec<_> = all.by_ref().take(1000 - 256).collect().await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Busy))), "{:?}", answers.first());
-    let sent_away = exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await;
+    let sent_away = exchange.trading().cancel_order(sam.control(), OrderId(Uuid::nil())).await;
     assert!(matches!(sent_away, Err(Error::Busy)), "{sent_away:?}");
     let Err(Error::OrderUnconfirmed { source, .. }) = exchange.buy(sam, "AAPL", "1").await else {
         panic!("the queue is full");
@@ -339,13 +338,13 @@ async fn commands_for_one_group_in_a_batch_see_earlier_results() {
         if acts.contains(&Match) {
             exchange.prices.set("AAPL", "171.00");
         }
-        let replace = |id, changes| exchange.trading().replace_order(sam.user, sam.portfolio, id, changes);
+        let replace = |id, changes| exchange.trading().replace_order(sam.control(), id, changes);
         let commands: Vec<BoxFuture<'_, Result<OrderStatus>>> = acts
             .iter()
             .map(|act| match act {
                 CancelProfit | CancelLoss => {
                     let id = if *act == CancelProfit { profit } else { loss };
-                    let cancel = exchange.trading().cancel_order(sam.user, sam.portfolio, id);
+                    let cancel = exchange.trading().cancel_order(sam.control(), id);
                     async move { Ok(cancel.await?.order.status) }.boxed()
                 }
                 ReplaceProfit => {
@@ -397,16 +396,13 @@ async fn a_replaced_order_is_reported_as_replaced() {
     let [_, profit, _] = bracketed(&exchange, sam).await;
     let cheaper = |text| ReplaceOrder { limit_price: Some(price(text)), ..ReplaceOrder::default() };
     for (id, text) in [(root, "99"), (profit, "175")] {
-        let new = exchange.trading().replace_order(sam.user, sam.portfolio, id, cheaper(text)).await.unwrap();
+        let new = exchange.trading().replace_order(sam.control(), id, cheaper(text)).await.unwrap();
         assert_eq!(new.order.order.replaces, Some(id));
         assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Replaced);
-        assert_eq!(
-            ended(exchange.trading().cancel_order(sam.user, sam.portfolio, id).await),
-            OrderStatus::Replaced
-        );
-        let again = exchange.trading().replace_order(sam.user, sam.portfolio, id, cheaper(text)).await;
+        assert_eq!(ended(exchange.trading().cancel_order(sam.control(), id).await), OrderStatus::Replaced);
+        let again = exchange.trading().replace_order(sam.control(), id, cheaper(text)).await;
         assert_eq!(ended(again), OrderStatus::Replaced);
-        exchange.trading().cancel_order(sam.user, sam.portfolio, new.order.order.id).await.unwrap();
+        exchange.trading().cancel_order(sam.control(), new.order.order.id).await.unwrap();
     }
     exchange.assert_books_balance().await;
 }
@@ -423,7 +419,7 @@ async fn a_repeated_replacement_is_executed_once() {
             client_order_id: Some(name.into()),
             ..ReplaceOrder::default()
         };
-        exchange.trading().replace_order(sam.user, sam.portfolio, root, changes).await
+        exchange.trading().replace_order(sam.control(), root, changes).await
     };
     let first = replace("second", "99").await.unwrap();
     let again = replace("second", "99.00").await.unwrap();
@@ -458,7 +454,7 @@ async fn a_commit_with_a_lost_answer_is_neither_repeated_nor_rejected() {
 
     let changes = ReplaceOrder { limit_price: Some(price("90")), ..ReplaceOrder::default() };
     let place = |who: Investor, command| {
-        let placing = process.trading().place_order(who.user, who.portfolio, command);
+        let placing = process.trading().place_order(who.control(), command);
         async move { Ok(placing.await?.order) }.boxed()
     };
     let commands: Vec<BoxFuture<'_, Result<OrderWithFills>>> = vec![
@@ -466,15 +462,13 @@ async fn a_commit_with_a_lost_answer_is_neither_repeated_nor_rejected() {
         place(sam, called("named", buy("2"))),
         place(sam, called("named", buy("2"))),
         place(mia, buy("100")),
-        process.trading().cancel_order(sam.user, sam.portfolio, to_cancel).boxed(),
-        async {
-            Ok(process.trading().replace_order(sam.user, sam.portfolio, to_replace, changes).await?.order)
-        }
-        .boxed(),
-        process.trading().cancel_order(mia.user, mia.portfolio, exit).boxed(),
+        process.trading().cancel_order(sam.control(), to_cancel).boxed(),
+        async { Ok(process.trading().replace_order(sam.control(), to_replace, changes).await?.order) }
+            .boxed(),
+        process.trading().cancel_order(mia.control(), exit).boxed(),
         async {
             process.trading().match_orders().await?;
-            exchange.trading().order(sam.user, sam.portfolio, to_fill).await
+            exchange.trading().order(sam.reference(), to_fill).await
         }
         .boxed(),
     ];
@@ -539,7 +533,7 @@ async fn only_one_of_simultaneous_fill_cancel_and_expiry_succeeds() {
         let delay = Duration::from_millis([0, 4, 8, 16, 32, 64][round % 6]);
         let cancel = async |services: &Services| {
             tokio::time::sleep(delay).await;
-            services.trading().cancel_order(sam.user, sam.portfolio, id).await
+            services.trading().cancel_order(sam.control(), id).await
         };
         let changes = ReplaceOrder { limit_price: Some(price("100")), ..ReplaceOrder::default() };
         let (first, second, _, _, replaced) = tokio::join!(
@@ -547,7 +541,7 @@ async fn only_one_of_simultaneous_fill_cancel_and_expiry_succeeds() {
             cancel(&other),
             other.trading().match_orders(),
             exchange.trading().match_orders(),
-            exchange.trading().replace_order(sam.user, sam.portfolio, id, changes),
+            exchange.trading().replace_order(sam.control(), id, changes),
         );
         let order = exchange.look(sam, id).await;
         let canceled = usize::from(first.is_ok()) + usize::from(second.is_ok());
@@ -557,8 +551,7 @@ async fn only_one_of_simultaneous_fill_cancel_and_expiry_succeeds() {
             "{order:?} {first:?} {second:?}"
         );
         assert_eq!(replaced.is_ok(), order.status == OrderStatus::Replaced, "{order:?} {replaced:?}");
-        let held =
-            exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings.len();
+        let held = exchange.books().valuation(sam.reference()).await.unwrap().valuation.holdings.len();
         assert_eq!(held, usize::from(order.status == OrderStatus::Filled));
         assert!(!order.status.is_open(), "{order:?}");
         if late {
@@ -566,7 +559,7 @@ async fn only_one_of_simultaneous_fill_cancel_and_expiry_succeeds() {
         }
         if let Ok(replaced) = replaced {
             // Leaves no order for the next round.
-            let _ = exchange.trading().cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await;
+            let _ = exchange.trading().cancel_order(sam.control(), replaced.order.order.id).await;
         }
         assert_eq!(exchange.buying_power(sam).await, exchange.cash(sam).await);
         exchange.assert_books_balance().await;
@@ -611,12 +604,15 @@ async fn simultaneous_writers_never_deadlock() {
                     let result = match next(10) {
                         0..=4 => {
                             let command = gtc(Side::Buy, ticker, "0.01", crate::harness::limit(limit));
-                            services.trading().place_order(user, portfolio, command).await.map(drop)
+                            services
+                                .trading()
+                                .place_order(Trader::on_behalf_of(user).portfolio(portfolio), command)
+                                .await
+                                .map(drop)
                         }
                         5 => {
                             let deposit = services.books().move_cash(
-                                user,
-                                portfolio,
+                                Trader::on_behalf_of(user).portfolio(portfolio),
                                 CashDirection::Deposit,
                                 money("1"),
                             );
@@ -630,12 +626,25 @@ async fn simultaneous_writers_never_deadlock() {
                             .map(drop),
                         8 => refresh(&services).await,
                         _ => match next(6) {
-                            0 => services.books().reset_portfolio(user, portfolio, None).await.map(drop),
-                            1 => services.books().delete_portfolio(user, portfolio).await,
+                            0 => services
+                                .books()
+                                .reset_portfolio(Trader::on_behalf_of(user).portfolio(portfolio), None)
+                                .await
+                                .map(drop),
+                            1 => {
+                                services
+                                    .books()
+                                    .delete_portfolio(Trader::on_behalf_of(user).portfolio(portfolio))
+                                    .await
+                            }
                             2 => services.accounts().remove_user(&Administrator::operator("ada"), user).await,
                             _ => services
                                 .books()
-                                .update_portfolio(user, portfolio, Some("Other".into()), None)
+                                .update_portfolio(
+                                    Trader::on_behalf_of(user).portfolio(portfolio),
+                                    Some("Other".into()),
+                                    None,
+                                )
                                 .await
                                 .map(drop),
                         },
@@ -677,8 +686,8 @@ async fn an_account_is_deleted_while_its_portfolios_are_in_use() {
         let administrator = Administrator::operator("ada");
         let (removed, first, second, _) = tokio::join!(
             exchange.accounts().remove_user(&administrator, user),
-            other.books().reset_portfolio(user, one, None),
-            other.books().reset_portfolio(user, two, None),
+            other.books().reset_portfolio(Trader::on_behalf_of(user).portfolio(one), None),
+            other.books().reset_portfolio(Trader::on_behalf_of(user).portfolio(two), None),
             exchange.buy(Investor { portfolio: two, ..sam }, "AAPL", "1"),
         );
         removed.unwrap();
@@ -700,7 +709,7 @@ async fn working_orders_are_listed_separately_and_by_symbol() {
     let ids = async |open: Option<bool>, symbol: Option<&str>| {
         let filter =
             OrderFilter { open, symbol: symbol.map(crate::harness::symbol), ..OrderFilter::default() };
-        let page = exchange.trading().orders(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
+        let page = exchange.trading().orders(sam.reference(), filter, None, 10).await.unwrap();
         page.items.iter().map(|one| one.order.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(Some(true), None).await, [other, open]);

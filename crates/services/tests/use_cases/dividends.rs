@@ -35,7 +35,7 @@ async fn weekend(prices: FixedPrices) -> (Exchange, Investor, Investor) {
 
 /// Cash, dividends and total value of a portfolio.
 async fn worth(exchange: &Exchange, who: Investor) -> [String; 3] {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.reference()).await.unwrap().valuation;
     [&valued.cash_balance, &valued.dividends, &valued.total_value].map(ToString::to_string)
 }
 
@@ -46,8 +46,7 @@ async fn on_the_ex_date_the_previous_close_is_used_less_the_dividend() {
     let (exchange, sam, eve) = weekend(prices("2026-11-01T00:00:00Z")).await;
     exchange.at(BEFORE_THE_CLOSE);
     exchange.work().await;
-    let preview =
-        exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
+    let preview = exchange.trading().preview_order(sam.reference(), order(Side::Sell, "AAPL", shares("10")));
     assert_eq!(preview.await.unwrap().quote.price, price("102.00"));
     let sold = exchange.sell(sam, "AAPL", "10").await.unwrap().order;
     let receipt = sold.fills[0].receipt.as_ref().unwrap();
@@ -114,7 +113,7 @@ async fn a_working_order_fills_at_a_late_close_less_the_dividend() {
     assert_eq!(filled.status, OrderStatus::Filled);
     assert_eq!(filled.filled_price.unwrap().to_string(), "102.000000");
     assert_eq!(worth(&exchange, sam).await, ["980.00", "0.00", "2000.00"]);
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.day_change, money("0"));
     exchange.assert_books_balance().await;
 }

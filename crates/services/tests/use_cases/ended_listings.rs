@@ -27,7 +27,7 @@ async fn a_held_stock_keeps_price_value_and_history_without_the_provider() {
             let shown = exchange.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
             assert_eq!((shown.quote.price, shown.quote.stale), (price("150.00"), true), "{failure:?}");
             assert!(shown.why_stale.is_some(), "{failure:?}");
-            let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+            let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
             assert_eq!(valued.total_value, money("10000"), "{failure:?}");
             assert_eq!(exchange.books().valuations(sam.user).await.unwrap().len(), 1);
             let history =
@@ -61,7 +61,7 @@ async fn delisted_on_monday(freshness: Freshness) -> (Exchange, Investor) {
 async fn a_delisted_stock_does_not_change_after_its_last_session() {
     let (exchange, sam) = delisted_on_monday(Freshness::Delayed).await;
     let change = async || {
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
         let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
         let holding = valued.holdings[0].day_change.clone().map(|change| change.to_string());
         (holding, quote.change().map(|change| change.to_string()))
@@ -73,7 +73,7 @@ async fn a_delisted_stock_does_not_change_after_its_last_session() {
         exchange.at(later);
         exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         assert_eq!(change().await, (Some("0.00".into()), Some("0.00".into())), "{later}");
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
         assert_eq!(valued.day_change, money("0"), "{later}");
     }
 }

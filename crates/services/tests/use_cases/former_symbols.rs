@@ -52,7 +52,7 @@ impl Renamed {
             process.stocks().keep_listings(vec![row("FB", OLD, Some("2012-05-18"))]).await.unwrap();
         }
         let buy = order(Side::Buy, "FB", shares("10"));
-        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.control(), buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled, "{freshness:?}");
         exchange.at("2026-11-23T16:00:00Z");
         exchange.prices.fail_for("FB", QuoteError::UnknownSymbol(symbol("FB")));
@@ -94,8 +94,7 @@ impl Renamed {
     }
 
     async fn held(&self) -> Vec<String> {
-        let valued =
-            self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap().valuation;
         let mut held: Vec<String> = valued
             .holdings
             .iter()
@@ -135,18 +134,17 @@ async fn another_company_under_a_former_symbol_is_a_separate_stock() {
             process.stocks().history_for(Some(sam.user), &symbol("FB"), HistoryRange::Month).await.unwrap();
         let closes: Vec<_> = history.iter().map(|bar| (bar.date, bar.close.clone())).collect();
         assert_eq!(closes, [(day("2026-12-07"), price("20.00"))], "{freshness:?}");
-        let list = process.watchlists().create_watchlist(sam.user, "New ones").await.unwrap();
-        process.watchlists().watch(sam.user, list.id, &symbol("FB")).await.unwrap();
+        let list = process.watchlists().create_watchlist(sam.trader(), "New ones").await.unwrap();
+        process.watchlists().watch(sam.trader(), list.id, &symbol("FB")).await.unwrap();
         let list = process.watchlists().watchlist(sam.user, list.id).await.unwrap();
         assert_eq!(list.items[0].stock.id, new.id, "{freshness:?}");
         for (side, quantity) in [(Side::Buy, "5"), (Side::Sell, "1")] {
-            let traded =
-                process.trading().place_order(sam.user, sam.portfolio, order(side, "FB", shares(quantity)));
+            let traded = process.trading().place_order(sam.control(), order(side, "FB", shares(quantity)));
             let fills = traded.await.unwrap().order.fills;
             assert_eq!((fills[0].stock_id, fills[0].price.clone()), (Some(new.id), Some(price("20.00"))));
         }
         let sold = order(Side::Sell, "META", shares("3"));
-        process.trading().place_order(sam.user, sam.portfolio, sold).await.unwrap();
+        process.trading().place_order(sam.control(), sold).await.unwrap();
         assert_eq!(world.held().await, ["FB 4 20.00", "META 7 160.00"], "{freshness:?}");
         for run in process.jobs().due_runs().await.unwrap() {
             assert!(process.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");

@@ -1,13 +1,14 @@
 //! A test environment: the use cases, prices and a clock that the test controls, and users who trade.
 
+use services::accounts::actor::{PortfolioControl, Trader};
 use std::ops::Deref;
 use std::sync::{Arc, mpsc};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
     Attached, JournalEntry, Money, Order, OrderFilter, OrderId, OrderRejected, OrderSize, OrderStatus,
-    OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price, Quantity, Side, Snapshot, StockId,
-    Symbol, TimeInForce, Timestamp, TransactionFilter, UserId,
+    OrderTerms, PlaceOrder, Portfolio, PortfolioId, PortfolioRef, Position, Price, Quantity, Side, Snapshot,
+    StockId, Symbol, TimeInForce, Timestamp, TransactionFilter, UserId,
 };
 use persistence::testing::TestStore;
 use persistence::users::{self, NewUser};
@@ -58,6 +59,20 @@ impl Hold {
 pub struct Investor {
     pub user: UserId,
     pub portfolio: PortfolioId,
+}
+
+impl Investor {
+    pub fn trader(self) -> Trader {
+        Trader::on_behalf_of(self.user)
+    }
+
+    pub fn control(self) -> PortfolioControl {
+        self.trader().portfolio(self.portfolio)
+    }
+
+    pub fn reference(self) -> PortfolioRef {
+        self.control().reference()
+    }
 }
 
 impl Exchange {
@@ -199,32 +214,32 @@ impl Exchange {
     }
 
     pub async fn open(&self, user: UserId, cash: &str) -> PortfolioId {
-        self.books().open_portfolio(user, named("Growth", Some(cash))).await.unwrap().id
+        self.books().open_portfolio(Trader::on_behalf_of(user), named("Growth", Some(cash))).await.unwrap().id
     }
 
     pub async fn buy(&self, who: Investor, symbol: &str, quantity: &str) -> Result<PlacedOrder> {
-        self.trading().place_order(who.user, who.portfolio, order(Side::Buy, symbol, shares(quantity))).await
+        self.trading().place_order(who.control(), order(Side::Buy, symbol, shares(quantity))).await
     }
 
     pub async fn sell(&self, who: Investor, symbol: &str, quantity: &str) -> Result<PlacedOrder> {
-        self.trading().place_order(who.user, who.portfolio, order(Side::Sell, symbol, shares(quantity))).await
+        self.trading().place_order(who.control(), order(Side::Sell, symbol, shares(quantity))).await
     }
 
     pub async fn deposit(&self, who: Investor, amount: &str) -> Result<JournalEntry> {
-        self.books().move_cash(who.user, who.portfolio, CashDirection::Deposit, money(amount)).await
+        self.books().move_cash(who.control(), CashDirection::Deposit, money(amount)).await
     }
 
     pub async fn withdraw(&self, who: Investor, amount: &str) -> Result<JournalEntry> {
-        self.books().move_cash(who.user, who.portfolio, CashDirection::Withdrawal, money(amount)).await
+        self.books().move_cash(who.control(), CashDirection::Withdrawal, money(amount)).await
     }
 
     pub async fn place(&self, who: Investor, command: PlaceOrder) -> Result<PlacedOrder> {
-        self.trading().place_order(who.user, who.portfolio, command).await
+        self.trading().place_order(who.control(), command).await
     }
 
     /// The current state of an order.
     pub async fn look(&self, who: Investor, id: OrderId) -> Order {
-        self.trading().order(who.user, who.portfolio, id).await.unwrap().order
+        self.trading().order(who.reference(), id).await.unwrap().order
     }
 
     /// Places an order that must be accepted, and returns its id.
@@ -234,18 +249,18 @@ impl Exchange {
 
     /// Cash that open orders do not reserve.
     pub async fn buying_power(&self, who: Investor) -> String {
-        self.books().portfolio(who.user, who.portfolio).await.unwrap().buying_power.to_string()
+        self.books().portfolio(who.reference()).await.unwrap().buying_power.to_string()
     }
 
     pub async fn cash(&self, who: Investor) -> String {
-        self.books().portfolio(who.user, who.portfolio).await.unwrap().cash_balance.to_string()
+        self.books().portfolio(who.reference()).await.unwrap().cash_balance.to_string()
     }
 
     /// The whole journal, newest first.
     pub async fn journal(&self, who: Investor) -> Vec<JournalEntry> {
         let page = self
             .books()
-            .transactions(who.user, who.portfolio, TransactionFilter::default(), None, 1000)
+            .transactions(who.reference(), TransactionFilter::default(), None, 1000)
             .await
             .unwrap();
         page.items.into_iter().map(|row| row.entry).collect()
@@ -253,19 +268,15 @@ impl Exchange {
 
     /// All orders, newest first.
     pub async fn all_orders(&self, who: Investor) -> Vec<services::trading::OrderWithFills> {
-        self.trading()
-            .orders(who.user, who.portfolio, OrderFilter::default(), None, 1000)
-            .await
-            .unwrap()
-            .items
+        self.trading().orders(who.reference(), OrderFilter::default(), None, 1000).await.unwrap().items
     }
 
     pub async fn rows(&self, who: Investor) -> Vec<Snapshot> {
-        self.books().snapshots(who.user, who.portfolio, None, None).await.unwrap()
+        self.books().snapshots(who.reference(), None, None).await.unwrap()
     }
 
     pub async fn measured(&self, who: Investor, window: Window) -> domain::performance::Performance {
-        self.books().performance(who.user, who.portfolio, window).await.unwrap()
+        self.books().performance(who.reference(), window).await.unwrap()
     }
 
     /// Executes due runs, like a worker, until none is left. Returns the runs.

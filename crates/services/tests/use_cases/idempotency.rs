@@ -18,7 +18,7 @@ async fn a_repeated_cash_movement_moves_no_cash() {
     let sam = exchange.investor("sam", "1000.00").await;
     let mia = exchange.investor("mia", "1000.00").await;
     let send = async |who: super::harness::Investor, direction, amount: &str, name: &str| {
-        exchange.books().move_cash_once(who.user, who.portfolio, direction, money(amount), key(name)).await
+        exchange.books().move_cash_once(who.control(), direction, money(amount), key(name)).await
     };
     let first = send(sam, Deposit, "50.00", "one").await.unwrap();
     assert!(!first.replayed);
@@ -49,7 +49,7 @@ async fn simultaneous_identical_requests_are_executed_once() {
     let sam = exchange.investor("sam", "1000.00").await;
     let send = |index: usize| {
         let services = if index.is_multiple_of(2) { &*exchange } else { &other };
-        services.books().move_cash_once(sam.user, sam.portfolio, Deposit, money("10.00"), key("burst"))
+        services.books().move_cash_once(sam.control(), Deposit, money("10.00"), key("burst"))
     };
     let moved: Vec<_> = join_all((0..12).map(send)).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(moved.iter().filter(|moved| !moved.replayed).count(), 1);
@@ -58,7 +58,7 @@ async fn simultaneous_identical_requests_are_executed_once() {
 
     let open = |index: usize| {
         let services = if index.is_multiple_of(2) { &*exchange } else { &other };
-        services.books().open_portfolio_once(sam.user, named("Second", Some("5.00")), key("open"))
+        services.books().open_portfolio_once(sam.trader(), named("Second", Some("5.00")), key("open"))
     };
     let opened: Vec<_> = join_all((0..12).map(open)).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(opened.iter().filter(|opened| !opened.replayed).count(), 1);
@@ -71,14 +71,10 @@ async fn simultaneous_identical_requests_are_executed_once() {
 async fn a_repeated_reset_returns_the_portfolio_that_it_opened() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
-    exchange
-        .books()
-        .move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid"))
-        .await
-        .unwrap();
+    exchange.books().move_cash_once(sam.control(), Deposit, money("1.00"), key("paid")).await.unwrap();
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10"))).await;
     let reset = async |cash: Option<&str>| {
-        exchange.books().reset_portfolio_once(sam.user, sam.portfolio, cash.map(money), key("anew")).await
+        exchange.books().reset_portfolio_once(sam.control(), cash.map(money), key("anew")).await
     };
     let first = reset(Some("500.00")).await.unwrap();
     let again = reset(Some("500.00")).await.unwrap();
@@ -87,8 +83,7 @@ async fn a_repeated_reset_returns_the_portfolio_that_it_opened() {
     assert!(matches!(reset(None).await, Err(Error::IdempotencyKeyReused)));
     assert_eq!(exchange.books().portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 1);
     // A repetition of a request from before the portfolio was archived returns its result too.
-    let paid =
-        exchange.books().move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid")).await;
+    let paid = exchange.books().move_cash_once(sam.control(), Deposit, money("1.00"), key("paid")).await;
     assert!(paid.unwrap().replayed);
     exchange.assert_books_balance().await;
 }

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Position};
 use market_data::QuoteError;
 use persistence::{jobs, login_attempts, sessions, stocks};
-use services::accounts::actor::Administrator;
+use services::accounts::actor::{Administrator, Trader};
 use services::accounts::logins::LoginClient;
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::testing::FixedPrices;
@@ -222,8 +222,8 @@ async fn a_refresh_stores_the_prices_of_held_and_watched_stocks() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
-    let list = exchange.watchlists().create_watchlist(sam.user, "Later").await.unwrap().id;
-    exchange.watchlists().watch(sam.user, list, &symbol("MSFT")).await.unwrap();
+    let list = exchange.watchlists().create_watchlist(sam.trader(), "Later").await.unwrap().id;
+    exchange.watchlists().watch(sam.trader(), list, &symbol("MSFT")).await.unwrap();
     exchange.pass(TimeDelta::seconds(1));
     exchange.prices.set("AAPL", "151.00");
     exchange.work().await;
@@ -248,11 +248,11 @@ async fn a_refresh_stores_the_prices_of_held_and_watched_stocks() {
 async fn an_end_of_day_source_is_called_a_few_times_after_each_close() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let user = exchange.user("sam").await;
-    let list = exchange.watchlists().create_watchlist(user, "All").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(Trader::on_behalf_of(user), "All").await.unwrap().id;
     for number in 0..20 {
         let ticker = format!("S{number:02}");
         exchange.prices.list(&ticker, &ticker, "Other", "10.00");
-        exchange.watchlists().watch(user, list, &symbol(&ticker)).await.unwrap();
+        exchange.watchlists().watch(Trader::on_behalf_of(user), list, &symbol(&ticker)).await.unwrap();
     }
     let outcomes = async || {
         let runs = exchange.jobs().job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;

@@ -7,11 +7,9 @@ use services::{NotFound, Result, Services};
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};
 
 async fn seen(services: &Services, who: Investor) -> Result<impl PartialEq + std::fmt::Debug + use<>> {
-    let journal = services
-        .books()
-        .transactions(who.user, who.portfolio, TransactionFilter::default(), None, 50)
-        .await?;
-    Ok((services.books().valuation(who.user, who.portfolio).await?, journal))
+    let journal =
+        services.books().transactions(who.reference(), TransactionFilter::default(), None, 50).await?;
+    Ok((services.books().valuation(who.reference()).await?, journal))
 }
 
 #[tokio::test]
@@ -28,16 +26,14 @@ async fn changes_by_one_process_show_in_another_immediately() {
             2 => drop(exchange.accepted(sam, gtc(Side::Buy, "MSFT", "2", limit("100.00"))).await),
             3 => {
                 let open = exchange.all_orders(sam).await.remove(0).order.id;
-                exchange.trading().cancel_order(sam.user, sam.portfolio, open).await.unwrap();
+                exchange.trading().cancel_order(sam.control(), open).await.unwrap();
             }
             4 => {
-                let deposit =
-                    exchange.books().move_cash(sam.user, sam.portfolio, CashDirection::Deposit, money("5"));
+                let deposit = exchange.books().move_cash(sam.control(), CashDirection::Deposit, money("5"));
                 deposit.await.unwrap();
             }
             _ => {
-                let renamed =
-                    exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None);
+                let renamed = exchange.books().update_portfolio(sam.control(), Some("Renamed".into()), None);
                 renamed.await.unwrap();
             }
         }
@@ -47,9 +43,9 @@ async fn changes_by_one_process_show_in_another_immediately() {
         assert_eq!(now, seen(&other, sam).await.unwrap(), "again, step {step}");
         before = now;
     }
-    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     assert_ne!(seen(&other, sam).await.unwrap(), before, "it is archived");
-    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.books().delete_portfolio(sam.control()).await.unwrap();
     assert_not_found(NotFound::Portfolio, seen(&other, sam).await);
 }
 
@@ -71,10 +67,8 @@ async fn a_page_of_another_length_is_not_taken_from_the_cache() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     for length in [2, 1, 2] {
-        let page = exchange
-            .books()
-            .transactions(sam.user, sam.portfolio, TransactionFilter::default(), None, length)
-            .await;
+        let page =
+            exchange.books().transactions(sam.reference(), TransactionFilter::default(), None, length).await;
         let page = page.unwrap();
         assert_eq!((page.items.len(), page.next.is_some()), (length, length == 1));
     }
@@ -90,7 +84,7 @@ async fn a_repeated_order_that_took_all_cash_returns_the_first_one() {
     let first = exchange.place(sam, all.clone()).await.unwrap();
     assert_eq!(exchange.cash(sam).await, "0.00");
     for process in [exchange.another_process(), exchange.another_process()] {
-        let again = process.trading().place_order(sam.user, sam.portfolio, all.clone()).await.unwrap();
+        let again = process.trading().place_order(sam.control(), all.clone()).await.unwrap();
         assert!(again.replayed);
         assert_eq!(again.order.order.id, first.order.order.id);
     }

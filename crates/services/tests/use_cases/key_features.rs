@@ -84,11 +84,8 @@ fn process(exchange: &Exchange, server: &MockServer) -> Services {
 async fn market_orders_fill_in_the_session_at_the_prices_of_an_entitled_key() {
     let (exchange, _server, process) = deployment(true).await;
     let sam = exchange.investor("sam", "1000.00").await;
-    let bought = process
-        .trading()
-        .place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1")))
-        .await
-        .unwrap();
+    let bought =
+        process.trading().place_order(sam.control(), order(Side::Buy, "IBM", shares("1"))).await.unwrap();
     assert_eq!(bought.order.order.status, OrderStatus::Filled);
     assert_eq!(bought.order.order.filled_price.unwrap().to_string(), "104.000000");
     let quote = process.stocks().quote(&symbol("IBM")).await.unwrap();
@@ -107,11 +104,8 @@ async fn a_key_without_its_configured_features_has_closes_and_is_reported() {
         refused.map(|state| state.name).collect::<Vec<_>>()
     };
     assert_eq!(refused(&worker).await, [""; 0]);
-    let bought = worker
-        .trading()
-        .place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1")))
-        .await
-        .unwrap();
+    let bought =
+        worker.trading().place_order(sam.control(), order(Side::Buy, "IBM", shares("1"))).await.unwrap();
     assert_eq!(bought.order.order.status, OrderStatus::Filled, "at the newest close");
     assert_eq!(bought.order.order.filled_price.unwrap().to_string(), "100.000000");
     assert_eq!(

@@ -62,7 +62,7 @@ impl World {
         process.stocks().keep_listings(table(OLD, "1999-03-01")).await.unwrap();
         let sam = exchange.investor("sam", "10000.00").await;
         let buy = order(domain::Side::Buy, "XYZ", shares("10"));
-        process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        process.trading().place_order(sam.control(), buy).await.unwrap();
         let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         exchange.at("2026-11-24T16:00:00Z");
         exchange.prices.list("ABC", OLD, "", "300.00");
@@ -125,7 +125,7 @@ impl World {
             }
             (_, found) => panic!("{told}: {found:?}"),
         }
-        let positions = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let positions = self.process.books().valuation(self.sam.reference()).await.unwrap();
         let quantity = &positions.valuation.holdings[0].position.quantity;
         assert_eq!(*quantity, "10".parse::<Quantity>().unwrap(), "{told}");
     }

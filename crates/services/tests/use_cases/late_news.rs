@@ -67,7 +67,7 @@ async fn a_replacement_fills_at_a_price_that_no_longer_includes_the_dividend() {
         quantity: Some(quantity("3")),
         ..ReplaceOrder::default()
     };
-    let replaced = exchange.trading().replace_order(sam.user, sam.portfolio, waiting, changes).await;
+    let replaced = exchange.trading().replace_order(sam.control(), waiting, changes).await;
     assert!(exchange.prices.has_happened());
     assert_eq!(replaced.unwrap().order.order.status, OrderStatus::Filled);
     exchange.assert_books_balance().await;

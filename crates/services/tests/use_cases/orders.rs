@@ -14,7 +14,7 @@ use crate::harness::{
 };
 
 async fn position(exchange: &Exchange, who: Investor) -> (String, String, String) {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
+    let valued = exchange.books().valuation(who.reference()).await.unwrap();
     let position = &valued.valuation.holdings[0].position;
     (
         position.quantity.to_string(),
@@ -53,7 +53,7 @@ async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
 
     assert_eq!(exchange.cash(sam).await, "8499.70");
     assert_eq!(position(&exchange, sam).await, ("10".into(), "1500.30".into(), "150.030000".into()));
-    assert_eq!(exchange.trading().order(sam.user, sam.portfolio, order.id).await.unwrap(), placed.order);
+    assert_eq!(exchange.trading().order(sam.reference(), order.id).await.unwrap(), placed.order);
     assert_eq!(exchange.journal(sam).await[0], *fill);
     exchange.assert_books_balance().await;
 }
@@ -87,7 +87,7 @@ async fn selling_all_shares_leaves_no_holding_and_no_cost() {
     for _ in 0..3 {
         exchange.sell(sam, "AAPL", "1").await.unwrap();
     }
-    let valuation = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valuation = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!((valuation.holdings.len(), valuation.total_value), (0, money("100.00")));
     // The position can be opened again.
     exchange.buy(sam, "AAPL", "3").await.unwrap();
@@ -121,7 +121,7 @@ async fn a_notional_order_is_converted_to_shares_at_its_price() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.97", "150.03");
     let all = order(Side::Buy, "AAPL", notional("1000.00"));
-    let bought = exchange.trading().place_order(sam.user, sam.portfolio, all).await.unwrap().order.order;
+    let bought = exchange.trading().place_order(sam.control(), all).await.unwrap().order.order;
     assert_eq!(
         (bought.filled_quantity.to_string(), bought.size),
         ("6.665333599".into(), notional("1000.00"))
@@ -129,7 +129,7 @@ async fn a_notional_order_is_converted_to_shares_at_its_price() {
     assert_eq!(exchange.cash(sam).await, "0.00");
     // 100.00 / 149.97 = 0.666800026…
     let some = order(Side::Sell, "AAPL", notional("100.00"));
-    let sold = exchange.trading().place_order(sam.user, sam.portfolio, some).await.unwrap().order.order;
+    let sold = exchange.trading().place_order(sam.control(), some).await.unwrap().order.order;
     assert_eq!(sold.filled_quantity.to_string(), "0.666800026");
     assert_eq!(exchange.cash(sam).await, "100.00");
     exchange.assert_books_balance().await;
@@ -139,7 +139,7 @@ async fn a_notional_order_is_converted_to_shares_at_its_price() {
 async fn rejections_contain_the_numbers_and_change_nothing() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1499.99").await;
-    let before = exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap();
+    let before = exchange.books().portfolio(sam.reference()).await.unwrap();
     exchange.pass(TimeDelta::seconds(1));
 
     assert_eq!(
@@ -155,10 +155,10 @@ async fn rejections_contain_the_numbers_and_change_nothing() {
         Err(Error::UnknownSymbol(unknown)) if unknown == symbol("NOSUCH")
     ));
     let nothing = order(Side::Buy, "AAPL", notional("0.00"));
-    let refused = exchange.trading().place_order(sam.user, sam.portfolio, nothing).await;
+    let refused = exchange.trading().place_order(sam.control(), nothing).await;
     assert_eq!(rejection(refused), OrderRejected::TooSmall);
 
-    assert_eq!(exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap(), before);
+    assert_eq!(exchange.books().portfolio(sam.reference()).await.unwrap(), before);
     assert_eq!(exchange.all_orders(sam).await, []);
     assert_eq!(exchange.journal(sam).await.len(), 1);
     let positions = exchange.read(move |tx| persistence::positions::of_portfolio(tx, sam.portfolio)).await;
@@ -211,7 +211,7 @@ async fn a_market_order_in_the_evening_fills_at_the_close_of_a_delayed_source() 
     exchange.prices.set_bid_and_ask("AAPL", "48.00", "60.00");
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-30T21:00:01Z")));
     let command = order(Side::Buy, "AAPL", shares("1"));
-    let preview = exchange.trading().preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+    let preview = exchange.trading().preview_order(sam.reference(), command.clone()).await.unwrap();
     let warnings = preview.warnings();
     let session = "2026-11-30".parse().unwrap();
     assert!(warnings.contains(&OrderWarning::PastClose { session }), "{warnings:?}");
@@ -226,7 +226,7 @@ async fn a_market_order_in_the_evening_fills_at_the_close_of_a_delayed_source() 
     exchange.prices.set("AAPL", "52.50");
     exchange.prices.set_as_of("AAPL", None);
     exchange.trading().match_orders().await.unwrap();
-    let filled = exchange.trading().order(sam.user, sam.portfolio, waits.id).await.unwrap();
+    let filled = exchange.trading().order(sam.reference(), waits.id).await.unwrap();
     assert_eq!(filled.order.filled_price.as_ref().unwrap().to_string(), "52.500000");
     assert_eq!(filled.fills[0].receipt.as_ref().unwrap().rule, FillRule::Last);
     exchange.assert_books_balance().await;
@@ -262,13 +262,13 @@ async fn without_an_answer_the_last_price_is_shown_and_fills_no_order() {
 
     let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!((quote.price.to_string(), quote.as_of, quote.stale), ("150.00".into(), bought_at, true));
-    let valuation = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valuation = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valuation.total_value, money("1000.00"));
     assert!(valuation.holdings[0].quote.stale);
     for waits in [exchange.buy(sam, "AAPL", "1").await, exchange.sell(sam, "AAPL", "1").await] {
         let waits = waits.unwrap().order.order;
         assert_eq!(waits.status, OrderStatus::Accepted);
-        exchange.trading().cancel_order(sam.user, sam.portfolio, waits.id).await.unwrap();
+        exchange.trading().cancel_order(sam.control(), waits.id).await.unwrap();
     }
     // A stock that never had a price has none.
     assert!(matches!(exchange.stocks().quote(&symbol("MSFT")).await, Err(Error::NoPrice { .. })));
@@ -285,14 +285,14 @@ async fn a_repeated_request_returns_the_first_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let command = called("breakfast-1", order(Side::Buy, "AAPL", shares("2")));
-    let first = exchange.trading().place_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+    let first = exchange.trading().place_order(sam.control(), command.clone()).await.unwrap();
     exchange.pass(TimeDelta::days(3));
     exchange.prices.set("AAPL", "170.00");
     // A repetition needs no price.
     exchange.prices.fail_with(QuoteError::Unreachable);
     // The same size may be written differently.
     let retried = called("breakfast-1", order(Side::Buy, "aapl", shares("2.000")));
-    let again = exchange.trading().place_order(sam.user, sam.portfolio, retried).await.unwrap();
+    let again = exchange.trading().place_order(sam.control(), retried).await.unwrap();
     assert!(!first.replayed && again.replayed);
     assert_eq!(again.order, first.order);
     assert_eq!(exchange.cash(sam).await, "700.00");
@@ -304,7 +304,7 @@ async fn a_used_name_is_rejected_for_another_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let place = async |portfolio, command| {
-        exchange.trading().place_order(sam.user, portfolio, called("x", command)).await
+        exchange.trading().place_order(sam.trader().portfolio(portfolio), called("x", command)).await
     };
     place(sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await.unwrap();
     for other in [
@@ -328,9 +328,9 @@ async fn a_rejected_order_does_not_use_its_name() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
     let command = called("x", order(Side::Buy, "AAPL", shares("1")));
-    rejection(exchange.trading().place_order(sam.user, sam.portfolio, command.clone()).await);
+    rejection(exchange.trading().place_order(sam.control(), command.clone()).await);
     exchange.deposit(sam, "50.00").await.unwrap();
-    assert!(!exchange.trading().place_order(sam.user, sam.portfolio, command).await.unwrap().replayed);
+    assert!(!exchange.trading().place_order(sam.control(), command).await.unwrap().replayed);
 }
 
 #[tokio::test]
@@ -339,12 +339,12 @@ async fn names_of_orders_are_short_and_printable() {
     let sam = exchange.investor("sam", "1000.00").await;
     let place = async |id: &str| {
         let command = called(id, order(Side::Buy, "AAPL", shares("0.1")));
-        exchange.trading().place_order(sam.user, sam.portfolio, command).await
+        exchange.trading().place_order(sam.control(), command).await
     };
     for bad in ["", "two words", "ümlaut", "line\n", "a\0b", &"x".repeat(129)] {
         assert_eq!(fields(place(bad).await), ["client_order_id"], "{bad}");
         let command = called(bad, order(Side::Buy, "AAPL", shares("0.1")));
-        let previewed = exchange.trading().preview_order(sam.user, sam.portfolio, command).await;
+        let previewed = exchange.trading().preview_order(sam.reference(), command).await;
         assert_eq!(fields(previewed), ["client_order_id"], "{bad}");
     }
     for good in ["1", "~/a:b'--", &"x".repeat(128)] {
@@ -362,19 +362,12 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
         placed.push(exchange.buy(sam, "AAPL", "1").await.unwrap().order);
     }
     placed.reverse();
-    let first =
-        exchange.trading().orders(sam.user, sam.portfolio, OrderFilter::default(), None, 2).await.unwrap();
+    let first = exchange.trading().orders(sam.reference(), OrderFilter::default(), None, 2).await.unwrap();
     assert_eq!((first.items.as_slice(), first.next), (&placed[..2], Some(placed[1].order.id)));
-    let rest = exchange
-        .trading()
-        .orders(sam.user, sam.portfolio, OrderFilter::default(), first.next, 3)
-        .await
-        .unwrap();
+    let rest =
+        exchange.trading().orders(sam.reference(), OrderFilter::default(), first.next, 3).await.unwrap();
     assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
-    assert_not_found(
-        NotFound::Order,
-        exchange.trading().order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await,
-    );
+    assert_not_found(NotFound::Order, exchange.trading().order(sam.reference(), OrderId(Uuid::nil())).await);
 }
 
 /// For every kind of source and at every hour of a week: a price that is shown as current fills an order, and a price

@@ -20,7 +20,7 @@ async fn two_portfolios(exchange: &Exchange) -> (Investor, Investor) {
     let growth = exchange.investor("sam", "1000.00").await;
     exchange.buy(growth, "AAPL", "10").await.unwrap();
     let over = exchange.open(growth.user, "700.00").await;
-    exchange.books().reset_portfolio(growth.user, over, Some(money("0"))).await.unwrap();
+    exchange.books().reset_portfolio(growth.trader().portfolio(over), Some(money("0"))).await.unwrap();
     for (date, close) in
         [("2026-11-20", "55.00"), ("2026-11-21", "52.80"), ("2026-11-22", "60.00"), ("2026-11-23", "57.00")]
     {
@@ -78,7 +78,11 @@ async fn a_deposit_does_not_change_the_combined_return() {
 async fn an_archived_portfolio_is_not_in_the_combined_return() {
     let exchange = Exchange::new().await;
     let (growth, income) = two_portfolios(&exchange).await;
-    exchange.books().reset_portfolio(growth.user, income.portfolio, Some(money("0"))).await.unwrap();
+    exchange
+        .books()
+        .reset_portfolio(growth.trader().portfolio(income.portfolio), Some(money("0")))
+        .await
+        .unwrap();
     let overview = exchange.books().overview(growth.user).await.unwrap();
     let own = exchange.measured(growth, services::books::performance::Window::default()).await;
     assert!(close_to(overview.twr().unwrap(), own.twr.unwrap()));

@@ -164,7 +164,7 @@ async fn windows_that_end_before_they_begin_are_rejected() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     for (from, to) in [("2026-11-23", Some("2026-11-22")), ("2026-11-25", None)] {
-        let refused = exchange.books().performance(sam.user, sam.portfolio, dates(Some(from), to)).await;
+        let refused = exchange.books().performance(sam.reference(), dates(Some(from), to)).await;
         assert_eq!(fields(refused), ["from"]);
     }
 }
@@ -269,8 +269,7 @@ async fn a_price_from_before_a_split_is_not_a_fall_of_the_benchmark() {
     exchange.prices.set_as_of("MSFT", Some(moment("2026-11-20T20:59:00Z")));
     exchange.at("2026-11-23T14:35:00Z");
     let benchmark = symbol("MSFT");
-    let analysis =
-        exchange.books().analysis(sam.user, sam.portfolio, Window::default(), Some(&benchmark)).await;
+    let analysis = exchange.books().analysis(sam.reference(), Window::default(), Some(&benchmark)).await;
     let measures = analysis.unwrap().analysis.measures();
     assert_eq!(measures.benchmark.symbol, Some(benchmark));
     let twr = measures.benchmark.twr.unwrap();

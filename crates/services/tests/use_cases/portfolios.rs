@@ -1,5 +1,6 @@
 use chrono::TimeDelta;
-use domain::{OrderFilter, PortfolioId, Side, TransactionFilter, TransactionType, UserId};
+use domain::{OrderFilter, PortfolioId, PortfolioRef, Side, TransactionFilter, TransactionType, UserId};
+use services::accounts::actor::Trader;
 use services::books::performance::Window;
 use services::books::portfolios::{CashDirection, OpenPortfolio};
 use services::{Error, NotFound};
@@ -25,7 +26,8 @@ async fn a_portfolio_starts_with_no_cash_or_the_default() {
     let empty = Investor { user, portfolio: exchange.open(user, "0").await };
     assert_eq!(exchange.cash(empty).await, "0.00");
     assert_eq!(exchange.journal(empty).await, []);
-    let usual = exchange.books().open_portfolio(user, named("Usual", None)).await.unwrap();
+    let usual =
+        exchange.books().open_portfolio(Trader::on_behalf_of(user), named("Usual", None)).await.unwrap();
     assert_eq!(&usual.cash_balance, exchange.books().starting_cash());
     assert_eq!(usual.cash_balance.to_string(), "100000.00");
 }
@@ -37,14 +39,22 @@ async fn opening_reports_all_invalid_fields_together() {
     let refused =
         OpenPortfolio { name: " ".into(), description: "x".repeat(501), cash_balance: Some(money("-0.01")) };
     assert_eq!(
-        fields(exchange.books().open_portfolio(user, refused).await),
+        fields(exchange.books().open_portfolio(Trader::on_behalf_of(user), refused).await),
         ["name", "description", "cash_balance"]
     );
-    assert_eq!(fields(exchange.books().open_portfolio(user, named("two\nlines", None)).await), ["name"]);
-    assert_eq!(fields(exchange.books().open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
+    assert_eq!(
+        fields(exchange.books().open_portfolio(Trader::on_behalf_of(user), named("two\nlines", None)).await),
+        ["name"]
+    );
+    assert_eq!(
+        fields(
+            exchange.books().open_portfolio(Trader::on_behalf_of(user), named(&"x".repeat(81), None)).await
+        ),
+        ["name"]
+    );
     assert_not_found(
         NotFound::User,
-        exchange.books().open_portfolio(UserId(99), named("Growth", None)).await,
+        exchange.books().open_portfolio(Trader::on_behalf_of(UserId(99)), named("Growth", None)).await,
     );
     assert_eq!(exchange.books().portfolios(user, false, None, 10).await.unwrap().items, []);
 }
@@ -56,11 +66,11 @@ async fn a_user_has_a_hundred_portfolios_at_most() {
     for _ in 0..100 {
         exchange.open(user, "0").await;
     }
-    let one_more = exchange.books().open_portfolio(user, named("Growth", None)).await;
+    let one_more = exchange.books().open_portfolio(Trader::on_behalf_of(user), named("Growth", None)).await;
     assert!(matches!(one_more, Err(Error::TooManyPortfolios(100))));
     let first = exchange.books().portfolios(user, false, None, 1).await.unwrap().items.remove(0);
-    exchange.books().delete_portfolio(user, first.id).await.unwrap();
-    assert!(exchange.books().open_portfolio(user, named("Growth", None)).await.is_ok());
+    exchange.books().delete_portfolio(Trader::on_behalf_of(user).portfolio(first.id)).await.unwrap();
+    assert!(exchange.books().open_portfolio(Trader::on_behalf_of(user), named("Growth", None)).await.is_ok());
 }
 
 #[tokio::test]
@@ -88,7 +98,7 @@ async fn an_update_changes_only_name_and_description() {
     exchange.pass(TimeDelta::hours(1));
     let rename = async |name: Option<&str>, text: Option<&str>| {
         let (name, text) = (name.map(str::to_owned), text.map(str::to_owned));
-        exchange.books().update_portfolio(sam.user, sam.portfolio, name, text).await
+        exchange.books().update_portfolio(sam.control(), name, text).await
     };
     let renamed = rename(Some(" Income "), None).await.unwrap();
     assert_eq!((renamed.name.as_str(), renamed.description.as_str()), ("Income", ""));
@@ -96,7 +106,7 @@ async fn an_update_changes_only_name_and_description() {
     let described = rename(None, Some("Dividends")).await.unwrap();
     assert_eq!((described.name.as_str(), described.description.as_str()), ("Income", "Dividends"));
     assert_eq!(fields(rename(Some(""), Some(&"x".repeat(501))).await), ["name", "description"]);
-    assert_eq!(exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap(), described);
+    assert_eq!(exchange.books().portfolio(sam.reference()).await.unwrap(), described);
 }
 
 #[tokio::test]
@@ -106,9 +116,9 @@ async fn a_deleted_portfolio_is_removed_with_its_contents() {
     let kept = Investor { portfolio: exchange.open(sam.user, "1000").await, ..sam };
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.buy(kept, "AAPL", "1").await.unwrap();
-    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
-    assert_not_found(NotFound::Portfolio, exchange.books().portfolio(sam.user, sam.portfolio).await);
-    assert_not_found(NotFound::Portfolio, exchange.books().delete_portfolio(sam.user, sam.portfolio).await);
+    exchange.books().delete_portfolio(sam.control()).await.unwrap();
+    assert_not_found(NotFound::Portfolio, exchange.books().portfolio(sam.reference()).await);
+    assert_not_found(NotFound::Portfolio, exchange.books().delete_portfolio(sam.control()).await);
     assert_eq!(exchange.read(persistence::transactions::count).await, 2);
     assert_eq!(exchange.cash(kept).await, "850.00");
     exchange.assert_books_balance().await;
@@ -143,7 +153,7 @@ async fn withdrawing_more_than_the_cash_is_rejected() {
     }
     for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
         for amount in ["0", "-5"] {
-            let refused = exchange.books().move_cash(sam.user, sam.portfolio, direction, money(amount)).await;
+            let refused = exchange.books().move_cash(sam.control(), direction, money(amount)).await;
             assert_eq!(fields(refused), ["amount"]);
         }
     }
@@ -167,56 +177,93 @@ async fn another_users_portfolio_is_not_found() {
     let exchange = Exchange::new().await;
     let mia = exchange.investor("mia", "1000").await;
     let placed = exchange.buy(mia, "AAPL", "1").await.unwrap().order.order;
-    let books =
-        (exchange.journal(mia).await, exchange.books().portfolio(mia.user, mia.portfolio).await.unwrap());
+    let books = (exchange.journal(mia).await, exchange.books().portfolio(mia.reference()).await.unwrap());
     let calls = exchange.prices.calls();
 
     let sam = exchange.user("sam").await;
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let missing = NotFound::Portfolio;
         let buy = || order(Side::Buy, "AAPL", shares("1"));
-        assert_not_found(missing, exchange.books().portfolio(sam, id).await);
+        assert_not_found(missing, exchange.books().portfolio(PortfolioRef::new(sam, id)).await);
         assert_not_found(
             missing,
-            exchange.books().update_portfolio(sam, id, Some("Mine".into()), None).await,
+            exchange
+                .books()
+                .update_portfolio(Trader::on_behalf_of(sam).portfolio(id), Some("Mine".into()), None)
+                .await,
         );
-        assert_not_found(missing, exchange.books().delete_portfolio(sam, id).await);
+        assert_not_found(
+            missing,
+            exchange.books().delete_portfolio(Trader::on_behalf_of(sam).portfolio(id)).await,
+        );
         for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
-            assert_not_found(missing, exchange.books().move_cash(sam, id, direction, money("1")).await);
+            assert_not_found(
+                missing,
+                exchange
+                    .books()
+                    .move_cash(Trader::on_behalf_of(sam).portfolio(id), direction, money("1"))
+                    .await,
+            );
         }
-        assert_not_found(missing, exchange.trading().preview_order(sam, id, buy()).await);
-        assert_not_found(missing, exchange.trading().order(sam, id, placed.id).await);
-        assert_not_found(missing, exchange.trading().orders(sam, id, OrderFilter::default(), None, 10).await);
-        assert_not_found(missing, exchange.books().valuation(sam, id).await);
-        assert_not_found(missing, exchange.books().composition(sam, id).await);
+        assert_not_found(missing, exchange.trading().preview_order(PortfolioRef::new(sam, id), buy()).await);
+        assert_not_found(missing, exchange.trading().order(PortfolioRef::new(sam, id), placed.id).await);
         assert_not_found(
             missing,
-            exchange.books().transactions(sam, id, TransactionFilter::default(), None, 10).await,
+            exchange.trading().orders(PortfolioRef::new(sam, id), OrderFilter::default(), None, 10).await,
         );
-        assert_not_found(missing, exchange.books().snapshots(sam, id, None, None).await);
-        assert_not_found(missing, exchange.books().performance(sam, id, Window::default()).await);
-        assert_not_found(missing, exchange.books().external_flows(sam, id).await);
+        assert_not_found(missing, exchange.books().valuation(PortfolioRef::new(sam, id)).await);
+        assert_not_found(missing, exchange.books().composition(PortfolioRef::new(sam, id)).await);
+        assert_not_found(
+            missing,
+            exchange
+                .books()
+                .transactions(PortfolioRef::new(sam, id), TransactionFilter::default(), None, 10)
+                .await,
+        );
+        assert_not_found(missing, exchange.books().snapshots(PortfolioRef::new(sam, id), None, None).await);
+        assert_not_found(
+            missing,
+            exchange.books().performance(PortfolioRef::new(sam, id), Window::default()).await,
+        );
+        assert_not_found(missing, exchange.books().external_flows(PortfolioRef::new(sam, id)).await);
     }
     // Another user's order is not found in the user's own portfolio either.
     let own = exchange.open(sam, "1000").await;
-    assert_not_found(NotFound::Order, exchange.trading().order(sam, own, placed.id).await);
+    assert_not_found(NotFound::Order, exchange.trading().order(PortfolioRef::new(sam, own), placed.id).await);
 
     assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
     // For orders, the desk finds this out because it has the rows; the price, which anyone may request, is read before.
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let buy = |symbol| order(Side::Buy, symbol, shares("1"));
-        assert_not_found(NotFound::Portfolio, exchange.trading().place_order(sam, id, buy("AAPL")).await);
-        assert_not_found(NotFound::Portfolio, exchange.trading().place_order(sam, id, buy("NOSUCH")).await);
-        assert_not_found(NotFound::Portfolio, exchange.trading().cancel_order(sam, id, placed.id).await);
+        assert_not_found(
+            NotFound::Portfolio,
+            exchange.trading().place_order(Trader::on_behalf_of(sam).portfolio(id), buy("AAPL")).await,
+        );
+        assert_not_found(
+            NotFound::Portfolio,
+            exchange.trading().place_order(Trader::on_behalf_of(sam).portfolio(id), buy("NOSUCH")).await,
+        );
+        assert_not_found(
+            NotFound::Portfolio,
+            exchange.trading().cancel_order(Trader::on_behalf_of(sam).portfolio(id), placed.id).await,
+        );
         let changes = domain::ReplaceOrder::default();
         assert_not_found(
             NotFound::Portfolio,
-            exchange.trading().replace_order(sam, id, placed.id, changes).await,
+            exchange
+                .trading()
+                .replace_order(Trader::on_behalf_of(sam).portfolio(id), placed.id, changes)
+                .await,
         );
-        assert_not_found(NotFound::Portfolio, exchange.books().reset_portfolio(sam, id, None).await);
+        assert_not_found(
+            NotFound::Portfolio,
+            exchange.books().reset_portfolio(Trader::on_behalf_of(sam).portfolio(id), None).await,
+        );
     }
-    assert_not_found(NotFound::Order, exchange.trading().cancel_order(sam, own, placed.id).await);
-    let after =
-        (exchange.journal(mia).await, exchange.books().portfolio(mia.user, mia.portfolio).await.unwrap());
+    assert_not_found(
+        NotFound::Order,
+        exchange.trading().cancel_order(Trader::on_behalf_of(sam).portfolio(own), placed.id).await,
+    );
+    let after = (exchange.journal(mia).await, exchange.books().portfolio(mia.reference()).await.unwrap());
     assert_eq!(after, books);
 }

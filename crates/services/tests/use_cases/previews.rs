@@ -13,16 +13,16 @@ use crate::harness::{
 
 /// Previews an order, places it, and compares the result with the preview.
 async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder) {
-    let foretold = exchange.trading().preview_order(who.user, who.portfolio, command.clone()).await.unwrap();
-    let before = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let foretold = exchange.trading().preview_order(who.reference(), command.clone()).await.unwrap();
+    let before = exchange.books().valuation(who.reference()).await.unwrap().valuation;
     assert_eq!(foretold.cash_before, before.cash_balance);
     assert_eq!(
-        exchange.trading().preview_order(who.user, who.portfolio, command.clone()).await.unwrap(),
+        exchange.trading().preview_order(who.reference(), command.clone()).await.unwrap(),
         foretold,
         "looking changes nothing"
     );
 
-    let placed = exchange.trading().place_order(who.user, who.portfolio, command).await.unwrap().order;
+    let placed = exchange.trading().place_order(who.control(), command).await.unwrap().order;
     let fill = &placed.fills[0];
     let foretold_fill = foretold.fill.as_ref().unwrap();
     assert_eq!(foretold_fill, &JournalEntry { id: None, order_id: foretold_fill.order_id, ..fill.clone() });
@@ -33,7 +33,7 @@ async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder
     assert_eq!(Some(&foretold.price), fill.price.as_ref());
     assert_eq!((&foretold.amount, &foretold.commission), (&fill.amount, &fill.commission));
     assert_eq!(foretold.realized_pnl, fill.realized_pnl);
-    let after = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let after = exchange.books().valuation(who.reference()).await.unwrap().valuation;
     assert_eq!(foretold.cash_after, after.cash_balance);
     let held = after.holdings.iter().find(|holding| holding.stock_id == foretold.stock.id);
     let average = held.and_then(|holding| holding.average_buy_price());
@@ -72,7 +72,7 @@ async fn a_preview_matches_a_hand_calculation() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "MSFT", "1").await.unwrap();
     let buy = order(Side::Buy, "AAPL", shares("2"));
-    let preview = exchange.trading().preview_order(sam.user, sam.portfolio, buy).await.unwrap();
+    let preview = exchange.trading().preview_order(sam.reference(), buy).await.unwrap();
     assert_eq!((preview.cash_before, preview.cash_after), (money("600.00"), money("300.00")));
     assert_eq!(preview.amount, money("-300.00"));
     assert!(close_to(preview.weight_after, 0.3), "{}", preview.weight_after);
@@ -87,7 +87,7 @@ async fn a_preview_matches_a_hand_calculation() {
 async fn a_preview_is_rejected_for_the_same_reason_as_the_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
-    let preview = async |command| exchange.trading().preview_order(sam.user, sam.portfolio, command).await;
+    let preview = async |command| exchange.trading().preview_order(sam.reference(), command).await;
     assert!(matches!(
         rejection(preview(order(Side::Buy, "AAPL", shares("1"))).await),
         OrderRejected::InsufficientBuyingPower { .. }
@@ -137,8 +137,7 @@ async fn a_preview_of_a_working_order_equals_the_result_of_placing() {
             "174.00",
         ),
     ] {
-        let foretold =
-            exchange.trading().preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+        let foretold = exchange.trading().preview_order(sam.reference(), command.clone()).await.unwrap();
         assert_eq!(foretold.amount, money(cost), "{command:?}");
         assert_eq!(foretold.commission, money("1.00"));
         assert_eq!(foretold.cash_after, foretold.cash_before.clone() + &foretold.amount);
@@ -165,9 +164,8 @@ async fn a_preview_contains_warnings() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.90", "150.10");
-    let warnings = async |command| {
-        exchange.trading().preview_order(sam.user, sam.portfolio, command).await.unwrap().warnings()
-    };
+    let warnings =
+        async |command| exchange.trading().preview_order(sam.reference(), command).await.unwrap().warnings();
     let at_once = warnings(gtc(Side::Buy, "AAPL", "1", limit("151"))).await;
     assert_eq!(at_once, [OrderWarning::LimitReached]);
     let heavy = warnings(order(Side::Buy, "AAPL", shares("6"))).await;
@@ -181,10 +179,8 @@ async fn a_preview_contains_warnings() {
     assert_eq!(warnings(order(Side::Sell, "AAPL", shares("1"))).await, sells_all);
 
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "5", limit("140"))).await;
-    let too_much = exchange
-        .trading()
-        .preview_order(sam.user, sam.portfolio, gtc(Side::Buy, "AAPL", "2", limit("100")))
-        .await;
+    let too_much =
+        exchange.trading().preview_order(sam.reference(), gtc(Side::Buy, "AAPL", "2", limit("100"))).await;
     assert!(matches!(rejection(too_much), OrderRejected::InsufficientBuyingPower { available, .. }
         if available == money("149.90")));
 }

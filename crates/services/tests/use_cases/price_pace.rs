@@ -54,12 +54,12 @@ impl Deployment {
         let sam = self.exchange.investor("sam", "100000.00").await;
         for n in 0..stocks {
             let bought = super::harness::order(Side::Buy, &name(n), super::harness::shares("1"));
-            let placed = self.trading().place_order(sam.user, sam.portfolio, bought).await.unwrap();
+            let placed = self.trading().place_order(sam.control(), bought).await.unwrap();
             assert_eq!(placed.order.order.status, OrderStatus::Filled, "{n}");
         }
         for n in 0..with_orders {
             let waits = gtc(Side::Buy, &name(n), "1", limit("50.00"));
-            let placed = self.trading().place_order(sam.user, sam.portfolio, waits).await.unwrap();
+            let placed = self.trading().place_order(sam.control(), waits).await.unwrap();
             assert_eq!(placed.order.order.status, OrderStatus::Accepted);
         }
         sam
@@ -159,17 +159,16 @@ async fn working_orders_meet_prices_received_for_any_purpose() {
     let deployment = Deployment::new(1, without_scheduled_calls()).await;
     let sam = deployment.exchange.investor("sam", "100000.00").await;
     let one = super::harness::order(Side::Buy, "S0", super::harness::shares("1"));
-    deployment.trading().place_order(sam.user, sam.portfolio, one).await.unwrap();
-    let list = deployment.watchlists().create_watchlist(sam.user, "Mine").await.unwrap().id;
-    deployment.watchlists().watch(sam.user, list, &symbol("S0")).await.unwrap();
+    deployment.trading().place_order(sam.control(), one).await.unwrap();
+    let list = deployment.watchlists().create_watchlist(sam.trader(), "Mine").await.unwrap().id;
+    deployment.watchlists().watch(sam.trader(), list, &symbol("S0")).await.unwrap();
     let other = deployment.another_process();
     let mut now = moment("2026-11-20T15:00:00Z");
     for (path, at) in
         [("page", "97.00"), ("list", "95.00"), ("valuation", "93.00"), ("other process", "91.00")]
     {
         let waits = gtc(Side::Buy, "S0", "1", limit(at));
-        let id =
-            deployment.trading().place_order(sam.user, sam.portfolio, waits).await.unwrap().order.order.id;
+        let id = deployment.trading().place_order(sam.control(), waits).await.unwrap().order.order.id;
         now = now + TimeDelta::minutes(30);
         deployment.exchange.clock.set(now);
         deployment.exchange.prices.set("S0", at);
@@ -182,7 +181,7 @@ async fn working_orders_meet_prices_received_for_any_purpose() {
         match path {
             "page" => drop(deployment.stocks().quote_for(Some(sam.user), &symbol("S0")).await.unwrap()),
             "list" => drop(deployment.watchlists().all(sam.user).await.unwrap()),
-            "valuation" => drop(deployment.books().valuation(sam.user, sam.portfolio).await.unwrap()),
+            "valuation" => drop(deployment.books().valuation(sam.reference()).await.unwrap()),
             _ => drop(other.stocks().quote_for(None, &symbol("S0")).await.unwrap()),
         }
         assert_eq!(deployment.exchange.prices.calls().quotes, calls + 1, "{path}");

@@ -14,7 +14,7 @@ use domain::{
 use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Rules, Yahoo, YahooConfig};
 use persistence::stocks;
 use serde_json::{Value, json};
-use services::accounts::actor::Administrator;
+use services::accounts::actor::{Administrator, Trader};
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::market::price_source::{PriceSourceError, check_price_source, claim_price_source};
 use services::stocks::providers::Breaker;
@@ -174,10 +174,14 @@ impl Deployment {
 
     async fn watching(&self, user: UserId, symbols: impl Iterator<Item = Symbol>) {
         let symbols: Vec<Symbol> = symbols.collect();
-        let list =
-            self.watchlists().create_watchlist(user, &format!("{} stocks", symbols.len())).await.unwrap().id;
+        let list = self
+            .watchlists()
+            .create_watchlist(Trader::on_behalf_of(user), &format!("{} stocks", symbols.len()))
+            .await
+            .unwrap()
+            .id;
         for symbol in symbols {
-            self.watchlists().watch(user, list, &symbol).await.unwrap();
+            self.watchlists().watch(Trader::on_behalf_of(user), list, &symbol).await.unwrap();
         }
     }
 
@@ -186,8 +190,7 @@ impl Deployment {
     }
 
     async fn buys(&self, who: Investor, of: &str) -> Result<OrderStatus, Error> {
-        let placed =
-            self.trading().place_order(who.user, who.portfolio, order(Side::Buy, of, shares("1"))).await?;
+        let placed = self.trading().place_order(who.control(), order(Side::Buy, of, shares("1"))).await?;
         Ok(placed.order.order.status)
     }
 
@@ -371,7 +374,7 @@ async fn a_failing_provider_leaves_a_stale_price_with_a_reason() {
     let waits = deployment.buys(sam, "AAPL").await;
     assert!(matches!(waits, Ok(OrderStatus::Accepted)), "{waits:?}");
     assert_eq!(deployment.transactions_of(sam).await, 2);
-    let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = deployment.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.total_value.to_string(), "1000.00");
     assert!(valued.holdings[0].quote.stale);
 }
@@ -438,7 +441,7 @@ async fn a_working_order_waits_until_a_valid_close_comes() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
-    let placed = deployment.trading().place_order(sam.user, sam.portfolio, order).await.unwrap().order.order;
+    let placed = deployment.trading().place_order(sam.control(), order).await.unwrap().order.order;
     assert_eq!(placed.status, OrderStatus::Accepted);
     deployment.exchange.at("2026-11-20T22:00:00Z");
     for (name, answer) in absurdities() {
@@ -498,7 +501,7 @@ async fn after_a_close_stocks_with_orders_come_before_held_ones() {
     deployment.watching(sam.user, (0..10).map(numbered)).await;
     deployment.buys(sam, "IBM").await.unwrap();
     let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
-    deployment.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
+    deployment.trading().place_order(sam.control(), order).await.unwrap();
     let before = deployment.calls();
     deployment.exchange.at("2026-11-20T21:31:00Z");
     for of in ["AAPL", "IBM", "S0"] {
@@ -541,7 +544,7 @@ async fn a_split_reported_with_a_close_is_booked_with_it() {
     deployment.closes("IBM", &[("2026-11-19", "100.00"), ("2026-11-20", "100.50"), ("2026-11-23", "10.05")]);
     deployment.answers.0.lock().unwrap().splits.insert("IBM".to_owned(), ("2026-11-23", "10.0000"));
     deployment.work().await;
-    let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = deployment.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.holdings[0].position.quantity, quantity("10"));
     assert_eq!((valued.positions_value, valued.total_value), (money("100.50"), money("10000.50")));
     deployment.exchange.assert_books_balance().await;
@@ -620,7 +623,7 @@ async fn pages_of_many_stocks_request_only_stocks_without_a_price() {
     assert_eq!(deployment.calls(), 3);
     deployment.exchange.at("2026-11-20T22:00:00Z");
     for _ in 0..5 {
-        let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = deployment.books().valuation(sam.reference()).await.unwrap().valuation;
         assert!(valued.holdings.iter().all(|holding| holding.quote.stale), "Friday's close is due");
     }
     assert_eq!(deployment.calls(), 3);
@@ -668,7 +671,7 @@ async fn another_price_source_is_rejected_with_positions_unless_accepted() {
     for part in ["simulated/sim-v1", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
         assert!(told.contains(part), "{told}");
     }
-    exchange.trading().cancel_order(sam.user, sam.portfolio, id).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), id).await.unwrap();
     claim(&simulated, false).await.unwrap();
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     assert!(claim(&real, false).await.is_err());
@@ -787,7 +790,7 @@ async fn with_two_shares() -> (Deployment, Investor) {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "1000.00").await;
     let two = order(Side::Buy, "AAPL", shares("2"));
-    deployment.trading().place_order(sam.user, sam.portfolio, two).await.unwrap();
+    deployment.trading().place_order(sam.control(), two).await.unwrap();
     deployment.exchange.at("2026-11-20T22:00:00Z");
     (deployment, sam)
 }
@@ -798,7 +801,7 @@ fn from_the_18th(closes: [&'static str; 4]) -> Vec<(&'static str, &'static str)>
 
 impl Deployment {
     async fn total_value(&self, who: Investor) -> String {
-        self.books().valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
+        self.books().valuation(who.reference()).await.unwrap().valuation.total_value.to_string()
     }
 
     /// The unconfirmed prices, with the reason.
@@ -890,7 +893,7 @@ async fn a_price_confirmed_by_an_administrator_is_used_immediately() {
     }
     assert_eq!(deployment.total_value(sam).await, "2800.00");
     let one = order(Side::Sell, "AAPL", shares("1"));
-    let sold = deployment.trading().place_order(sam.user, sam.portfolio, one).await.unwrap();
+    let sold = deployment.trading().place_order(sam.control(), one).await.unwrap();
     assert_eq!(sold.order.order.status, OrderStatus::Filled);
     // Later prices are compared with the confirmed one.
     deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1010.00"]));

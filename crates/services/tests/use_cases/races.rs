@@ -13,7 +13,7 @@ async fn at_once(places: Vec<Services>, who: Investor, command: &PlaceOrder) -> 
     let mut tasks = JoinSet::new();
     for services in places {
         let command = command.clone();
-        tasks.spawn(async move { services.trading().place_order(who.user, who.portfolio, command).await });
+        tasks.spawn(async move { services.trading().place_order(who.control(), command).await });
     }
     tasks.join_all().await
 }
@@ -115,7 +115,7 @@ async fn orders_of_different_portfolios_do_not_conflict() {
         let who = exchange.investor(&format!("user{number}"), "300.00").await;
         for services in [(*exchange).clone(), exchange.another_process()] {
             let buy = order(Side::Buy, "AAPL", shares("1"));
-            tasks.spawn(async move { services.trading().place_order(who.user, who.portfolio, buy).await });
+            tasks.spawn(async move { services.trading().place_order(who.control(), buy).await });
         }
     }
     let results = tasks.join_all().await;
@@ -155,10 +155,8 @@ async fn another_order_under_the_same_name_is_rejected_by_every_process() {
     for round in 0..5 {
         let sam = exchange.investor(&format!("sam{round}"), "1000.00").await;
         let buy = |quantity| crate::harness::called("once", order(Side::Buy, "AAPL", shares(quantity)));
-        let (first, second) = tokio::join!(
-            exchange.place(sam, buy("1")),
-            other.trading().place_order(sam.user, sam.portfolio, buy("2"))
-        );
+        let (first, second) =
+            tokio::join!(exchange.place(sam, buy("1")), other.trading().place_order(sam.control(), buy("2")));
         assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
         let refused = first.err().or(second.err()).unwrap();
         assert!(matches!(refused, Error::ClientOrderIdReused), "{refused:?}");

@@ -51,7 +51,7 @@ async fn assert_renamed(exchange: &Exchange, sam: Investor) {
         assert_eq!((listing.symbol.as_str(), &*listing.company_name), ("META", "Meta Platforms, Inc."));
         assert_eq!(stock.delisted_on, None);
     }
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("META")).unwrap();
     assert_eq!(
         (holding.position.quantity.to_string(), holding.average_buy_price().unwrap().to_string()),
@@ -72,11 +72,7 @@ async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
     // The old symbol finds the stock, in other processes too.
     let other = exchange.another_process();
     for of in ["FB", "META"] {
-        other
-            .trading()
-            .place_order(sam.user, sam.portfolio, order(Side::Buy, of, shares("1")))
-            .await
-            .unwrap();
+        other.trading().place_order(sam.control(), order(Side::Buy, of, shares("1"))).await.unwrap();
     }
     exchange.prices.set("META", "210.00");
     exchange.pass(chrono::TimeDelta::minutes(20));
@@ -161,7 +157,7 @@ async fn two_stocks_in_use_are_merged_as_the_error_advises() {
         .close_out(&symbol("FB"), &terms, None, "It is META now.", author)
         .await
         .unwrap();
-    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     let held: Vec<_> = valued
         .holdings
         .iter()
@@ -182,11 +178,11 @@ async fn two_stocks_in_use_are_merged_as_the_error_advises() {
 async fn watchlists_with_the_new_symbol_contain_the_renamed_stock() {
     let (exchange, sam, _) = renamed_on_monday().await;
     let eve = exchange.investor("eve", "100").await;
-    let list = exchange.watchlists().create_watchlist(eve.user, "Both").await.unwrap().id;
-    let one = exchange.watchlists().create_watchlist(eve.user, "One").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(eve.trader(), "Both").await.unwrap().id;
+    let one = exchange.watchlists().create_watchlist(eve.trader(), "One").await.unwrap().id;
     exchange.prices.recover_for("FB");
     for (list, of) in [(list, "FB"), (list, "META"), (one, "META")] {
-        exchange.watchlists().watch(eve.user, list, &symbol(of)).await.unwrap();
+        exchange.watchlists().watch(eve.trader(), list, &symbol(of)).await.unwrap();
     }
     let renamed = exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
     for list in [list, one] {

@@ -64,7 +64,7 @@ fn told(report: &Report) -> Vec<&str> {
 }
 
 async fn shares(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.reference()).await.unwrap().valuation;
     valued.holdings.first().map_or_else(|| "0".into(), |holding| holding.position.quantity.to_string())
 }
 

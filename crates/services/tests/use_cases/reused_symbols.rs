@@ -43,15 +43,13 @@ impl World {
         } else {
             exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
         }
-        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.control(), buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         let mut orders = Vec::new();
         for order in
             [gtc(Side::Sell, "XYZ", "10", limit("350.00")), gtc(Side::Buy, "XYZ", "10", limit("250.00"))]
         {
-            orders.push(
-                process.trading().place_order(sam.user, sam.portfolio, order).await.unwrap().order.order.id,
-            );
+            orders.push(process.trading().place_order(sam.control(), order).await.unwrap().order.order.id);
         }
         let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         let world = Self { exchange, process, sam, old, orders: [orders[0], orders[1]] };
@@ -67,12 +65,12 @@ impl World {
     }
 
     async fn total(&self) -> String {
-        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap();
         valued.valuation.total_value.to_string()
     }
 
     async fn held(&self) -> Vec<(String, String)> {
-        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap();
         let mut held: Vec<(String, String)> = valued
             .valuation
             .holdings
@@ -100,7 +98,7 @@ impl World {
         let quote = self.process.stocks().quote(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!((quote.price, quote.stale), (price("300.00"), true));
         let sell = super::harness::order(Side::Sell, "XYZ-202611", super::harness::shares("1"));
-        let refused = self.process.trading().place_order(self.sam.user, self.sam.portfolio, sell).await;
+        let refused = self.process.trading().place_order(self.sam.control(), sell).await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
         self.exchange.assert_books_balance().await;
     }
@@ -154,7 +152,7 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
     for process in [&world.process, &other] {
         assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
         let buy = super::harness::order(Side::Buy, "XYZ", super::harness::shares("5"));
-        let bought = process.trading().place_order(world.sam.user, world.sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(world.sam.control(), buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         assert_eq!(bought.order.fills[0].price, Some(price("200.00")));
     }
@@ -165,8 +163,7 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
     world.exchange.at("2026-11-23T21:40:00Z");
     world.work().await;
-    for row in world.process.books().snapshots(world.sam.user, world.sam.portfolio, None, None).await.unwrap()
-    {
+    for row in world.process.books().snapshots(world.sam.reference(), None, None).await.unwrap() {
         assert_eq!(row.total_value.to_string(), "50000.00", "{}", row.date);
     }
     world.exchange.at("2026-11-27T15:30:00Z");

@@ -7,11 +7,13 @@
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::HistoryRange;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::{Calendar, Freshness, OrderId, OrderStatus, PerShare, Session, Side, SplitRatio, Timestamp};
+use domain::{
+    Calendar, Freshness, OrderId, OrderStatus, PerShare, PortfolioRef, Session, Side, SplitRatio, Timestamp,
+};
 use market_data::QuoteError;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use services::accounts::actor::Administrator;
+use services::accounts::actor::{Administrator, Trader};
 use services::accounts::tokens::Scope;
 use services::corporate_actions::close_outs::CloseOutTerms;
 use services::idempotency::DecisionAuthor;
@@ -236,7 +238,7 @@ impl World {
             .close_out(&symbol(TICKER), &terms, None, "Merged.", by)
             .await
             .unwrap();
-        let holdings = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let holdings = self.exchange.books().valuation(self.sam.reference()).await.unwrap();
         let held = holdings.valuation.holdings.iter().any(|one| one.listing.symbol == symbol(TICKER));
         assert!(!held, "{end:?}");
     }
@@ -257,12 +259,12 @@ impl World {
         let quote = exchange.stocks().quote(&ticker).await.unwrap();
         assert_eq!(quote.price, price(&self.price()), "quote, {label}");
 
-        let valued = exchange.books().valuation(user, portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(PortfolioRef::new(user, portfolio)).await.unwrap().valuation;
         self.assert_total(&valued.total_value, &format!("valuation, {label}"));
         self.assert_cents(valued.day_change.to_f64(), 0.0, &format!("day change, {label}"));
         let all = exchange.books().valuations(user).await.unwrap();
         self.assert_total(&all[0].valuation.total_value, &format!("valuations, {label}"));
-        let composed = exchange.books().composition(user, portfolio).await.unwrap();
+        let composed = exchange.books().composition(PortfolioRef::new(user, portfolio)).await.unwrap();
         self.assert_total(&composed.total_value, &format!("composition, {label}"));
         let measured = exchange.measured(*sam, services::books::performance::Window::default()).await;
         let newest = measured.points.last().unwrap();
@@ -288,8 +290,10 @@ impl World {
         let (user, portfolio, ticker) = (sam.user, sam.portfolio, symbol(TICKER));
         let expected = self.price();
         let quote = exchange.stocks().quote(&ticker).await.unwrap();
-        let previewed =
-            exchange.trading().preview_order(user, portfolio, order(Side::Buy, TICKER, shares("1"))).await;
+        let previewed = exchange
+            .trading()
+            .preview_order(PortfolioRef::new(user, portfolio), order(Side::Buy, TICKER, shares("1")))
+            .await;
         let placed = exchange.buy(*sam, TICKER, "1").await;
         let stock = exchange.instruments().stored_stock(&ticker).await.unwrap();
         let waits = exchange.corporate_actions().trading_hold(&stock).await.unwrap().is_some();
@@ -301,13 +305,21 @@ impl World {
             assert_eq!(placed.status, OrderStatus::Accepted, "{label}");
             exchange.trading().match_orders().await.unwrap();
             assert_eq!(exchange.look(*sam, placed.id).await.status, OrderStatus::Accepted, "{label}");
-            exchange.trading().cancel_order(user, portfolio, placed.id).await.unwrap();
+            exchange
+                .trading()
+                .cancel_order(Trader::on_behalf_of(user).portfolio(portfolio), placed.id)
+                .await
+                .unwrap();
         } else if quote.stale {
             // The orders wait for the first price.
             assert_eq!(previewed.unwrap().order.status, OrderStatus::Accepted, "preview, {label}");
             let placed = placed.unwrap().order.order;
             assert_eq!(placed.status, OrderStatus::Accepted, "order, {label}");
-            exchange.trading().cancel_order(user, portfolio, placed.id).await.unwrap();
+            exchange
+                .trading()
+                .cancel_order(Trader::on_behalf_of(user).portfolio(portfolio), placed.id)
+                .await
+                .unwrap();
         } else {
             let previewed = previewed.unwrap_or_else(|error| panic!("preview, {label}: {error}"));
             assert_eq!(previewed.quote.price, price(&expected), "preview, {label}");
@@ -320,7 +332,11 @@ impl World {
                 status => {
                     assert_eq!(status, OrderStatus::Accepted, "order, {label}");
                     assert!(quote.as_of < exchange.market().opened_at(exchange.now()), "order, {label}");
-                    exchange.trading().cancel_order(user, portfolio, placed.order.id).await.unwrap();
+                    exchange
+                        .trading()
+                        .cancel_order(Trader::on_behalf_of(user).portfolio(portfolio), placed.order.id)
+                        .await
+                        .unwrap();
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Access to shared portfolios.
 
 use domain::{UserId, Visibility};
+use services::accounts::actor::Trader;
 use services::books::portfolios::PortfolioUpdate;
 use services::books::sharing::{PortfolioAccess, PortfolioAddress};
 use services::{Error, NotFound};
@@ -9,7 +10,7 @@ use crate::harness::{Exchange, Investor, assert_not_found};
 
 async fn share(exchange: &Exchange, owner: Investor, visibility: Visibility) -> Option<String> {
     let update = PortfolioUpdate { visibility: Some(visibility), ..PortfolioUpdate::default() };
-    let changed = exchange.books().change_portfolio(owner.user, owner.portfolio, update).await.unwrap();
+    let changed = exchange.books().change_portfolio(owner.control(), update).await.unwrap();
     assert_eq!(changed.visibility, visibility);
     assert_eq!(changed.link_key.is_some(), visibility == Visibility::Link);
     changed.link_key
@@ -33,7 +34,7 @@ async fn each_visibility_admits_its_readers_and_no_others() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "100").await, exchange.investor("eve", "100").await);
     let by_id = PortfolioAddress::Id(sam.portfolio);
-    let private = exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap();
+    let private = exchange.books().portfolio(sam.reference()).await.unwrap();
     assert_eq!((private.visibility, private.link_key), (Visibility::Private, None));
     let unknown = PortfolioAddress::LinkKey("0".repeat(32));
     let key = PortfolioAddress::LinkKey(share(&exchange, sam, Visibility::Link).await.unwrap());
@@ -51,7 +52,7 @@ async fn each_visibility_admits_its_readers_and_no_others() {
             assert!(!may_read(&exchange, reader, &unknown).await);
         }
         let own = exchange.books().portfolio_access(Some(sam.user), &by_id).await.unwrap();
-        assert_eq!(own, PortfolioAccess::of_owner(sam.user, sam.portfolio));
+        assert_eq!(own, PortfolioAccess::of_owner(sam.reference()));
     }
 }
 
@@ -69,7 +70,7 @@ async fn a_link_ends_with_its_visibility_and_a_later_link_has_another_key() {
     // At the address with the key, the owner is still recognized as the owner.
     let own =
         exchange.books().portfolio_access(Some(sam.user), &PortfolioAddress::LinkKey(second)).await.unwrap();
-    assert_eq!(own, PortfolioAccess::of_owner(sam.user, sam.portfolio));
+    assert_eq!(own, PortfolioAccess::of_owner(sam.reference()));
 }
 
 #[tokio::test]
@@ -90,18 +91,21 @@ async fn only_the_owner_sets_the_visibility_even_of_an_archived_portfolio() {
     let update = PortfolioUpdate { visibility: Some(Visibility::Public), ..PortfolioUpdate::default() };
     assert_not_found(
         NotFound::Portfolio,
-        exchange.books().change_portfolio(eve, sam.portfolio, update.clone()).await,
+        exchange
+            .books()
+            .change_portfolio(Trader::on_behalf_of(eve).portfolio(sam.portfolio), update.clone())
+            .await,
     );
     share(&exchange, sam, Visibility::Public).await;
-    let new = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    let new = exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     assert_eq!(new.visibility, Visibility::Private, "what begins anew is private");
     let listed = exchange.books().public_portfolios(sam.user).await.unwrap();
     assert_eq!(listed, [], "an archived portfolio is not listed");
     share(&exchange, sam, Visibility::Private).await;
     assert!(!may_read(&exchange, None, &PortfolioAddress::Id(sam.portfolio)).await);
     let both = PortfolioUpdate { name: Some("Other".into()), ..update };
-    let refused = exchange.books().change_portfolio(sam.user, sam.portfolio, both).await;
+    let refused = exchange.books().change_portfolio(sam.control(), both).await;
     assert!(matches!(refused, Err(Error::Archived)), "{refused:?}");
-    let kept = exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap();
+    let kept = exchange.books().portfolio(sam.reference()).await.unwrap();
     assert_eq!(kept.visibility, Visibility::Private, "nothing is changed by halves");
 }

@@ -132,7 +132,7 @@ async fn another_seed_is_rejected_with_positions_or_orders_unless_accepted() {
         assert!(told.contains("SIMULATION_SEED") && told.contains("--accept-price-source-change"), "{told}");
         assert!(!told.contains('7') && !told.contains('8'), "a seed is never shown: {told}");
     }
-    exchange.trading().cancel_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), order).await.unwrap();
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     assert!(set(7, STARTS).await.is_err());
     assert_eq!(set(8, STARTS).await.unwrap(), of(SimulatedModel::V2, 8).await);
@@ -301,10 +301,9 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
     let friday = services.stocks().quote(&aapl).await.unwrap();
     assert!(friday.as_of < moment("2026-11-20T21:00:00Z") && friday.as_of > moment("2026-11-20T20:59:59Z"));
     assert!(!friday.stale);
-    let bought =
-        services.trading().place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await;
+    let bought = services.trading().place_order(sam.control(), order(Side::Buy, "AAPL", shares("2"))).await;
     let bought = bought.unwrap().order.order.id;
-    let status = async || services.trading().order(sam.user, sam.portfolio, bought).await.unwrap();
+    let status = async || services.trading().order(sam.reference(), bought).await.unwrap();
     for at in ["2026-11-22T15:00:00Z", "2026-11-23T14:29:59Z"] {
         work(at).await;
         assert_eq!(status().await.order.status, OrderStatus::Accepted, "{at}");
@@ -322,7 +321,7 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
         work(&format!("2026-11-{day}T20:00:00Z")).await;
         work(&format!("2026-11-{day}T23:30:00Z")).await;
     }
-    let valued = services.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = services.books().valuation(sam.reference()).await.unwrap().valuation;
     let rows = exchange.rows(sam).await;
     let dates: Vec<String> = rows.iter().map(|row| row.date.to_string()).collect();
     assert_eq!(dates, ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-27", "2026-11-30"]);
@@ -370,7 +369,7 @@ async fn books_stay_right_after_a_change_of_view_or_seed() {
             if date == day("2026-11-20") {
                 for ticker in ["NFLX", "SPY"] {
                     let buy = order(Side::Buy, ticker, shares("2"));
-                    services.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+                    services.trading().place_order(sam.control(), buy).await.unwrap();
                 }
             }
         }
@@ -389,7 +388,7 @@ async fn books_stay_right_after_a_change_of_view_or_seed() {
         // The deposit of the first day is in no later window.
         let from = day(last).checked_sub_days(Days::new(1)).unwrap();
         for window in [Window::default(), Window::Dates { from: Some(from), to: None }] {
-            let measured = services.books().performance(sam.user, sam.portfolio, window).await.unwrap();
+            let measured = services.books().performance(sam.reference(), window).await.unwrap();
             assert!(measured.twr.is_none_or(|twr| twr.abs() < 0.2), "{model:?}: {measured:?}");
         }
     }

@@ -506,15 +506,14 @@ async fn rows_are_selected_by_date() {
     exchange.work().await;
     let asked = async |from: Option<&str>, to: Option<&str>| {
         let (from, to): (Option<NaiveDate>, Option<NaiveDate>) = (from.map(day), to.map(day));
-        dates(&exchange.books().snapshots(sam.user, sam.portfolio, from, to).await.unwrap())
+        dates(&exchange.books().snapshots(sam.reference(), from, to).await.unwrap())
     };
     assert_eq!(asked(None, None).await.len(), 4);
     assert_eq!(asked(Some("2026-11-21"), Some("2026-11-22")).await, ["2026-11-21", "2026-11-22"]);
     assert_eq!(asked(Some("2026-11-23"), None).await, ["2026-11-23"]);
     assert_eq!(asked(None, Some("2026-11-20")).await, ["2026-11-20"]);
     assert_eq!(asked(Some("2026-11-22"), Some("2026-11-21")).await, [""; 0]);
-    let all =
-        exchange.books().snapshots(sam.user, sam.portfolio, Some(NaiveDate::MIN), Some(NaiveDate::MAX)).await;
+    let all = exchange.books().snapshots(sam.reference(), Some(NaiveDate::MIN), Some(NaiveDate::MAX)).await;
     assert_eq!(all.unwrap().len(), 4);
 }
 
@@ -527,6 +526,6 @@ async fn without_any_price_the_snapshot_fails_and_writes_no_row() {
     exchange.pass(TimeDelta::seconds(1));
     assert!(matches!(take(&exchange, "2026-11-20").await, Err(Error::NoPrice { .. })));
     assert_eq!(exchange.rows(sam).await, []);
-    let window = exchange.books().performance(sam.user, sam.portfolio, Window::default()).await;
+    let window = exchange.books().performance(sam.reference(), Window::default()).await;
     assert!(matches!(window, Err(Error::NoPrice { .. })));
 }

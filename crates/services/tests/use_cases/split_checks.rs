@@ -76,13 +76,13 @@ impl World {
 
     /// The held shares, and the shares reserved by orders.
     async fn held(&self) -> (String, String) {
-        let valued = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.exchange.books().valuation(self.sam.reference()).await.unwrap();
         let holding = &valued.valuation.holdings[0];
         (holding.position.quantity.to_string(), holding.reserved.to_string())
     }
 
     async fn total(&self) -> String {
-        let valued = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.exchange.books().valuation(self.sam.reference()).await.unwrap();
         valued.valuation.total_value.to_string()
     }
 
@@ -96,7 +96,7 @@ impl World {
     }
 
     async fn hold(&self, id: OrderId) -> Option<TradingHold> {
-        self.exchange.trading().order(self.sam.user, self.sam.portfolio, id).await.unwrap().hold
+        self.exchange.trading().order(self.sam.reference(), id).await.unwrap().hold
     }
 
     async fn resolve(&self, resolution: SplitResolution) -> services::Result<()> {
@@ -142,7 +142,7 @@ async fn no_order_fills_until_a_price_confirms_a_split() {
             );
         }
         let previewed =
-            exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
+            exchange.trading().preview_order(sam.reference(), order(Side::Buy, "AAPL", shares("1")));
         let previewed = previewed.await.unwrap();
         assert_eq!((previewed.fill.is_none(), &previewed.hold), (true, &awaiting));
         let on_hold = OrderWarning::OnHold {
@@ -162,7 +162,7 @@ async fn no_order_fills_until_a_price_confirms_a_split() {
         world.act().await;
         assert_eq!(exchange.corporate_actions().held_splits().await.unwrap(), []);
         for id in [bought.order.id, cheap.order.id] {
-            let filled = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
+            let filled = exchange.trading().order(sam.reference(), id).await.unwrap();
             assert_eq!((filled.order.status, filled.hold), (OrderStatus::Filled, None), "{freshness:?}");
             assert_eq!(filled.fills[0].price, Some(price("9.10")));
         }
@@ -189,12 +189,12 @@ async fn trades_at_prices_before_an_unknown_split_are_split_too() {
         exchange.corporate_actions().learn_corporate_actions().await.unwrap();
         exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         for who in [sam, ada] {
-            let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
+            let valued = exchange.books().valuation(who.reference()).await.unwrap();
             assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
         }
         // Later trades are in new shares.
         exchange.buy(sam, "AAPL", "1").await.unwrap();
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap();
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap();
         assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
         exchange.work().await;
         let rows = exchange.rows(sam).await;
@@ -214,7 +214,7 @@ async fn reversing_a_split_restores_trades_at_prices_before_it() {
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     let held = async |who: Investor| {
-        let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
+        let valued = exchange.books().valuation(who.reference()).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     };
     assert_eq!([held(sam).await, held(ada).await], ["180", "60"]);
@@ -277,14 +277,14 @@ async fn a_contradicting_price_reverses_a_split_and_halts_trading() {
         assert_eq!(halt(exchange.buy(*sam, "AAPL", "1").await), contradicted);
         assert_eq!(halt(exchange.sell(*sam, "AAPL", "1").await), contradicted);
         let previewed =
-            exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
+            exchange.trading().preview_order(sam.reference(), order(Side::Buy, "AAPL", shares("1")));
         assert_eq!(halt(previewed.await), contradicted);
         assert_eq!(
             halt(
                 exchange
                     .another_process()
                     .trading()
-                    .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
+                    .place_order(sam.control(), order(Side::Buy, "AAPL", shares("1")))
                     .await
             ),
             contradicted
@@ -298,7 +298,7 @@ async fn a_contradicting_price_reverses_a_split_and_halts_trading() {
         assert_eq!(waiting.order.status, OrderStatus::Accepted, "{freshness:?}");
         // Other stocks are traded, and orders can be canceled.
         assert_eq!(exchange.buy(*sam, "MSFT", "1").await.unwrap().order.order.status, OrderStatus::Filled);
-        exchange.trading().cancel_order(sam.user, sam.portfolio, loss).await.unwrap();
+        exchange.trading().cancel_order(sam.control(), loss).await.unwrap();
 
         let lines: Vec<_> = exchange
             .journal(*sam)
@@ -437,7 +437,7 @@ async fn several_processes_reverse_a_split_once_in_every_portfolio() {
     // Some portfolios have had the split when the price comes; the others are just getting it.
     world.open();
     for other in &others[..2] {
-        exchange.books().valuation(other.user, other.portfolio).await.unwrap();
+        exchange.books().valuation(other.reference()).await.unwrap();
     }
     world.publish();
     let (a, b, c) = tokio::join!(
@@ -450,7 +450,7 @@ async fn several_processes_reverse_a_split_once_in_every_portfolio() {
     c.unwrap();
     exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     for other in others {
-        let valued = exchange.books().valuation(other.user, other.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(other.reference()).await.unwrap().valuation;
         assert_eq!(valued.holdings[0].position.quantity.to_string(), "10");
     }
     exchange.assert_books_balance().await;
@@ -487,7 +487,7 @@ async fn opposite_splits_restore_the_number_of_shares() {
     exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     let held = async || {
         exchange.corporate_actions().apply_corporate_actions().await.unwrap();
-        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap();
+        let valued = exchange.books().valuation(sam.reference()).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     };
     exchange.at("2026-11-23T06:00:00Z");

@@ -205,9 +205,9 @@ async fn all_changes_of_an_order_are_sent_only_to_its_owner() {
     let other = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("300.00"))).await;
     exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL accepted", "MSFT accepted"]);
-    exchange.trading().cancel_order(sam.user, sam.portfolio, other).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), other).await.unwrap();
     let changes = ReplaceOrder { limit_price: Some(price("149.50")), ..ReplaceOrder::default() };
-    exchange.trading().replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    exchange.trading().replace_order(sam.control(), waiting, changes).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL replaced", "MSFT canceled", "AAPL accepted"]);
 
@@ -253,7 +253,7 @@ async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, accepted, accepted"], "new legs come with their order");
     // Canceling one exit cancels the other.
-    exchange.trading().cancel_order(sam.user, sam.portfolio, placed.legs[0].order.id).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), placed.legs[0].order.id).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, canceled, canceled", "AAPL canceled", "AAPL canceled"]);
 
@@ -281,7 +281,7 @@ async fn resetting_a_portfolio_sends_the_canceled_legs() {
     exchange.place(sam, bracket()).await.unwrap();
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
     exchange.pass(TimeDelta::seconds(1));
-    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, canceled, canceled", "AAPL canceled", "AAPL canceled"]);
 }
@@ -307,7 +307,7 @@ async fn resetting_a_portfolio_sends_the_canceled_orders() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
-    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL canceled"]);
     // An archived portfolio can still be followed.
@@ -406,7 +406,7 @@ async fn followers_of_a_deleted_portfolio_are_told_to_reload() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
-    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.books().delete_portfolio(sam.control()).await.unwrap();
     exchange.live().read_news().await;
     exchange.prices.set("AAPL", "160.00");
     next_second(&exchange).await;
@@ -532,9 +532,9 @@ async fn a_reconnected_reader_gets_the_orders_changed_since() {
     exchange.pass(TimeDelta::minutes(1));
     assert_eq!(return_with(&exchange, sam, &last).await, ["alive"]);
 
-    exchange.trading().cancel_order(sam.user, sam.portfolio, canceled).await.unwrap();
+    exchange.trading().cancel_order(sam.control(), canceled).await.unwrap();
     let changes = ReplaceOrder { limit_price: Some(price("2.00")), ..ReplaceOrder::default() };
-    exchange.trading().replace_order(sam.user, sam.portfolio, replaced, changes).await.unwrap();
+    exchange.trading().replace_order(sam.control(), replaced, changes).await.unwrap();
     exchange.prices.set("AAPL", "139.00");
     exchange.pass(TimeDelta::seconds(1));
     exchange.trading().match_orders().await.unwrap();
@@ -618,7 +618,7 @@ async fn changes_of_another_process_are_sent() {
     elsewhere.live().connect_peers(Arc::new(Wire((*exchange).clone())));
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
     let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
-    elsewhere.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
+    elsewhere.trading().place_order(sam.control(), order).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled"]);
     exchange.prices.set("AAPL", "160.00");
@@ -634,7 +634,7 @@ async fn all_readers_are_told_to_reload_after_lost_messages() {
     let elsewhere = exchange.another_process();
     let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
-    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    elsewhere.books().move_cash(sam.control(), deposit, amount).await.unwrap();
     exchange.live().read_news().await;
     next_second(&exchange).await;
     assert_eq!(reader.read(), Vec::<String>::new());
@@ -658,7 +658,7 @@ async fn an_unannounced_change_reaches_streams_by_its_version() {
     second().await;
     assert_eq!(reader.read(), Vec::<String>::new());
     let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
-    elsewhere.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
+    elsewhere.trading().place_order(sam.control(), order).await.unwrap();
     exchange.prices.set("AAPL", "160.00");
     second().await;
     assert_eq!(reader.read(), ["worth 1010.00"]);
@@ -671,14 +671,14 @@ async fn an_unannounced_change_reaches_streams_by_its_version() {
     let wire = Wire((*exchange).clone());
     let amount = crate::harness::money("5.00");
     let deposit = services::books::portfolios::CashDirection::Deposit;
-    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    elsewhere.books().move_cash(sam.control(), deposit, amount).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
     wire.tell(vec![Change { user: sam.user, portfolio: sam.portfolio, orders: Vec::new() }]);
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
 
-    elsewhere.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    elsewhere.books().delete_portfolio(sam.control()).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["reset"]);
 }
@@ -691,7 +691,7 @@ async fn books_are_read_again_every_half_minute_without_a_message() {
     let elsewhere = exchange.another_process();
     let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
-    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    elsewhere.books().move_cash(sam.control(), deposit, amount).await.unwrap();
     (0..30).for_each(|_| exchange.live().beat_streams());
     exchange.live().read_news().await;
     next_second(&exchange).await;

@@ -1,5 +1,5 @@
 use chrono::TimeDelta;
-use domain::{TransactionFilter, TransactionType};
+use domain::{PortfolioRef, TransactionFilter, TransactionType};
 use services::books::transactions::{Cursor, NamedEntry};
 
 use services::NotFound;
@@ -26,7 +26,7 @@ async fn busy(exchange: &Exchange) -> Investor {
 }
 
 async fn found(exchange: &Exchange, who: Investor, filter: TransactionFilter) -> Vec<String> {
-    let page = exchange.books().transactions(who.user, who.portfolio, filter, None, 100).await.unwrap();
+    let page = exchange.books().transactions(who.reference(), filter, None, 100).await.unwrap();
     assert_eq!(page.next, None);
     page.items.iter().map(named).collect()
 }
@@ -66,7 +66,7 @@ async fn pages_have_no_gap_even_within_one_instant() {
         loop {
             let page = exchange
                 .books()
-                .transactions(sam.user, sam.portfolio, TransactionFilter::default(), cursor, limit)
+                .transactions(sam.reference(), TransactionFilter::default(), cursor, limit)
                 .await
                 .unwrap();
             assert!(page.items.len() == limit || page.next.is_none());
@@ -111,7 +111,7 @@ async fn external_flows_are_only_deposits_and_withdrawals() {
     let exchange = Exchange::new().await;
     let opened = exchange.now();
     let sam = busy(&exchange).await;
-    let flows = exchange.books().external_flows(sam.user, sam.portfolio).await.unwrap();
+    let flows = exchange.books().external_flows(sam.reference()).await.unwrap();
     let flows: Vec<(i64, String)> =
         flows.into_iter().map(|(at, amount)| ((at - opened).num_minutes(), amount.to_string())).collect();
     let expected = [(0, "10000.00"), (4, "-5.00"), (5, "6.00"), (5, "7.00")];
@@ -131,7 +131,8 @@ async fn a_page_costs_one_statement_and_checks_the_owner_when_empty() {
         TransactionFilter::default(),
         TransactionFilter { symbol: Some(symbol("AAPL")), ..TransactionFilter::default() },
     ] {
-        let stolen = exchange.books().transactions(mia.user, sam.portfolio, filter, None, 10).await;
+        let stolen =
+            exchange.books().transactions(PortfolioRef::new(mia.user, sam.portfolio), filter, None, 10).await;
         assert_not_found(NotFound::Portfolio, stolen);
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
-use domain::{Calendar, Freshness, PortfolioId, Valuation};
+use domain::{Calendar, Freshness, PortfolioId, PortfolioRef, Valuation};
 use market_data::QuoteError;
 use services::books::performance::Window;
 use services::testing::FixedPrices;
@@ -13,7 +13,7 @@ use services::NotFound;
 use crate::harness::{Exchange, Investor, assert_not_found, close_to, day, money};
 
 async fn valued(exchange: &Exchange, who: Investor) -> Valuation {
-    exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation
+    exchange.books().valuation(who.reference()).await.unwrap().valuation
 }
 
 /// AAPL 10 at 150.00, now 160.00; MSFT 2.5 at 400.00, now 390.00; JPM 1 at 200.00, now 200.50.
@@ -230,7 +230,7 @@ async fn a_valuation_without_a_transaction_is_the_same() {
     let same = async || {
         let all = exchange.books().valuations(sam.user).await.unwrap();
         for (who, expected) in [sam, empty].into_iter().zip(all) {
-            assert_eq!(exchange.books().valuation(who.user, who.portfolio).await.unwrap(), expected);
+            assert_eq!(exchange.books().valuation(who.reference()).await.unwrap(), expected);
         }
     };
     same().await;
@@ -244,11 +244,11 @@ async fn a_valuation_without_a_transaction_is_the_same() {
     same().await;
     exchange.at("2026-11-22T12:00:00Z");
     // Only the name changed on that day.
-    exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
+    exchange.books().update_portfolio(sam.control(), Some("Calm".into()), None).await.unwrap();
     same().await;
     assert_not_found(
         NotFound::Portfolio,
-        exchange.books().valuation(sam.user, PortfolioId(sam.portfolio.0 + 100)).await,
+        exchange.books().valuation(PortfolioRef::new(sam.user, PortfolioId(sam.portfolio.0 + 100))).await,
     );
 }
 
@@ -260,7 +260,7 @@ async fn a_new_name_does_not_hide_trades_that_a_faster_clock_made() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.at("2026-11-21T04:59:59Z");
-    exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
+    exchange.books().update_portfolio(sam.control(), Some("Calm".into()), None).await.unwrap();
     exchange.at("2026-11-21T05:00:01Z");
     exchange.prices.set("AAPL", "151.00");
     assert_eq!(valued(&exchange, sam).await.day_change, money("1.00"));
@@ -280,8 +280,7 @@ async fn a_valuation_during_trading_is_consistent() {
             tokio::spawn(async move {
                 let mut seen = HashSet::new();
                 while trading.load(Ordering::Relaxed) {
-                    let valuation =
-                        services.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+                    let valuation = services.books().valuation(sam.reference()).await.unwrap().valuation;
                     assert_eq!(valuation.total_value, money("15000.00"));
                     assert_eq!(valuation.day_change, money("0.00"), "{valuation:?}");
                     seen.insert(valuation.cash_balance);

@@ -281,7 +281,7 @@ async fn fills_are_checked_by_the_rounding_of_their_receipts() {
         exchange.trading().match_orders().await.unwrap();
         exchange.assert_books_balance().await;
     }
-    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), id).await.unwrap();
     // 2.4955, 6.417 and 10.695 are rounded to 2.50, 6.42 and 10.70 (half-even: 10.69½ becomes 10.70).
     let amounts: Vec<String> = order.fills.iter().map(|fill| fill.amount.to_string()).collect();
     assert_eq!(amounts, ["-2.50", "-3.92", "-4.28"]);
@@ -529,7 +529,7 @@ async fn books_balance_at_every_moment_while_others_trade() {
                 1 => gtc(Side::Buy, "AAPL", "1", limit("160")),
                 _ => gtc(Side::Sell, "AAPL", "0.5", stop("120")),
             };
-            let _ = services.trading().place_order(who.user, who.portfolio, command).await;
+            let _ = services.trading().place_order(who.control(), command).await;
         }
     };
     let check = async || {

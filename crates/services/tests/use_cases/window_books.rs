@@ -41,7 +41,7 @@ fn cents(amount: u64) -> String {
 
 async fn measured(exchange: &Exchange, who: Investor, from: Option<&str>, to: Option<&str>) -> Measures {
     let window = Window::Dates { from: from.map(day), to: to.map(day) };
-    exchange.books().analysis(who.user, who.portfolio, window, None).await.unwrap().analysis.measures()
+    exchange.books().analysis(who.reference(), window, None).await.unwrap().analysis.measures()
 }
 
 fn gains(measures: &Measures) -> &Contributions {

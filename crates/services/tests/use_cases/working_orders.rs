@@ -45,7 +45,7 @@ async fn a_limit_buy_reserves_cash_and_fills_at_the_better_price() {
     assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
     // The market jumps through the limit.
     assert_eq!(goes_to(&exchange, "AAPL", "148.00").await, Matched { working: 1, stirred: 1 });
-    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), id).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.order.filled_at, Some(exchange.now()));
     let receipt = order.fills[0].receipt.as_ref().unwrap();
@@ -203,7 +203,7 @@ async fn canceling_the_entry_of_a_bracket_cancels_its_exits() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
-    let canceled = exchange.trading().cancel_order(sam.user, sam.portfolio, placed.order.id).await.unwrap();
+    let canceled = exchange.trading().cancel_order(sam.control(), placed.order.id).await.unwrap();
     assert!(canceled.legs.iter().all(|leg| leg.order.status == OrderStatus::Canceled), "{canceled:?}");
     assert_eq!(exchange.buying_power(sam).await, "1000.00");
     goes_to(&exchange, "AAPL", "130.00").await;
@@ -261,8 +261,7 @@ async fn a_replacement_takes_over_the_reservation_of_an_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let old = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("140"))).await;
-    let replace =
-        async |id, changes| exchange.trading().replace_order(sam.user, sam.portfolio, id, changes).await;
+    let replace = async |id, changes| exchange.trading().replace_order(sam.control(), id, changes).await;
     let more = ReplaceOrder { quantity: Some(quantity("7")), ..ReplaceOrder::default() };
     let unfit = ReplaceOrder { stop_price: Some(price("1")), ..ReplaceOrder::default() };
     assert_eq!(fields(replace(old, unfit).await), ["stop_price"]);
@@ -319,7 +318,7 @@ async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_
     let waits = exchange.accepted(sam, order(Side::Buy, "AAPL", shares("1"))).await;
     let preview = exchange
         .trading()
-        .preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
+        .preview_order(sam.reference(), order(Side::Buy, "AAPL", shares("1")))
         .await
         .unwrap();
     assert!(preview.waits_for_open && preview.fill.is_none());
@@ -350,13 +349,13 @@ async fn orders_for_the_auctions_fill_at_the_first_and_the_last_price_of_the_ses
     exchange.prices.set_from(moment("2026-11-23T14:29:00Z"), "AAPL", "159.00");
     exchange.at("2026-11-20T21:00:02Z");
     exchange.trading().match_orders().await.unwrap();
-    let order = exchange.trading().order(sam.user, sam.portfolio, close).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), close).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "156.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Close);
     assert_eq!(status(&exchange, sam, open).await, OrderStatus::Accepted);
     exchange.at("2026-11-23T14:30:05Z");
     exchange.trading().match_orders().await.unwrap();
-    let order = exchange.trading().order(sam.user, sam.portfolio, open).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), open).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "161.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Open);
     exchange.assert_books_balance().await;
@@ -387,7 +386,7 @@ async fn day_orders_meet_late_prices_before_they_expire() {
     exchange.at("2026-11-20T21:14:30Z");
     exchange.prices.set("AAPL", "148.00");
     exchange.trading().match_orders().await.unwrap();
-    let order = exchange.trading().order(sam.user, sam.portfolio, first).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), first).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-20T20:59:30Z"));
     assert_eq!(status(&exchange, sam, second).await, OrderStatus::Accepted, "the close has not come yet");
@@ -462,7 +461,7 @@ async fn limited_liquidity_fills_a_share_of_the_traded_volume() {
         assert_eq!((order.status, order.filled_quantity), (now, quantity(filled)));
         exchange.assert_books_balance().await;
     }
-    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.reference(), id).await.unwrap();
     assert_eq!((order.fills.len(), filled_at(&order.order).as_str()), (3, "149.000000"));
 }
 
@@ -486,7 +485,7 @@ async fn a_price_affects_an_order_only_once() {
     let (first, second) = tokio::join!(exchange.trading().match_orders(), other.trading().match_orders());
     assert!(first.unwrap().stirred + second.unwrap().stirred >= 1);
     exchange.trading().match_orders().await.unwrap();
-    assert_eq!(exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap().fills.len(), 1);
+    assert_eq!(exchange.trading().order(sam.reference(), id).await.unwrap().fills.len(), 1);
     assert_eq!(exchange.cash(sam).await, "861.00");
     exchange.assert_books_balance().await;
 }
@@ -554,10 +553,7 @@ async fn inconsistent_fields_are_reported_by_field() {
     let sam = exchange.investor("sam", "1000.00").await;
     let ioc_stop = PlaceOrder { time_in_force: TimeInForce::Ioc, ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
     assert_eq!(fields(exchange.place(sam, ioc_stop.clone()).await), ["time_in_force"]);
-    assert_eq!(
-        fields(exchange.trading().preview_order(sam.user, sam.portfolio, ioc_stop).await),
-        ["time_in_force"]
-    );
+    assert_eq!(fields(exchange.trading().preview_order(sam.reference(), ioc_stop).await), ["time_in_force"]);
     let by_money = PlaceOrder { size: notional("10"), ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
     assert_eq!(fields(exchange.place(sam, by_money).await), ["notional"]);
     let wide = OrderTerms::TrailingStop { trail: Trail::Price(price("150")) };
@@ -598,7 +594,7 @@ async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
         }
         exchange.at(if closes_in_bars { "2026-11-23T15:00:00Z" } else { "2026-11-20T21:30:00Z" });
         exchange.trading().match_orders().await.unwrap();
-        let filled = exchange.trading().order(sam.user, sam.portfolio, close).await.unwrap();
+        let filled = exchange.trading().order(sam.reference(), close).await.unwrap();
         assert_eq!(filled_at(&filled.order), "153.000000", "{freshness:?}");
         let receipt = filled.fills[0].receipt.as_ref().unwrap();
         assert_eq!((receipt.rule, receipt.quoted_at), (FillRule::Close, moment("2026-11-20T21:00:00Z")));
@@ -665,10 +661,10 @@ async fn without_a_fresh_price_only_orders_that_can_wait_are_accepted() {
     assert_eq!(filled_at(&exchange.look(sam, id).await), "150.000000");
     assert_not_found(
         NotFound::Order,
-        exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(uuid::Uuid::nil())).await,
+        exchange.trading().cancel_order(sam.control(), OrderId(uuid::Uuid::nil())).await,
     );
     assert!(matches!(
-        exchange.trading().cancel_order(sam.user, sam.portfolio, id).await,
+        exchange.trading().cancel_order(sam.control(), id).await,
         Err(Error::OrderNotOpen { .. })
     ));
     exchange.assert_books_balance().await;

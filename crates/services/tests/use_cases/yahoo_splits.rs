@@ -199,7 +199,7 @@ impl World {
         });
         let sam = exchange.investor("sam", "20000").await;
         let buy = super::harness::order(Side::Buy, "AAPL", super::harness::shares("100"));
-        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.control(), buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         Self { exchange, process, stand_in, sam, _server: server }
     }
@@ -212,12 +212,12 @@ impl World {
     }
 
     async fn shares(&self) -> String {
-        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     }
 
     async fn total(&self) -> f64 {
-        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.reference()).await.unwrap();
         valued.valuation.total_value.to_string().parse().unwrap()
     }
 
@@ -229,7 +229,7 @@ impl World {
             let total = self.total().await;
             assert!((19_900.0..=20_500.0).contains(&total), "{instant}: the total is {total}");
             let quote = self.process.stocks().quote(&symbol("AAPL")).await.unwrap();
-            let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+            let valued = self.process.books().valuation(self.sam.reference()).await.unwrap();
             let holding = &valued.valuation.holdings[0];
             assert_eq!(holding.quote.price, quote.price, "{instant}");
             if let Ok(bars) = self.process.stocks().history(&symbol("AAPL"), HistoryRange::Month).await {
@@ -249,9 +249,7 @@ impl World {
             }
             self.work().await;
         }
-        for row in
-            self.process.books().snapshots(self.sam.user, self.sam.portfolio, None, None).await.unwrap()
-        {
+        for row in self.process.books().snapshots(self.sam.reference(), None, None).await.unwrap() {
             let total: f64 = row.total_value.to_string().parse().unwrap();
             assert!(
                 (19_900.0..=20_500.0).contains(&total),
@@ -270,10 +268,10 @@ impl World {
     /// Sells one share at the market; returns whether the order was filled.
     async fn sells(&self) -> Result<bool, Error> {
         let sell = super::harness::order(Side::Sell, "AAPL", super::harness::shares("1"));
-        let placed = self.process.trading().place_order(self.sam.user, self.sam.portfolio, sell).await?;
+        let placed = self.process.trading().place_order(self.sam.control(), sell).await?;
         let order = placed.order.order;
         if order.status.is_open() {
-            self.process.trading().cancel_order(self.sam.user, self.sam.portfolio, order.id).await.unwrap();
+            self.process.trading().cancel_order(self.sam.control(), order.id).await.unwrap();
         }
         Ok(order.status == OrderStatus::Filled)
     }
@@ -311,7 +309,7 @@ async fn lived_through(story: Story) -> World {
     let size = if story.factor() > 1.0 { "10" } else { "1" };
     if side == Side::Sell {
         let order = gtc(side, "AAPL", size, limit(&format!("{far:.2}")));
-        world.process.trading().place_order(world.sam.user, world.sam.portfolio, order).await.unwrap();
+        world.process.trading().place_order(world.sam.control(), order).await.unwrap();
     }
     for part in [&FRIDAY[..], &MORNING, &AFTERNOON, &TUESDAY] {
         world.all_at(part).await;

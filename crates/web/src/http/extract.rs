@@ -1,5 +1,6 @@
 //! Extractors that handlers share: the authenticated user, and forms.
 
+use domain::{PortfolioId, PortfolioRef};
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,9 +16,8 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use services::FieldError;
-use services::accounts::actor::{Actor, Administrator, Credential, NotAdministrator};
+use services::accounts::actor::{Actor, Administrator, Credential, NotAdministrator, NotTrader, Trader};
 use services::accounts::register::Account;
-use services::accounts::tokens::Scope;
 
 use crate::AppState;
 use crate::http::limits::Accepted;
@@ -126,27 +126,25 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
+    fn actor(&self) -> Actor {
+        Actor { account: self.account.clone(), credential: self.credential }
+    }
+
     /// Returns the user if the credential is sufficient for the request's method.
-    fn may(self, request: &HttpRequest) -> Result<Self, Problem> {
-        if !is_write(request.method()) {
-            return Ok(self);
-        }
-        match self.credential {
-            Credential::Token(Scope::Read) => {
-                Err(Problem::forbidden("read_only_token", "This token may only read."))
-            }
-            Credential::Session if !is_same_origin(request.headers(), &state(request).config.origin()) => {
-                Err(Problem::forbidden("cross_origin", "The request came from another site."))
-            }
-            Credential::Token(Scope::Trade | Scope::Admin) | Credential::Session => Ok(self),
-        }
+    pub fn trader(&self) -> Result<Trader, Problem> {
+        self.actor().trader().map_err(|denied| match denied {
+            NotTrader::ReadOnlyToken => Problem::forbidden("read_only_token", "This token may only read."),
+            NotTrader::AdminToken => Problem::forbidden(
+                "admin_token",
+                "This token is for administration: use a token with the scope trade.",
+            ),
+        })
     }
 
     /// # Errors
     /// 404 if the user is not an administrator, 403 for an administrator's token without the scope `admin`.
     fn administrator(&self) -> Result<Administrator, Problem> {
-        let actor = Actor { account: self.account.clone(), credential: self.credential };
-        actor.administrator().map_err(|denied| match denied {
+        self.actor().administrator().map_err(|denied| match denied {
             NotAdministrator::Account => Problem::not_found(),
             NotAdministrator::Token => Problem::forbidden(
                 "admin_token_required",
@@ -245,20 +243,25 @@ impl FromRequest for CurrentUser {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticated(request).and_then(|user| match user.credential {
-            Credential::Token(Scope::Admin) if is_write(request.method()) => Err(Problem::forbidden(
-                "admin_token",
-                "This token is for administration: use a token with the scope trade.",
-            )),
-            _ => Ok(user),
+        ready(authenticated(request).and_then(|user| {
+            if is_write(request.method()) {
+                user.trader()?;
+            }
+            Ok(user)
         }))
     }
 }
 
 /// The user that [`authenticate`] has found, if the credential is sufficient for the request's method.
 fn authenticated(request: &HttpRequest) -> Result<CurrentUser, Problem> {
-    let user = request.extensions().get::<CurrentUser>().cloned();
-    user.ok_or_else(Problem::unauthorized).and_then(|user| user.may(request))
+    let user = request.extensions().get::<CurrentUser>().cloned().ok_or_else(Problem::unauthorized)?;
+    let is_foreign = user.credential == Credential::Session
+        && is_write(request.method())
+        && !is_same_origin(request.headers(), &state(request).config.origin());
+    if is_foreign {
+        return Err(Problem::forbidden("cross_origin", "The request came from another site."));
+    }
+    Ok(user)
 }
 
 /// The administrator who sent an API request; for other users the address does not exist.
@@ -303,6 +306,18 @@ pub struct Signed {
     pub account: Account,
     /// The key of this browser's session.
     pub session_key: Option<String>,
+}
+
+impl Signed {
+    /// The right to change what belongs to the user.
+    pub fn trader(&self) -> Trader {
+        Trader::in_session(&self.account)
+    }
+
+    /// A portfolio, which the use case looks for among the user's own.
+    pub fn portfolio(&self, id: PortfolioId) -> PortfolioRef {
+        PortfolioRef::new(self.account.id, id)
+    }
 }
 
 /// An error whose response is a redirect to the login.

@@ -129,7 +129,7 @@ pub async fn open(
     let NewPortfolio { name, description, cash_balance } = body.into_inner();
     let cash_balance = starting_cash(cash_balance)?;
     let (key, command) = (idempotency_key(&request)?, OpenPortfolio { name, description, cash_balance });
-    Ok(opened(state.services.books().open_portfolio_once(user.account.id, command, key).await?))
+    Ok(opened(state.services.books().open_portfolio_once(user.trader()?, command, key).await?))
 }
 
 /// The new start of a portfolio.
@@ -162,8 +162,8 @@ pub async fn reset(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let cash_balance = starting_cash(body.into_inner().cash_balance)?;
-    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
-    Ok(opened(state.services.books().reset_portfolio_once(user, id, cash_balance, key).await?))
+    let (control, key) = (user.trader()?.portfolio(PortfolioId(*id)), idempotency_key(&request)?);
+    Ok(opened(state.services.books().reset_portfolio_once(control, cash_balance, key).await?))
 }
 
 /// Reads the header `Idempotency-Key`, the client's name for the request, unique per user. Repeating a request under
@@ -201,7 +201,7 @@ fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
     responses((status = 200, description = "The portfolio", body = Portfolio)),
 )]
 pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let portfolio = state.services.books().portfolio(access.owner, access.portfolio).await?;
+    let portfolio = state.services.books().portfolio(access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
@@ -241,7 +241,7 @@ pub async fn update(
     let visibility = parse("visibility", visibility.as_deref(), "must be private, link or public")?;
     let update = PortfolioUpdate { name, description, benchmark, visibility };
     let portfolio =
-        state.services.books().change_portfolio(user.account.id, PortfolioId(*id), update).await?;
+        state.services.books().change_portfolio(user.trader()?.portfolio(PortfolioId(*id)), update).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
@@ -257,7 +257,7 @@ pub async fn delete(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.books().delete_portfolio(user.account.id, PortfolioId(*id)).await?;
+    state.services.books().delete_portfolio(user.trader()?.portfolio(PortfolioId(*id))).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -303,8 +303,8 @@ pub async fn move_cash(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (direction, amount) = body.read()?;
-    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
-    let moved = state.services.books().move_cash_once(user, id, direction, amount, key).await?;
+    let (control, key) = (user.trader()?.portfolio(PortfolioId(*id)), idempotency_key(&request)?);
+    let moved = state.services.books().move_cash_once(control, direction, amount, key).await?;
     let mut response = created_once(&moved);
     Ok(response.json(Transaction::from(NamedEntry { entry: moved.value, symbol: None })))
 }

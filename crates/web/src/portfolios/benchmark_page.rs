@@ -27,12 +27,12 @@ pub async fn choose(
     state: Data<AppState>,
     Form(posted): Form<NewBenchmark>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let (portfolio, id) = (signed.portfolio(*id), *id);
     let page = format!("/portfolios/{id}/performance");
     let changed = match posted.benchmark.trim().parse::<Symbol>() {
         Ok(symbol) => {
             let update = PortfolioUpdate { benchmark: Some(symbol), ..PortfolioUpdate::default() };
-            state.services.books().change_portfolio(user, id, update).await
+            state.services.books().change_portfolio(signed.trader().portfolio(id), update).await
         }
         Err(_) => {
             let wrong = FieldError::new("benchmark", "enter a symbol such as SPY");
@@ -47,7 +47,7 @@ pub async fn choose(
         Err(error) => {
             let problem = refusal(error)?;
             // Returns 404 for another user's portfolio.
-            state.services.books().portfolio(user, id).await?;
+            state.services.books().portfolio(portfolio).await?;
             let form = FormView::new(FORM).with("benchmark", posted.benchmark).refused(&problem);
             shell.refuse(format!("{page}#{FORM}"), form).await
         }

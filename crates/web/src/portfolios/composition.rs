@@ -119,13 +119,13 @@ pub async fn show(
     asked: Query<CompositionQuery>,
     state: Data<AppState>,
 ) -> PageResult {
-    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
+    let valued = state.services.books().valuation(access.portfolio).await?;
     let composition = Composition::from_valuation(&valued.valuation);
     let color = if asked.color == "day" { Color::Day } else { Color::Gain };
     let named = Named::to_reader(&valued.portfolio, &access);
     let mut view = view(named, &valued, &composition, color);
     if access.is_owner {
-        let limits = state.services.books().concentration_limits(access.owner, access.portfolio).await?;
+        let limits = state.services.books().concentration_limits(access.portfolio).await?;
         view.notes = limits.exceeded(&composition).iter().map(concentration::sentence).collect();
         view.limits = Some(shell.form(concentration::form(limits)));
     }

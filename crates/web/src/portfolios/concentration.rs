@@ -118,7 +118,11 @@ pub async fn set(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let limits = body.into_inner().read()?;
-    state.services.books().set_concentration_limits(user.account.id, PortfolioId(*id), limits).await?;
+    state
+        .services
+        .books()
+        .set_concentration_limits(user.trader()?.portfolio(PortfolioId(*id)), limits)
+        .await?;
     Ok(HttpResponse::Ok().json(ConcentrationLimits::from(limits)))
 }
 
@@ -185,16 +189,16 @@ pub async fn save(
     state: Data<AppState>,
     Form(posted): Form<NewLimits>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let id = *id;
     match posted.read() {
         Ok(limits) => {
-            state.services.books().set_concentration_limits(user, id, limits).await?;
+            state.services.books().set_concentration_limits(signed.trader().portfolio(id), limits).await?;
             let page = format!("/portfolios/{id}/composition");
             Ok(shell.done(page, "The limits are saved.").await)
         }
         Err(wrong) => {
             // Returns 404 for another user's portfolio.
-            state.services.books().portfolio(user, id).await?;
+            state.services.books().portfolio(signed.portfolio(id)).await?;
             let form = FormView::new("limits")
                 .with("stock_percent", posted.stock_percent)
                 .with("sector_percent", posted.sector_percent)

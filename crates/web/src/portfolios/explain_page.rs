@@ -312,7 +312,7 @@ async fn shown(
     asked: &PerformanceQuery,
 ) -> Result<Shown, PageError> {
     let books = state.services.books();
-    let (user, id, portfolio) = (access.owner, access.portfolio, &access.address);
+    let portfolio = &access.address;
     let question = asked.question();
     let base = format!("/portfolios/{portfolio}/explain");
     if let Ok(figure) = figure.parse::<BookFigure>() {
@@ -328,14 +328,14 @@ async fn shown(
                 Problem::invalid(vec![FieldError::new("symbol", "enter a symbol such as AAPL")])
             })?),
         };
-        let explained = books.explain_figure(user, id, figure, symbol.as_ref()).await?;
+        let explained = books.explain_figure(access.portfolio, figure, symbol.as_ref()).await?;
         let names = (figure.as_str(), book_title(figure));
         return Ok(Shown::new(names, explained, BTreeMap::new(), Place { base, back, back_to, question }));
     }
     let measure: Measure = figure.parse().map_err(|_| Problem::not_found())?;
     let (window, _) = window(asked)?;
     let benchmark = benchmark(asked)?;
-    let window = books.analysis(user, id, window, benchmark.as_ref()).await.map_err(|error| {
+    let window = books.analysis(access.portfolio, window, benchmark.as_ref()).await.map_err(|error| {
         PageError(refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))
     })?;
     let explained = window.analysis.explain(measure);
@@ -353,7 +353,7 @@ pub async fn show(
     state: Data<AppState>,
 ) -> PageResult {
     let (_, figure) = path.into_inner();
-    let portfolio = state.services.books().portfolio(access.owner, access.portfolio).await?;
+    let portfolio = state.services.books().portfolio(access.portfolio).await?;
     let shown = shown(&state, &access, &figure, &asked).await?;
     let view = shown.view(Some(Named::to_reader(&portfolio, &access)));
     shell.show("explain.html", Nav::Elsewhere, format!("How {} is computed", shown.title), &view)

@@ -48,8 +48,7 @@ pub async fn show(
     let (_, figure) = path.into_inner();
     let figure: BookFigure = figure.parse().map_err(|_| Problem::not_found())?;
     let symbol: Option<Symbol> = parse("symbol", holding.symbol.as_deref(), "send a symbol such as AAPL")?;
-    let explained =
-        state.services.books().explain_figure(access.owner, access.portfolio, figure, symbol.as_ref());
+    let explained = state.services.books().explain_figure(access.portfolio, figure, symbol.as_ref());
     let explained = explained.await.map_err(|error| match (error, &symbol) {
         (Error::NotFound(NotFound::Position), Some(symbol)) => no_position(symbol.as_str()),
         (error, _) => Problem::from(error),

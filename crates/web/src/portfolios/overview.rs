@@ -8,12 +8,12 @@ use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
 use domain::performance::Period;
 use domain::{
-    Freshness, Holding, Money, OrderFilter, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation,
+    Freshness, Holding, Money, OrderFilter, PortfolioId, PortfolioRef, Price, Quantity, Side, Symbol,
+    Valuation,
 };
 use serde::{Deserialize, Serialize};
 use services::Services;
 use services::books::performance::Window;
-use services::books::portfolios::PortfolioSummary;
 use services::books::sharing::PortfolioAccess;
 use services::books::valuation::ValuedPortfolio;
 use services::trading::OrderWithFills;
@@ -140,13 +140,12 @@ pub async fn show(
 pub async fn show_refused_ticket(
     shell: Shell,
     services: &Services,
-    user: UserId,
-    id: PortfolioId,
+    portfolio: PortfolioRef,
     fields: &TicketFields,
     problem: &Problem,
 ) -> PageResult {
     let refused = FormView::new(TICKET).refused(problem);
-    let access = PortfolioAccess::of_owner(user, id);
+    let access = PortfolioAccess::of_owner(portfolio);
     let view = page_view(services, &access, Period::All, fields, Some(&refused)).await?;
     let title = view.portfolio.name.clone();
     shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
@@ -159,14 +158,14 @@ async fn page_view(
     fields: &TicketFields,
     refused: Option<&FormView>,
 ) -> Result<PortfolioView, services::Error> {
-    let (user, id) = (access.owner, access.portfolio);
-    let ValuedPortfolio { portfolio, valuation, valued_at } = services.books().valuation(user, id).await?;
-    let flows = services.books().external_flows(user, id).await?;
+    let ValuedPortfolio { portfolio, valuation, valued_at } =
+        services.books().valuation(access.portfolio).await?;
+    let flows = services.books().external_flows(access.portfolio).await?;
     let of = |open| OrderFilter { open: Some(open), ..OrderFilter::default() };
-    let open = services.trading().orders(user, id, of(true), None, MOST_OPEN).await?;
-    let closed = services.trading().orders(user, id, of(false), None, MOST_CLOSED).await?.items;
+    let open = services.trading().orders(access.portfolio, of(true), None, MOST_OPEN).await?;
+    let closed = services.trading().orders(access.portfolio, of(false), None, MOST_CLOSED).await?.items;
     let last = last_prices(services, &valuation, &open.items).await;
-    let chart = value_chart(services, user, &portfolio, range).await?;
+    let chart = value_chart(services, access.portfolio, &portfolio.name, range).await?;
     let gain = total_gain(&valuation);
     let sparks = month_sparks(services, valuation.holdings.iter().map(|row| &row.listing.symbol)).await;
 
@@ -196,11 +195,11 @@ async fn page_view(
     let newest = valuation.holdings.iter().map(|holding| holding.quote.as_of).max();
     let active = access.is_owner && portfolio.archived_at.is_none();
     let suggestions = match active && valuation.holdings.is_empty() {
-        true => suggestions(services, id).await,
+        true => suggestions(services, portfolio.id).await,
         false => Vec::new(),
     };
     let ticket = match active {
-        true => Some(ticket(services, user, id, &valuation, fields, refused).await),
+        true => Some(ticket(services, access.portfolio, &valuation, fields, refused).await),
         false => None,
     };
     let reserved = valuation.cash_balance.clone() - &valuation.buying_power;
@@ -302,11 +301,11 @@ fn holding_row(holding: &Holding, tenths: i64, bar: String, spark: Option<Spark>
 
 async fn value_chart(
     services: &Services,
-    user: UserId,
-    portfolio: &PortfolioSummary,
+    portfolio: PortfolioRef,
+    name: &str,
     range: Period,
 ) -> Result<Option<Chart>, services::Error> {
-    let measured = services.books().performance(user, portfolio.id, Window::Period(range)).await?;
+    let measured = services.books().performance(portfolio, Window::Period(range)).await?;
     let points: Vec<_> =
         measured.points.iter().map(|point| (point.close.date, point.close.total_value.to_f64())).collect();
     let flows = FlowMarks::new(&measured.points);
@@ -315,7 +314,7 @@ async fn value_chart(
     };
     Ok(chart::line(Line {
         id: "equity",
-        title: format!("Value of {}", portfolio.name),
+        title: format!("Value of {name}"),
         desc: format!(
             "From {} on {} to {} on {}.{}",
             format::money(&first.close.total_value),

@@ -5,7 +5,7 @@ use chrono::Months;
 use domain::allocation::Allocation;
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
-use domain::{Money, PortfolioId, Timestamp, UserId, Valuation};
+use domain::{Money, PortfolioId, PortfolioRef, Timestamp, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::books::overview::Overview;
 use services::books::portfolios::{OpenPortfolio, PortfolioSummary};
@@ -149,7 +149,8 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
     let mut rows = Vec::with_capacity(overview.portfolios.len());
     for result in &overview.portfolios {
         let ValuedPortfolio { portfolio, valuation, .. } = &result.valued;
-        let snapshots = services.books().snapshots(user, portfolio.id, year_ago, None).await?;
+        let snapshots =
+            services.books().snapshots(PortfolioRef::new(user, portfolio.id), year_ago, None).await?;
         let mut values: Vec<f64> = snapshots.iter().map(|row| row.total_value.to_f64()).collect();
         values.push(valuation.total_value.to_f64());
         rows.push(PortfolioRow {
@@ -272,7 +273,7 @@ pub async fn open(
             let NewPortfolio { name, description, idempotency_key, .. } = posted;
             let opening = OpenPortfolio { name, description, cash_balance };
             let key = idempotency_key.parse().ok();
-            state.services.books().open_portfolio_once(signed.account.id, opening, key).await
+            state.services.books().open_portfolio_once(signed.trader(), opening, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };

@@ -153,8 +153,8 @@ pub async fn show(
     asked: Query<PerformanceQuery>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (access.owner, access.portfolio, &state.services);
-    let portfolio = services.books().portfolio(user, id).await?;
+    let services = &state.services;
+    let portfolio = services.books().portfolio(access.portfolio).await?;
     let mut form = FormView::new("dates")
         .with("from", asked.from.trim())
         .with("to", asked.to.trim())
@@ -165,7 +165,7 @@ pub async fn show(
     match window(&asked).and_then(|window| Ok((window, benchmark(&asked)?))) {
         Ok(((window, range), benchmark)) => {
             current = range;
-            match services.books().analysis(user, id, window, benchmark.as_ref()).await {
+            match services.books().analysis(access.portfolio, window, benchmark.as_ref()).await {
                 Ok(analysis) => analyzed = Some(analysis),
                 Err(error) => {
                     refused = Some(match refused_benchmark(error, benchmark.as_ref()) {
@@ -180,7 +180,7 @@ pub async fn show(
     let measured = analyzed.as_ref().map(|window| performance_of(&window.analysis));
     let mut snapshots = HashMap::new();
     if let Some((first, last)) = measured.as_ref().and_then(days_of) {
-        let rows = services.books().snapshots(user, id, Some(first), Some(last)).await?;
+        let rows = services.books().snapshots(access.portfolio, Some(first), Some(last)).await?;
         snapshots.extend(rows.into_iter().map(|row| (row.date, row)));
     }
     if let Some(problem) = &refused {

@@ -81,7 +81,7 @@ pub async fn snapshots(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (from, to) = (parse("from", dates.from.as_deref(), DAY)?, parse("to", dates.to.as_deref(), DAY)?);
-    let rows = state.services.books().snapshots(access.owner, access.portfolio, from, to).await?;
+    let rows = state.services.books().snapshots(access.portfolio, from, to).await?;
     Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
 }
 
@@ -457,17 +457,17 @@ pub async fn show(
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
     let explain: Option<Measure> = parse("explain", explain.as_deref(), EXPLAINED)?;
     let books = state.services.books();
-    let (user, id) = (access.owner, access.portfolio);
     let refused = |error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from);
     if let Some(measure) = explain {
-        let window = books.analysis(user, id, window, benchmark.as_ref()).await.map_err(refused)?;
+        let window = books.analysis(access.portfolio, window, benchmark.as_ref()).await.map_err(refused)?;
         return Ok(HttpResponse::Ok().json(Performance::new(
             &window,
             points(&window.analysis),
             Some(measure),
         )));
     }
-    let measured = books.measured_window((user, id), window, benchmark.as_ref(), write_closed_points).await;
+    let measured =
+        books.measured_window(access.portfolio, window, benchmark.as_ref(), write_closed_points).await;
     let MeasuredWindow { analyzed, closed_points } = measured.map_err(refused)?;
     let Some(closed) = closed_points else {
         return Ok(HttpResponse::Ok().json(Performance::new(&analyzed, points(&analyzed.analysis), None)));

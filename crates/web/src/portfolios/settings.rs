@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use domain::{Money, PortfolioId, UserId};
+use domain::{Money, PortfolioId, PortfolioRef};
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::{CashDirection, PortfolioSummary};
 use services::idempotency::Once;
@@ -65,12 +65,12 @@ const SETTINGS: &str = "portfolio-settings.html";
 /// Redirects to the section whose form was refused. Returns 404 for another user's portfolio.
 pub(super) async fn refuse(
     shell: &Shell,
-    (services, user, id): (&Services, UserId, PortfolioId),
+    (services, portfolio): (&Services, PortfolioRef),
     section: &str,
     form: FormView,
 ) -> PageResult {
-    services.books().portfolio(user, id).await?;
-    shell.refuse(format!("/portfolios/{id}/settings#{section}"), form).await
+    services.books().portfolio(portfolio).await?;
+    shell.refuse(format!("/portfolios/{}/settings#{section}", portfolio.id), form).await
 }
 
 pub async fn settings(
@@ -79,7 +79,7 @@ pub async fn settings(
     id: Path<PortfolioId>,
     state: Data<AppState>,
 ) -> PageResult {
-    let portfolio = state.services.books().portfolio(signed.account.id, *id).await?;
+    let portfolio = state.services.books().portfolio(signed.portfolio(*id)).await?;
     let view = SettingsView::new(&state.services, &portfolio, &shell);
     shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash, name and sharing", portfolio.name), &view)
 }
@@ -98,9 +98,9 @@ pub async fn rename(
     state: Data<AppState>,
     Form(posted): Form<NewName>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let id = *id;
     let (name, description) = (Some(posted.name.clone()), Some(posted.description.clone()));
-    match state.services.books().update_portfolio(user, id, name, description).await {
+    match state.services.books().update_portfolio(signed.trader().portfolio(id), name, description).await {
         Ok(portfolio) => {
             Ok(shell.done(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)).await)
         }
@@ -110,7 +110,7 @@ pub async fn rename(
                 .with("name", posted.name)
                 .with("description", posted.description)
                 .refused(&problem);
-            refuse(&shell, (&state.services, user, id), "name", form).await
+            refuse(&shell, (&state.services, signed.portfolio(id)), "name", form).await
         }
     }
 }
@@ -130,7 +130,7 @@ pub async fn move_cash(
     state: Data<AppState>,
     Form(posted): Form<CashMovement>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let id = *id;
     let direction = match posted.r#type.as_str() {
         WITHDRAWAL => CashDirection::Withdrawal,
         _ => CashDirection::Deposit,
@@ -138,7 +138,7 @@ pub async fn move_cash(
     let moved = match typed_number(&posted.amount).parse::<Money>() {
         Ok(amount) => {
             let key = posted.idempotency_key.parse().ok();
-            state.services.books().move_cash_once(user, id, direction, amount, key).await
+            state.services.books().move_cash_once(signed.trader().portfolio(id), direction, amount, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("amount", error.to_string())])),
     };
@@ -171,7 +171,7 @@ pub async fn move_cash(
                 Some(text) => form.refused_at("amount", text),
                 None => form.refused(&problem),
             };
-            refuse(&shell, (&state.services, user, id), "cash", form).await
+            refuse(&shell, (&state.services, signed.portfolio(id)), "cash", form).await
         }
     }
 }
@@ -197,7 +197,7 @@ pub async fn reset(
     state: Data<AppState>,
     Form(posted): Form<NewRun>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let id = *id;
     let cash_balance = match typed_number(&posted.cash_balance) {
         empty if empty.is_empty() => Ok(None),
         text => text.parse::<Money>().map(Some),
@@ -205,7 +205,11 @@ pub async fn reset(
     let begun = match cash_balance {
         Ok(cash_balance) => {
             let key = posted.idempotency_key.parse().ok();
-            state.services.books().reset_portfolio_once(user, id, cash_balance, key).await
+            state
+                .services
+                .books()
+                .reset_portfolio_once(signed.trader().portfolio(id), cash_balance, key)
+                .await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };
@@ -222,7 +226,7 @@ pub async fn reset(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("reset").with("cash_balance", posted.cash_balance).refused(&problem);
-            refuse(&shell, (&state.services, user, id), "reset", form).await
+            refuse(&shell, (&state.services, signed.portfolio(id)), "reset", form).await
         }
     }
 }
@@ -240,13 +244,13 @@ pub async fn delete(
     state: Data<AppState>,
     Form(posted): Form<Confirmation>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
-    let portfolio = state.services.books().portfolio(user, id).await?;
+    let id = *id;
+    let portfolio = state.services.books().portfolio(signed.portfolio(id)).await?;
     if posted.confirm.trim() != portfolio.name {
         let wrong = FieldError::new("confirm", format!("enter {} exactly as shown", portfolio.name));
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_fields(&[wrong]);
-        return refuse(&shell, (&state.services, user, id), "delete", form).await;
+        return refuse(&shell, (&state.services, signed.portfolio(id)), "delete", form).await;
     }
-    state.services.books().delete_portfolio(user, id).await?;
+    state.services.books().delete_portfolio(signed.trader().portfolio(id)).await?;
     Ok(shell.done("/portfolios", format!("{} is deleted.", portfolio.name)).await)
 }

@@ -62,11 +62,11 @@ pub async fn set(
     state: Data<AppState>,
     Form(NewVisibility { visibility }): Form<NewVisibility>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let id = *id;
     let changed = match visibility.parse::<Visibility>() {
         Ok(visibility) => {
             let update = PortfolioUpdate { visibility: Some(visibility), ..PortfolioUpdate::default() };
-            state.services.books().change_portfolio(user, id, update).await
+            state.services.books().change_portfolio(signed.trader().portfolio(id), update).await
         }
         Err(_) => Err(services::Error::Invalid(vec![FieldError::new(
             "visibility",
@@ -85,7 +85,7 @@ pub async fn set(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new(SHARING).with("visibility", visibility).refused(&problem);
-            refuse(&shell, (&state.services, user, id), SHARING, form).await
+            refuse(&shell, (&state.services, signed.portfolio(id)), SHARING, form).await
         }
     }
 }

@@ -61,8 +61,8 @@ pub async fn transactions(
     filter: TransactionFilter,
     format: TableFormat,
 ) -> Result<HttpResponse, Problem> {
-    let (owner, id) = (access.owner, access.portfolio);
-    let first = services.books().transactions(owner, id, filter.clone(), None, TRANSACTIONS).await?;
+    let portfolio = access.portfolio;
+    let first = services.books().transactions(portfolio, filter.clone(), None, TRANSACTIONS).await?;
     let head = format.head(&TRANSACTION_COLUMNS)?;
     let first_rows = format.rows(first.items.iter().map(transaction))?;
     let services = services.clone();
@@ -72,12 +72,12 @@ pub async fn transactions(
             if before.is_none() {
                 return Ok::<_, Problem>(None);
             }
-            let page = services.books().transactions(owner, id, filter, before, TRANSACTIONS).await?;
+            let page = services.books().transactions(portfolio, filter, before, TRANSACTIONS).await?;
             Ok(Some((format.rows(page.items.iter().map(transaction))?, page.next)))
         }
     });
     let begun = stream::iter([Ok(head), Ok(first_rows)]);
-    Ok(file(&format!("transactions-{id}"), begun.chain(rest)))
+    Ok(file(&format!("transactions-{}", portfolio.id), begun.chain(rest)))
 }
 
 fn transaction(NamedEntry { entry, symbol }: &NamedEntry) -> Vec<Cell> {
@@ -156,8 +156,8 @@ pub async fn snapshots(
     (from, to): (Option<NaiveDate>, Option<NaiveDate>),
     format: TableFormat,
 ) -> Result<HttpResponse, Problem> {
-    let (owner, id) = (access.owner, access.portfolio);
-    let opened_on = exchange_date(services.books().portfolio(owner, id).await?.created_at);
+    let portfolio = access.portfolio;
+    let opened_on = exchange_date(services.books().portfolio(portfolio).await?.created_at);
     let today = services.market().booking_session().date;
     let (from, to) = (from.unwrap_or(opened_on).max(opened_on), to.unwrap_or(today).min(today));
     let head = format.head(&SNAPSHOT_COLUMNS)?;
@@ -170,11 +170,11 @@ pub async fn snapshots(
             }
             let next = first.checked_add_days(DAYS).unwrap_or(NaiveDate::MAX);
             let last = next.pred_opt().unwrap_or(next).min(to);
-            let rows = services.books().snapshots(owner, id, Some(first), Some(last)).await?;
+            let rows = services.books().snapshots(portfolio, Some(first), Some(last)).await?;
             Ok(Some((format.rows(rows.iter().map(snapshot))?, next)))
         }
     });
-    Ok(file(&format!("snapshots-{id}"), stream::iter([Ok(head)]).chain(rest)))
+    Ok(file(&format!("snapshots-{}", portfolio.id), stream::iter([Ok(head)]).chain(rest)))
 }
 
 fn snapshot(row: &Snapshot) -> Vec<Cell> {
@@ -201,8 +201,7 @@ pub async fn performance(
     (window, benchmark): (Window, Option<Symbol>),
     format: TableFormat,
 ) -> Result<HttpResponse, Problem> {
-    let analysis =
-        services.books().analysis(access.owner, access.portfolio, window, benchmark.as_ref()).await;
+    let analysis = services.books().analysis(access.portfolio, window, benchmark.as_ref()).await;
     let window = analysis
         .map_err(|error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))?;
     let rows = points(&window.analysis).into_iter().map(|point| {
@@ -214,7 +213,7 @@ pub async fn performance(
             Cell::number_of(point.benchmark.as_ref()),
         ]
     });
-    whole(&format!("performance-{}", access.portfolio), &PERFORMANCE_COLUMNS, rows, format)
+    whole(&format!("performance-{}", access.portfolio.id), &PERFORMANCE_COLUMNS, rows, format)
 }
 
 const POSITION_COLUMNS: [&str; 15] = [
@@ -244,7 +243,7 @@ pub async fn positions(
     access: &PortfolioAccess,
     format: TableFormat,
 ) -> Result<HttpResponse, Problem> {
-    let valuation = services.books().valuation(access.owner, access.portfolio).await?.valuation;
+    let valuation = services.books().valuation(access.portfolio).await?.valuation;
     let rows = valuation.holdings.iter().map(|holding| {
         vec![
             Cell::text(&holding.listing.symbol),
@@ -264,5 +263,5 @@ pub async fn positions(
             Cell::number(valuation.weight(&holding.market_value)),
         ]
     });
-    whole(&format!("positions-{}", access.portfolio), &POSITION_COLUMNS, rows, format)
+    whole(&format!("positions-{}", access.portfolio.id), &POSITION_COLUMNS, rows, format)
 }

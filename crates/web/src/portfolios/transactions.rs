@@ -87,8 +87,8 @@ pub async fn list(
     wanted: Query<Wanted>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (access.owner, access.portfolio, &state.services);
-    let portfolio = services.books().portfolio(user, id).await?;
+    let services = &state.services;
+    let portfolio = services.books().portfolio(access.portfolio).await?;
     let text = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
     let (symbol, kind) = (text(&wanted.symbol), text(&wanted.r#type));
     let (from, to) = (text(&wanted.from), text(&wanted.to));
@@ -102,7 +102,7 @@ pub async fn list(
         }
     };
     let page = match &refused {
-        None => services.books().transactions(user, id, filter, before, PAGE).await?,
+        None => services.books().transactions(access.portfolio, filter, before, PAGE).await?,
         Some(_) => services::Page { items: Vec::new(), next: None },
     };
     let filters = |cursor: &str| {

@@ -225,8 +225,7 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     wanted.not_empty()?;
     let (filter, before, limit) = (wanted.filter()?, wanted.page_cursor()?, wanted.page_limit()?);
-    let page =
-        state.services.books().transactions(access.owner, access.portfolio, filter, before, limit).await?;
+    let page = state.services.books().transactions(access.portfolio, filter, before, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(cursor_text),
         items: page.items.into_iter().map(Transaction::from).collect(),

@@ -124,7 +124,7 @@ impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
+    let valued = state.services.books().valuation(access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Valuation::from(&valued)))
 }
 
@@ -136,7 +136,7 @@ pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpRespo
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn positions(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
+    let valued = state.services.books().valuation(access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Items::all(positions_of(&valued.valuation))))
 }
 
@@ -161,7 +161,7 @@ pub async fn position(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (_, symbol) = path.into_inner();
-    let valuation = state.services.books().valuation(access.owner, access.portfolio).await?.valuation;
+    let valuation = state.services.books().valuation(access.portfolio).await?.valuation;
     let of = |symbol: &str| {
         let mut holdings = valuation.holdings.iter();
         holdings.find(|holding| holding.listing.symbol.as_str().eq_ignore_ascii_case(symbol))
@@ -278,7 +278,7 @@ impl Composition {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn composition(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let composition = state.services.books().composition(access.owner, access.portfolio).await?;
-    let limits = state.services.books().concentration_limits(access.owner, access.portfolio).await?;
+    let composition = state.services.books().composition(access.portfolio).await?;
+    let limits = state.services.books().concentration_limits(access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Composition::new(composition, limits)))
 }

@@ -8,7 +8,7 @@ use actix_web::http::header::HeaderValue;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use domain::{Calendar, Freshness, PortfolioId, Timestamp, UserId};
+use domain::{Calendar, Freshness, PortfolioId, PortfolioRef, Timestamp, UserId};
 use futures::FutureExt;
 use serde::Serialize;
 use services::Services;
@@ -329,7 +329,7 @@ async fn shared_portfolio(
         Ok(_) | Err(services::Error::NotFound(services::NotFound::Portfolio)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let name = state.services.books().portfolio(access.owner, access.portfolio).await?.name;
+    let name = state.services.books().portfolio(access.portfolio).await?.name;
     Ok(Some(SharedPortfolio { address: access.address.to_string(), name }))
 }
 
@@ -341,7 +341,7 @@ async fn current_portfolio(
     last: Option<PortfolioId>,
 ) -> Result<Option<PortfolioSummary>, services::Error> {
     for id in [shown, last].into_iter().flatten() {
-        match state.services.books().portfolio(user.id, id).await {
+        match state.services.books().portfolio(PortfolioRef::new(user.id, id)).await {
             Err(services::Error::NotFound(services::NotFound::Portfolio)) => {}
             Ok(found) if found.archived_at.is_some() && Some(id) != shown => {}
             found => return found.map(Some),

@@ -6,7 +6,8 @@ use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
 use domain::{
-    Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionFilter, TransactionType, UserId,
+    Bar, Freshness, Listing, PortfolioId, PortfolioRef, Quote, Symbol, TransactionFilter, TransactionType,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::PortfolioSummary;
@@ -462,7 +463,10 @@ async fn own_trades<'a>(
     let mut trades = Vec::new();
     for ValuedPortfolio { portfolio, .. } in valued {
         let filter = TransactionFilter { symbol: Some(symbol.clone()), ..TransactionFilter::default() };
-        let page = services.books().transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
+        let page = services
+            .books()
+            .transactions(PortfolioRef::new(user, portfolio.id), filter, None, MOST_TRADES)
+            .await?;
         trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
     }
     trades.sort_by_key(|trade| std::cmp::Reverse((trade.line.entry.timestamp, trade.line.entry.id)));

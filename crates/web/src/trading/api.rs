@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use domain::money::{AveragePrice, PriceChange};
 use domain::{
     DecimalText, FillRule, JournalEntry, Money, OrderClass, OrderId, OrderSize, OrderStatus, OrderType,
-    Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
+    Percent, PlaceOrder, PortfolioId, PortfolioRef, Price, Quantity, Side, Symbol, TimeInForce, Timestamp,
+    TransactionType,
 };
 use serde::{Deserialize, Serialize};
 use services::Fields;
@@ -389,8 +390,11 @@ pub async fn place(
 ) -> Result<HttpResponse, Problem> {
     let mut order = body.into_inner();
     with_key(&request, &mut order.client_order_id)?;
-    let placed =
-        state.services.trading().place_order(user.account.id, PortfolioId(*id), order.read()?).await?;
+    let placed = state
+        .services
+        .trading()
+        .place_order(user.trader()?.portfolio(PortfolioId(*id)), order.read()?)
+        .await?;
     Ok(created(*id, placed))
 }
 
@@ -419,9 +423,8 @@ pub async fn replace(
     let (portfolio, order) = path.into_inner();
     let mut changes = body.into_inner();
     with_key(&request, &mut changes.client_order_id)?;
-    let (user, changes) = (user.account.id, changes.read()?);
-    let placed =
-        state.services.trading().replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
+    let control = user.trader()?.portfolio(PortfolioId(portfolio));
+    let placed = state.services.trading().replace_order(control, OrderId(order), changes.read()?).await?;
     Ok(created(portfolio, placed))
 }
 
@@ -443,7 +446,7 @@ pub async fn cancel(
     let order = state
         .services
         .trading()
-        .cancel_order(user.account.id, PortfolioId(portfolio), OrderId(order))
+        .cancel_order(user.trader()?.portfolio(PortfolioId(portfolio)), OrderId(order))
         .await?;
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }
@@ -541,8 +544,11 @@ pub async fn preview(
     body: Json<NewOrder>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let preview =
-        state.services.trading().preview_order(user.account.id, PortfolioId(*id), body.read()?).await?;
+    let preview = state
+        .services
+        .trading()
+        .preview_order(PortfolioRef::new(user.account.id, PortfolioId(*id)), body.read()?)
+        .await?;
     Ok(HttpResponse::Ok().json(Preview::from(preview)))
 }
 
@@ -558,6 +564,6 @@ pub async fn show(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (_, id) = path.into_inner();
-    let order = state.services.trading().order(access.owner, access.portfolio, OrderId(id)).await?;
+    let order = state.services.trading().order(access.portfolio, OrderId(id)).await?;
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }

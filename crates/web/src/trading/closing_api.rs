@@ -70,7 +70,8 @@ pub async fn cancel_all(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let symbol = parse("symbol", wanted.symbol.as_deref(), "must be a symbol, like AAPL")?;
-    let attempts = state.services.trading().cancel_orders(user.account.id, PortfolioId(*id), symbol).await?;
+    let attempts =
+        state.services.trading().cancel_orders(user.trader()?.portfolio(PortfolioId(*id)), symbol).await?;
     Ok(HttpResponse::Ok().json(Items::all(attempts.into_iter().map(CancelAttempt::from).collect())))
 }
 
@@ -158,8 +159,11 @@ pub async fn close_position(
     let (size, cancel_orders) = (part.size()?, flag("cancel_orders", part.cancel_orders.as_deref())?);
     let symbol = text.parse().map_err(|_| Problem::not_found())?;
     let close = ClosePosition { symbol, size, cancel_orders, client_order_id };
-    let placed =
-        state.services.trading().close_position(user.account.id, PortfolioId(portfolio), close).await;
+    let placed = state
+        .services
+        .trading()
+        .close_position(user.trader()?.portfolio(PortfolioId(portfolio)), close)
+        .await;
     Ok(created(portfolio, placed.map_err(|error| not_closed(&text, error))?))
 }
 
@@ -219,8 +223,11 @@ pub async fn close_all_positions(
     with_key(&request, &mut key)?;
     let close =
         CloseAllPositions { cancel_orders: flag("cancel_orders", wanted.cancel_orders.as_deref())?, key };
-    let closed =
-        state.services.trading().close_all_positions(user.account.id, PortfolioId(*id), close).await?;
+    let closed = state
+        .services
+        .trading()
+        .close_all_positions(user.trader()?.portfolio(PortfolioId(*id)), close)
+        .await?;
     let mut response = HttpResponse::Ok();
     if closed.replayed {
         response.insert_header(("Idempotent-Replayed", "true"));

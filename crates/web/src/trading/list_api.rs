@@ -119,7 +119,7 @@ pub async fn list(
     let paging = Paging { limit: asked.limit.clone(), cursor: asked.cursor.clone() };
     let (last, limit, filter) = (paging.cursor()?.map(OrderId), paging.limit()?, asked.filter()?);
     let nested = filter.nested;
-    let page = state.services.trading().orders(access.owner, access.portfolio, filter, last, limit).await?;
+    let page = state.services.trading().orders(access.portfolio, filter, last, limit).await?;
     let orders = page.items.into_iter().map(Order::from);
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),

@@ -7,10 +7,11 @@ pub mod told;
 
 use actix_web::web::{Data, Path, Query};
 use domain::{
-    Freshness, JournalEntry, Money, Order, OrderFilter, OrderId, OrderSize, OrderStatus, PortfolioId, Symbol,
-    Timestamp, TradingMode, UserId,
+    Freshness, JournalEntry, Money, Order, OrderFilter, OrderId, OrderSize, OrderStatus, PortfolioId,
+    PortfolioRef, Symbol, Timestamp, TradingMode,
 };
 use serde::{Deserialize, Serialize};
+use services::accounts::actor::PortfolioControl;
 use services::books::portfolios::PortfolioSummary;
 use services::books::sharing::PortfolioAccess;
 use services::trading::OrderWithFills;
@@ -61,8 +62,8 @@ pub async fn list(
     asked: Query<OrdersPageQuery>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (access.owner, access.portfolio, &state.services);
-    let portfolio = services.books().portfolio(user, id).await?;
+    let services = &state.services;
+    let portfolio = services.books().portfolio(access.portfolio).await?;
     let open = match asked.status.as_str() {
         "open" => Some(true),
         "closed" => Some(false),
@@ -72,8 +73,10 @@ pub async fn list(
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
     let filter = OrderFilter { open, symbol: symbol.clone(), ..OrderFilter::default() };
-    let page = match services.trading().orders(user, id, filter.clone(), before, PAGE).await {
-        Err(services::Error::Invalid(_)) => services.trading().orders(user, id, filter, None, PAGE).await?,
+    let page = match services.trading().orders(access.portfolio, filter.clone(), before, PAGE).await {
+        Err(services::Error::Invalid(_)) => {
+            services.trading().orders(access.portfolio, filter, None, PAGE).await?
+        }
         page => page?,
     };
     let base = format!("/portfolios/{}/orders", access.address);
@@ -120,22 +123,22 @@ pub async fn place(
     state: Data<AppState>,
     Form(Confirmed { fields, client_order_id }): Form<Confirmed>,
 ) -> PageResult {
-    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let (portfolio, services) = (signed.portfolio(*id), &state.services);
     let fields = fields.bounded();
     let placed = match fields.read(Some(&client_order_id)) {
-        Ok(command) => services.trading().place_order(user, id, command).await,
-        Err(problem) => return refuse(&shell, services, user, id, &fields, &problem).await,
+        Ok(command) => services.trading().place_order(signed.trader().portfolio(*id), command).await,
+        Err(problem) => return refuse(&shell, services, portfolio, &fields, &problem).await,
     };
     match placed {
         Ok(placed) if placed.replayed => {
             let text = "This order was already placed. It was not placed a second time.";
-            Ok(shell.done(address(id, placed.order.order.id), text).await)
+            Ok(shell.done(address(*id, placed.order.order.id), text).await)
         }
-        Ok(placed) => Ok(see_other(address(id, placed.order.order.id))),
+        Ok(placed) => Ok(see_other(address(*id, placed.order.order.id))),
         Err(over @ Error::Archived) => {
             Ok(shell.not_done(format!("/portfolios/{id}"), format::sentence(&over.to_string())).await)
         }
-        Err(error) => refuse(&shell, services, user, id, &fields, &at_its_field(error)?).await,
+        Err(error) => refuse(&shell, services, portfolio, &fields, &at_its_field(error)?).await,
     }
 }
 
@@ -143,13 +146,12 @@ pub async fn place(
 async fn refuse(
     shell: &Shell,
     services: &Services,
-    user: UserId,
-    id: PortfolioId,
+    portfolio: PortfolioRef,
     fields: &TicketFields,
     problem: &Problem,
 ) -> PageResult {
-    services.books().portfolio(user, id).await?;
-    shell.refuse(fields.link(id, None), FormView::new(TICKET).refused(problem)).await
+    services.books().portfolio(portfolio).await?;
+    shell.refuse(fields.link(portfolio.id, None), FormView::new(TICKET).refused(problem)).await
 }
 
 #[derive(Serialize)]
@@ -193,8 +195,8 @@ pub async fn show(
 ) -> PageResult {
     let (_, order) = path.into_inner();
     let services = &state.services;
-    let found = services.trading().order(access.owner, access.portfolio, order_id(&order)?).await?;
-    let summary = services.books().portfolio(access.owner, access.portfolio).await?;
+    let found = services.trading().order(access.portfolio, order_id(&order)?).await?;
+    let summary = services.books().portfolio(access.portfolio).await?;
     let refused = shell.refused_form(CHANGE);
     let view = order_view(services, &access, &summary, &found, (refused, shell.now())).await?;
     let title = format!("Order: {}", view.heading);
@@ -214,10 +216,11 @@ pub async fn replace(
     Form(posted): Form<ChangeFields>,
 ) -> PageResult {
     let (portfolio, order) = path.into_inner();
-    let (user, services, order) = (signed.account.id, &state.services, order_id(&order)?);
-    let found = services.trading().order(user, portfolio, order).await?;
+    let (services, order) = (&state.services, order_id(&order)?);
+    let found = services.trading().order(signed.portfolio(portfolio), order).await?;
+    let control = signed.trader().portfolio(portfolio);
     let replaced = match posted.read(&found.order) {
-        Ok(changes) => match services.trading().replace_order(user, portfolio, order, changes).await {
+        Ok(changes) => match services.trading().replace_order(control, order, changes).await {
             Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
                 let text = format::sentence(&gone.to_string());
                 return Ok(shell.not_done(address(portfolio, order), text).await);
@@ -252,17 +255,17 @@ pub async fn cancel(
     state: Data<AppState>,
     Form(Cancellation { cancel, back }): Form<Cancellation>,
 ) -> PageResult {
-    let (user, id) = (signed.account.id, *id);
+    let (control, id) = (signed.trader().portfolio(*id), *id);
     let back = match back.as_str() {
         "portfolio" => format!("/portfolios/{id}"),
         _ if back == "orders" || cancel == ALL => format!("/portfolios/{id}/orders?status=open"),
         _ => address(id, order_id(&cancel)?),
     };
     if cancel == ALL {
-        return cancel_all(shell, &state.services, user, id, back).await;
+        return cancel_all(shell, &state.services, control, back).await;
     }
     let order = order_id(&cancel)?;
-    match state.services.trading().cancel_order(user, id, order).await {
+    match state.services.trading().cancel_order(control, order).await {
         Ok(canceled) => {
             let order = &canceled.order;
             let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
@@ -281,11 +284,10 @@ const ALL: &str = "all";
 async fn cancel_all(
     shell: Shell,
     services: &Services,
-    user: UserId,
-    id: PortfolioId,
+    control: PortfolioControl,
     back: String,
 ) -> PageResult {
-    let attempts = match services.trading().cancel_orders(user, id, None).await {
+    let attempts = match services.trading().cancel_orders(control, None).await {
         Err(error @ Error::Archived) => {
             return Ok(shell.not_done(back, format::sentence(&error.to_string())).await);
         }
@@ -312,7 +314,7 @@ async fn order_view(
     let OrderWithFills { order, fills, legs, hold } = found;
     let company = services.instruments().stock(&order.symbol).await?.listing.company_name.clone();
     let successor = match order.status {
-        OrderStatus::Replaced => services.trading().successor(access.owner, portfolio.id, order.id).await?,
+        OrderStatus::Replaced => services.trading().successor(access.portfolio, order.id).await?,
         _ => None,
     };
     let link = |text, label: &str, id: Option<OrderId>| {

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use domain::{
-    OrderClass, OrderType, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, TradingMode,
-    TradingRules, UserId, Valuation,
+    OrderClass, OrderType, PlaceOrder, PortfolioRef, Price, Quantity, Side, Symbol, TimeInForce, TradingMode,
+    TradingRules, Valuation,
 };
 use serde::{Deserialize, Serialize};
 use services::{Error, FieldError, Services};
@@ -229,8 +229,7 @@ pub struct Ticket {
 /// The ticket of a portfolio, with marked errors.
 pub async fn ticket(
     services: &Services,
-    user: UserId,
-    portfolio: PortfolioId,
+    portfolio: PortfolioRef,
     valuation: &Valuation,
     fields: &TicketFields,
     refused: Option<&FormView>,
@@ -250,7 +249,7 @@ pub async fn ticket(
     }
     let (mut touch, mut most) = (String::new(), None);
     if let Ok(symbol) = fields.symbol.parse::<Symbol>() {
-        match services.stocks().quote_for(Some(user), &symbol).await.map(|latest| latest.quote) {
+        match services.stocks().quote_for(Some(portfolio.user), &symbol).await.map(|latest| latest.quote) {
             Ok(quote) => {
                 let (price, rule) = quote.touch(side);
                 touch = format!("{} {}", rule.as_str(), format::price(price));
@@ -270,9 +269,9 @@ pub async fn ticket(
                     label: format!("max {}", format::quantity(&quantity)),
                     href: match side {
                         Side::Sell if holds_exactly(valuation, &symbol, &quantity) => {
-                            fields.link(portfolio, Some(ALL))
+                            fields.link(portfolio.id, Some(ALL))
                         }
-                        _ => fields.link(portfolio, Some(&quantity.to_string())),
+                        _ => fields.link(portfolio.id, Some(&quantity.to_string())),
                     },
                     current: false,
                 });
@@ -402,7 +401,7 @@ mod tests {
         assert_eq!(of("trailing_stop").read(None).unwrap().terms, OrderTerms::TrailingStop { trail });
         assert_eq!(wrong(&of("stop")), ["stop_price"]);
         assert_eq!(
-            of("limit").link(PortfolioId(7), None),
+            of("limit").link(domain::PortfolioId(7), None),
             "/portfolios/7?symbol=AAPL&side=buy&quantity=10&unit=shares&type=limit&limit_price=140#ticket"
         );
     }

@@ -74,7 +74,7 @@ pub async fn create(
     body: Json<WatchlistName>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let list = state.services.watchlists().create_watchlist(user.account.id, &body.name).await?;
+    let list = state.services.watchlists().create_watchlist(user.trader()?, &body.name).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/watchlists/{}", list.id)))
         .json(Watchlist::from(list)))
@@ -105,7 +105,7 @@ pub async fn rename(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let list =
-        state.services.watchlists().rename_watchlist(user.account.id, WatchlistId(*id), &body.name).await?;
+        state.services.watchlists().rename_watchlist(user.trader()?, WatchlistId(*id), &body.name).await?;
     Ok(HttpResponse::Ok().json(Watchlist::from(list)))
 }
 
@@ -120,7 +120,7 @@ pub async fn delete(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.watchlists().delete_watchlist(user.account.id, WatchlistId(*id)).await?;
+    state.services.watchlists().delete_watchlist(user.trader()?, WatchlistId(*id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -139,7 +139,7 @@ pub async fn add(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (id, text) = path.into_inner();
-    state.services.watchlists().watch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
+    state.services.watchlists().watch(user.trader()?, WatchlistId(id), &symbol(&text)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -155,6 +155,6 @@ pub async fn remove(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (id, text) = path.into_inner();
-    state.services.watchlists().unwatch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
+    state.services.watchlists().unwatch(user.trader()?, WatchlistId(id), &symbol(&text)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -153,7 +153,7 @@ pub async fn create(
     state: Data<AppState>,
     Form(posted): Form<ListName>,
 ) -> PageResult {
-    match state.services.watchlists().create_watchlist(signed.account.id, &posted.name).await {
+    match state.services.watchlists().create_watchlist(signed.trader(), &posted.name).await {
         Ok(list) => Ok(see_other(format!("/watchlist?list={}", list.id))),
         Err(error) => {
             let problem = refusal(error)?;
@@ -170,7 +170,7 @@ pub async fn rename(
     state: Data<AppState>,
     Form(posted): Form<ListName>,
 ) -> PageResult {
-    match state.services.watchlists().rename_watchlist(signed.account.id, *id, &posted.name).await {
+    match state.services.watchlists().rename_watchlist(signed.trader(), *id, &posted.name).await {
         Ok(_) => Ok(see_other(address(*id))),
         Err(error) => {
             let problem = refusal(error)?;
@@ -212,7 +212,7 @@ pub async fn add(
     }
     for word in words {
         let added = match word.parse::<Symbol>() {
-            Ok(symbol) => state.services.watchlists().watch(signed.account.id, *id, &symbol).await,
+            Ok(symbol) => state.services.watchlists().watch(signed.trader(), *id, &symbol).await,
             Err(error) => {
                 Err(services::Error::Invalid(vec![FieldError::new("symbols", format!("{word}: {error}"))]))
             }
@@ -258,7 +258,7 @@ pub async fn remove(
     Form(posted): Form<OneSymbol>,
 ) -> PageResult {
     if let Ok(symbol) = posted.symbol.parse() {
-        match state.services.watchlists().unwatch(signed.account.id, *id, &symbol).await {
+        match state.services.watchlists().unwatch(signed.trader(), *id, &symbol).await {
             // The button was pressed twice: the stock is already removed.
             Ok(()) | Err(services::Error::NotFound(services::NotFound::WatchedStock)) => {}
             Err(error) => return Err(error.into()),
@@ -274,7 +274,7 @@ pub async fn delete(
     state: Data<AppState>,
     _: Form<EmptyForm>,
 ) -> PageResult {
-    state.services.watchlists().delete_watchlist(signed.account.id, *id).await?;
+    state.services.watchlists().delete_watchlist(signed.trader(), *id).await?;
     Ok(shell.done("/watchlist", "The list is deleted.").await)
 }
 
@@ -299,11 +299,11 @@ pub async fn watch(
         Ok(id) => services.watchlists().watchlist(user, WatchlistId(id)).await?,
         Err(_) => match services.watchlists().all(user).await?.into_iter().next() {
             Some(first) => first,
-            None => services.watchlists().create_watchlist(user, "Main").await?,
+            None => services.watchlists().create_watchlist(signed.trader(), "Main").await?,
         },
     };
     let back = format!("/stocks/{symbol}");
-    match services.watchlists().watch(user, list.id, &symbol).await {
+    match services.watchlists().watch(signed.trader(), list.id, &symbol).await {
         Ok(()) => Ok(shell.done(back, format!("{symbol} is on {}.", list.name)).await),
         Err(error) => {
             let problem = refusal(error)?;

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::PortfolioId;
+use services::accounts::actor::Trader;
 use services::books::portfolios::CashDirection;
 
 use crate::harness::{Caller, TestApp, line};
@@ -123,7 +124,11 @@ async fn a_long_journal_is_exported_completely() {
     for n in 1..=2_050 {
         let amount = n.to_string().parse().unwrap();
         let id = PortfolioId(portfolio);
-        app.services.books().move_cash(mara.id, id, CashDirection::Deposit, amount).await.unwrap();
+        app.services
+            .books()
+            .move_cash(Trader::on_behalf_of(mara.id).portfolio(id), CashDirection::Deposit, amount)
+            .await
+            .unwrap();
     }
     let table = mara.get(&format!("/api/v1/portfolios/{portfolio}/transactions.csv")).await.is(200).text();
     let amounts: Vec<String> = rows(&table, b',').into_iter().map(|row| row[7].clone()).collect();

@@ -1,10 +1,14 @@
 //! A user whose portfolios hold a stock, and workers that take their snapshots.
 
+use services::accounts::actor::Trader;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
-use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, Snapshot, TimeInForce, UserId};
+use domain::{
+    Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PortfolioRef, Side, Snapshot, TimeInForce,
+    UserId,
+};
 use services::accounts::register::Registration;
 use services::books::portfolios::OpenPortfolio;
 use services::jobs::{JobKind, JobRun, RunStatus};
@@ -48,7 +52,8 @@ impl Firm {
         for name in ["Growth", "Income", "Savings"] {
             let command =
                 OpenPortfolio { name: name.to_owned(), description: String::new(), cash_balance: None };
-            let id = test.services.books().open_portfolio(owner, command).await.unwrap().id;
+            let id =
+                test.services.books().open_portfolio(Trader::on_behalf_of(owner), command).await.unwrap().id;
             let order = PlaceOrder {
                 symbol: "AAPL".parse().unwrap(),
                 side: Side::Buy,
@@ -58,7 +63,11 @@ impl Firm {
                 attached: Attached::Nothing,
                 client_order_id: None,
             };
-            test.services.trading().place_order(owner, id, order).await.unwrap();
+            test.services
+                .trading()
+                .place_order(Trader::on_behalf_of(owner).portfolio(id), order)
+                .await
+                .unwrap();
             portfolios.push(id);
         }
         Self { gate, test, owner, portfolios }
@@ -106,7 +115,14 @@ impl Firm {
     pub async fn snapshots(&self) -> Vec<Vec<Snapshot>> {
         let mut all = Vec::new();
         for id in &self.portfolios {
-            all.push(self.test.services.books().snapshots(self.owner, *id, None, None).await.unwrap());
+            all.push(
+                self.test
+                    .services
+                    .books()
+                    .snapshots(PortfolioRef::new(self.owner, *id), None, None)
+                    .await
+                    .unwrap(),
+            );
         }
         all
     }

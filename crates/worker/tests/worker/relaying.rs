@@ -1,5 +1,6 @@
 //! Changes that one process commits reach the streams of another process.
 
+use services::accounts::actor::Trader;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -42,7 +43,7 @@ impl Deployment {
         };
         let user = trading.accounts().register(registration).await.unwrap().id;
         let growth = OpenPortfolio { name: "Growth".into(), description: String::new(), cash_balance: None };
-        let portfolio = trading.books().open_portfolio(user, growth).await.unwrap().id;
+        let portfolio = trading.books().open_portfolio(Trader::on_behalf_of(user), growth).await.unwrap().id;
         let stream = listening.live().follow(user, Proof::token("any"), Wanted::default()).await.unwrap();
         let queue = format!("test:{}", uuid::Uuid::now_v7());
         let mut relays = JoinSet::new();
@@ -67,7 +68,11 @@ impl Deployment {
             attached: Attached::Nothing,
             client_order_id: None,
         };
-        self.trading.trading().place_order(self.user, self.portfolio, order).await.unwrap();
+        self.trading
+            .trading()
+            .place_order(Trader::on_behalf_of(self.user).portfolio(self.portfolio), order)
+            .await
+            .unwrap();
     }
 
     /// Whether this event has arrived since the last call.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::{
     CorporateActionKind, JournalEntry, KnownAction, NewestPrice, Order, OrderGroup, OrderId, OrderRejected,
-    OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold,
-    TradingRules, UserId,
+    OrderStatus, PlaceOrder, Placed, PortfolioId, PortfolioRef, Quote, StockId, Symbol, Timestamp,
+    TradingHold, TradingRules,
 };
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
@@ -121,7 +121,13 @@ impl Batch {
         }
         for command in commands {
             match command {
-                Command::Place { portfolio, ids, open_orders, seen, .. } => {
+                Command::Place {
+                    portfolio: PortfolioRef { id: portfolio, .. },
+                    ids,
+                    open_orders,
+                    seen,
+                    ..
+                } => {
                     wanted.extend(again.then_some(ids.entry));
                     if *open_orders == OpenOrders::Cancel {
                         wanted.extend(orders::open_ids_of_stock(tx, &[*portfolio], seen.stock.id)?);
@@ -145,7 +151,7 @@ impl Batch {
         }
 
         let placed = commands.iter().filter_map(|command| match command {
-            Command::Place { portfolio, seen, .. } => Some((*portfolio, seen.stock.id)),
+            Command::Place { portfolio, seen, .. } => Some((portfolio.id, seen.stock.id)),
             _ => None,
         });
         let known = batch.groups.values().map(|group| (group.root().portfolio_id, group.root().stock_id));
@@ -265,8 +271,8 @@ impl Batch {
         let last = locked.last;
         let now = self.now.max(last);
         match command {
-            Command::Place { user, order, ids, open_orders, seen, .. } => {
-                self.check_owner(id, *user)?;
+            Command::Place { portfolio, order, ids, open_orders, seen } => {
+                self.check_owner(*portfolio)?;
                 if self.find(ids.entry).is_some() {
                     // The earlier transaction was committed, and only its answer was lost.
                     return Ok(Outcome { order: ids.entry, replayed: false });
@@ -314,8 +320,8 @@ impl Batch {
                 self.entries.extend(entries);
                 Ok(Outcome { order: ids.entry, replayed: false })
             }
-            Command::Replace { user, order, new, changes, seen, .. } => {
-                self.check_owner(id, *user)?;
+            Command::Replace { portfolio, order, new, changes, seen } => {
+                self.check_owner(*portfolio)?;
                 if self.find(*new).is_some() {
                     return Ok(Outcome { order: *new, replayed: false });
                 }
@@ -342,8 +348,8 @@ impl Batch {
                 self.save_group(group, entries);
                 Ok(Outcome { order: *new, replayed: false })
             }
-            Command::Cancel { user, order, .. } => {
-                self.check_owner(id, *user)?;
+            Command::Cancel { portfolio, order } => {
+                self.check_owner(*portfolio)?;
                 let mut group = self.group_of(id, *order)?;
                 let canceled = |order: &Order| order.status == OrderStatus::Canceled;
                 if self.again && group.orders.iter().any(|one| one.id == *order && canceled(one)) {
@@ -381,9 +387,9 @@ impl Batch {
         }
     }
 
-    fn check_owner(&self, id: PortfolioId, user: UserId) -> Result<()> {
-        let owner = self.portfolios.get(&id).map(|locked| locked.user_id);
-        if owner == Some(user) { Ok(()) } else { Err(Error::NotFound(NotFound::Portfolio)) }
+    fn check_owner(&self, portfolio: PortfolioRef) -> Result<()> {
+        let owner = self.portfolios.get(&portfolio.id).map(|locked| locked.user_id);
+        if owner == Some(portfolio.user) { Ok(()) } else { Err(Error::NotFound(NotFound::Portfolio)) }
     }
 
     /// Returns a portfolio that is not archived.

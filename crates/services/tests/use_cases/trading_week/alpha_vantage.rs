@@ -180,8 +180,7 @@ async fn a_new_installation_gets_thirty_stocks_within_a_week() {
                     if stock.is_ok_and(|stock| has.iter().any(|entry| entry.stock_id == Some(stock.id))) {
                         continue;
                     }
-                    let refused =
-                        week.process.trading().place_order(who.user, who.portfolio, ten).await.err();
+                    let refused = week.process.trading().place_order(who.control(), ten).await.err();
                     let is_told = |error: &Error| {
                         matches!(error, Error::NoPrice { retry_at: Some(_), .. } | Error::CallsUsedUp { .. })
                     };

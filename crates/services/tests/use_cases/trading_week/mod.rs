@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::{
-    Calendar, CorporateActionKind, Freshness, KnownAction, OrderStatus, OrderTerms, Side, Timestamp,
-    TradingMode, TransactionType,
+    Calendar, CorporateActionKind, Freshness, KnownAction, OrderStatus, OrderTerms, PortfolioRef, Side,
+    Timestamp, TradingMode, TransactionType,
 };
 use market_data::ListedStock;
 use persistence::corporate_actions;
@@ -200,7 +200,7 @@ impl Week {
         for (user, who) in week.users.iter().enumerate() {
             for n in user * EACH..(user + 1) * EACH {
                 let ten = order(Side::Buy, &ticker(n), shares("10"));
-                before.trading().place_order(who.user, who.portfolio, ten).await.unwrap();
+                before.trading().place_order(who.control(), ten).await.unwrap();
             }
         }
         // With prices of the session the orders fill soon, otherwise at the close.
@@ -245,7 +245,7 @@ impl Week {
     async fn place(&mut self, who: Investor, command: domain::PlaceOrder) {
         self.placed += 1;
         let said = format!("{} {} {}", self.exchange.now(), command.side, command.symbol);
-        match self.process.trading().place_order(who.user, who.portfolio, command).await {
+        match self.process.trading().place_order(who.control(), command).await {
             Ok(_) => {}
             Err(Error::OrderRejected(why)) => self.refused_orders.push(format!("{said}: {why}")),
             Err(error) => self.refused_orders.push(format!("{said}: {error}")),
@@ -258,7 +258,7 @@ impl Week {
         for (user, who) in self.users.clone().into_iter().enumerate() {
             let own = |n: usize| ticker(user * EACH + (session + n) % EACH);
             if at == hour(10) {
-                self.process.books().valuation(who.user, who.portfolio).await.unwrap();
+                self.process.books().valuation(who.reference()).await.unwrap();
                 self.place(who, order(Side::Buy, &own(0), shares("2"))).await;
                 self.place(who, order(Side::Sell, &own(1), shares("1"))).await;
             } else if at == hour(11) {
@@ -452,7 +452,12 @@ impl Week {
         assert_eq!(split.len(), 1, "{split:?}");
         assert!(self.process.corporate_actions().held_splits().await.unwrap().is_empty());
         assert!(self.process.stocks().unconfirmed_prices().await.unwrap().is_empty());
-        let owed = self.process.books().valuation(self.users[1].user, self.users[1].portfolio).await.unwrap();
+        let owed = self
+            .process
+            .books()
+            .valuation(PortfolioRef::new(self.users[1].user, self.users[1].portfolio))
+            .await
+            .unwrap();
         let owed = owed.valuation.dividends_receivable.to_string();
         assert!(
             owed.parse::<f64>().unwrap() >= 4.5,

@@ -91,7 +91,7 @@ pub async fn preview(
     state: Data<AppState>,
     Form(fields): Form<TicketFields>,
 ) -> PageResult {
-    match state.services.books().portfolio(signed.account.id, *id).await?.archived_at {
+    match state.services.books().portfolio(signed.portfolio(*id)).await?.archived_at {
         None => Ok(see_other(preview_address(*id, fields))),
         Some(_) => {
             let over = format::sentence(&Error::Archived.to_string());
@@ -115,27 +115,27 @@ pub async fn show(
     asked: Query<PreviewedOrder>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let (wanted, id, services) = (signed.portfolio(*id), *id, &state.services);
     let PreviewedOrder { fields, client_order_id } = asked.into_inner();
-    let portfolio = services.books().portfolio(user, id).await?;
+    let portfolio = services.books().portfolio(wanted).await?;
     if portfolio.archived_at.is_some() {
         return Ok(see_other(format!("/portfolios/{id}")));
     }
     if client_order_id.parse::<Uuid>().is_err() {
         return Ok(see_other(preview_address(id, fields)));
     }
-    if let Some(placed) = services.trading().order_by_client_id(user, id, &client_order_id).await? {
+    if let Some(placed) = services.trading().order_by_client_id(wanted, &client_order_id).await? {
         return show_placed(shell, services, Named::from(&portfolio), &placed, &fields).await;
     }
     let previewed = match fields.read(None) {
-        Ok(command) => services.trading().preview_order(user, id, command).await.map_err(at_its_field),
+        Ok(command) => services.trading().preview_order(wanted, command).await.map_err(at_its_field),
         Err(problem) => Err(Ok(problem)),
     };
     let preview = match previewed {
         Ok(preview) => preview,
-        Err(refused) => return show_refused_ticket(shell, services, user, id, &fields, &refused?).await,
+        Err(refused) => return show_refused_ticket(shell, services, wanted, &fields, &refused?).await,
     };
-    let valuation = services.books().valuation(user, id).await?.valuation;
+    let valuation = services.books().valuation(wanted).await?.valuation;
     let weight_before = valuation
         .holdings
         .iter()
