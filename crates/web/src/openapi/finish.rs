@@ -474,10 +474,12 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
             "symbol" => "The stock's symbol.",
             "figure" => "The figure to explain.",
             "If-None-Match" => {
-                "`ETag` of a response before: if nothing has changed since, the answer is 304 without a body."
+                "The `ETag` of an earlier response. If nothing has changed since then, the response is 304 without a \
+                 body."
             }
             "Idempotency-Key" => {
-                "A name for the request that you choose: sent again under the same name, it is carried out once."
+                "A name that you choose for the request. A request that is repeated with the same name is carried \
+                 out only once."
             }
             _ => return,
         };

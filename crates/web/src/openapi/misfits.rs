@@ -83,9 +83,7 @@ pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {
     let misfit = |name: &str, message: String| Misfit { field: name.to_owned(), pointer: None, message };
     let unknown = sent.iter().filter(|name| !known.contains(&name.as_str()));
     let mut found: Vec<Misfit> = unknown
-        .map(|name| {
-            misfit(name, format!("is not known here: {}", choice("the parameters are", &known, "and")))
-        })
+        .map(|name| misfit(name, format!("is unknown: {}", choice("the parameters are", &known, "and"))))
         .collect();
     found.extend(repeated(&sent).map(|name| misfit(name, "is given twice".into())));
     let required = parameters.iter().filter(|parameter| parameter["required"] == true);
@@ -212,10 +210,8 @@ fn check(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<Misfit
         match properties.get(name) {
             None => {
                 let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                found.push(misfit(
-                    &place,
-                    format!("is not known here: {}", choice("the fields are", &known, "and")),
-                ));
+                found
+                    .push(misfit(&place, format!("is unknown: {}", choice("the fields are", &known, "and"))));
             }
             Some(_) if member.is_null() && required.contains(name) => {}
             Some(property) if member.is_null() => {

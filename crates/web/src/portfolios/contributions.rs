@@ -74,9 +74,9 @@ fn cash_row(gains: &Contributions) -> ContributionRow {
 fn note(measures: &Measures) -> String {
     match (measures.modified_dietz, measures.twr) {
         (Some(dietz), Some(twr)) => format!(
-            "Gains add up to the gain of the period to the cent. Contributions are in percentage points and add up to the \
-             modified Dietz return, {}: the gain divided by the average capital. The time-weighted return, {}, leaves out \
-             when money was paid in and therefore differs.",
+            "Gains add up to the gain of the period to the cent. Contributions are in percentage points and add up \
+             to the modified Dietz return, {}: the gain divided by the average capital. The time-weighted return, {}, \
+             does not depend on when money was paid in, and therefore differs.",
             format::percent(dietz),
             format::percent(twr)
         ),
@@ -116,7 +116,8 @@ impl DividendTable {
         let note = match (start.is_zero(), end.is_zero()) {
             (true, true) => String::new(),
             _ => format!(
-                "Dividends count from their ex-date: {} paid, plus {} owed at the end, less {} owed at the start.",
+                "Dividends count from their ex-date: {} paid, plus {} receivable at the end, less {} receivable at \
+                 the start.",
                 format::money(&paid),
                 format::money(&end),
                 format::money(&start)

@@ -29,9 +29,9 @@ const MOST_ROWS: usize = 40;
 
 /// The address of the page that explains the return of all portfolios together.
 const OF_ALL: &str = "/portfolios/explain";
-const OF_ALL_NOTE: &str = "All portfolios count as one: the values and the net deposits of each day are added. A portfolio \
-    that was opened later begins with its first deposit, and a transfer between two of them on one day is no flow. \
-    Archived portfolios are left out, as in the total.";
+const OF_ALL_NOTE: &str = "All portfolios are treated as one: the values and the net deposits of each day are added. \
+    A portfolio that was opened later counts from its first deposit. A transfer between two portfolios on the same \
+    day is neither a deposit nor a withdrawal. Archived portfolios are left out, as in the total.";
 
 #[derive(Serialize)]
 struct ExplanationView {

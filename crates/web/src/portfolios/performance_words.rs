@@ -31,19 +31,19 @@ pub fn undefined(reason: &UndefinedReason) -> String {
             format!("This needs cash flows on {need} days, and the period has {have}.")
         }
         UndefinedReason::OneSignOnly => {
-            "Money was only paid in, or only taken out, and nothing of it is left.".to_owned()
+            "There were only deposits or only withdrawals, and no value is left.".to_owned()
         }
         UndefinedReason::NoSolution => "No rate of return explains these cash flows.".to_owned(),
         UndefinedReason::BenchmarkExhausted { on, shortfall } => format!(
-            "By {on} the withdrawals exceed what the same deposits in the benchmark were worth, by ${shortfall}."
+            "By {on}, withdrawals exceed the value of the same deposits in the benchmark by ${shortfall}."
         ),
         UndefinedReason::NoCapital => {
-            "The average amount invested is zero or less, because withdrawals came early.".to_owned()
+            "The average amount invested is zero or less, because of early withdrawals.".to_owned()
         }
         UndefinedReason::NoBooks => "Positions and transactions of the period were not read.".to_owned(),
         UndefinedReason::BooksDiffer { books, series } => format!(
-            "Positions and transactions give a gain of {}, and the daily values {}. A daily value was computed at other \
-             prices than the closes that are known now; it is replaced when its closes are complete.",
+            "The gain is {} by positions and transactions, but {} by the daily values. A daily value was computed \
+             before all its closes were known; it is corrected when they are complete.",
             format::money(books),
             format::money(series)
         ),

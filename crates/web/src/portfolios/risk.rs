@@ -222,7 +222,7 @@ impl Figures<'_> {
             self.row(
                 Measure::Beta,
                 ratio(of.beta),
-                format!("how much your portfolio moves when {symbol} moves by one"),
+                format!("how many percent your portfolio moves when {symbol} moves 1%"),
             ),
             self.row(Measure::Alpha, percent(of.alpha), "return per year that beta does not explain"),
             self.row(
@@ -245,8 +245,8 @@ impl Figures<'_> {
         let late = reason.filter(|of| matches!(of.reason, UndefinedReason::BenchmarkStartsLate { .. }));
         let late = late.map(|of| {
             format!(
-                "{} So nothing of this period can be compared with {symbol}: choose a period that begins later, or \
-                 another benchmark. A free key of Alpha Vantage has 100 days of prices.",
+                "{} The portfolio cannot be compared with {symbol} in this period: choose a period that begins \
+                 later, or another benchmark. A free key of Alpha Vantage has 100 days of prices.",
                 performance_words::undefined(&of.reason)
             )
         });

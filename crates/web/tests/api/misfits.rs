@@ -78,7 +78,7 @@ async fn an_invalid_body_is_reported_field_by_field() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0].1.as_deref(), Some("/side"));
     assert_eq!(told[1].1.as_deref(), Some("/sied"));
-    assert!(told[1].2.starts_with("is not known here: the fields are "), "{told:?}");
+    assert!(told[1].2.starts_with("is unknown: the fields are "), "{told:?}");
     // Null is a value only for fields that may be null.
     for (body, pointer) in [
         (json!({"name": "Growth", "surprise": null}), "/surprise"),
@@ -183,7 +183,7 @@ async fn unknown_and_repeated_parameters_are_named() {
     assert_eq!(
         errors(&problem),
         [
-            ("symbol".to_owned(), None, "is not known here: the parameters are symbols".to_owned()),
+            ("symbol".to_owned(), None, "is unknown: the parameters are symbols".to_owned()),
             ("symbols".to_owned(), None, "is missing".to_owned()),
         ]
     );
@@ -191,7 +191,7 @@ async fn unknown_and_repeated_parameters_are_named() {
     let known = "search, sector, exchange, sort, direction, limit and cursor";
     assert_eq!(
         errors(&problem),
-        [("serch".to_owned(), None, format!("is not known here: the parameters are {known}"))]
+        [("serch".to_owned(), None, format!("is unknown: the parameters are {known}"))]
     );
     let problem = mara.get("/api/v1/stocks?search=A&search=B").await.is_refused(422, "invalid_fields");
     assert_eq!(errors(&problem), [("search".to_owned(), None, "is given twice".to_owned())]);

@@ -228,11 +228,11 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(unknown.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "`color` is not known here: the fields are cash_balance, description and name.",
+      "detail": "`color` is unknown: the fields are cash_balance, description and name.",
       "errors": [
         {
           "field": "color",
-          "message": "is not known here: the fields are cash_balance, description and name",
+          "message": "is unknown: the fields are cash_balance, description and name",
           "pointer": "/color"
         }
       ],
@@ -247,11 +247,11 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(query.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "`color` is not known here: the parameters are archived, limit and cursor.",
+      "detail": "`color` is unknown: the parameters are archived, limit and cursor.",
       "errors": [
         {
           "field": "color",
-          "message": "is not known here: the parameters are archived, limit and cursor"
+          "message": "is unknown: the parameters are archived, limit and cursor"
         }
       ],
       "status": 422,

@@ -142,8 +142,9 @@ fn of_database(error: &StoreError) -> Problem {
         ),
         StoreError::OutcomeUnknown(_) => unavailable(
             "outcome_unknown",
-            "The database did not confirm the change in time, so it may have been made or not. Check before you repeat \
-             it. An order is found by its client_order_id, and is not placed twice under the same one.",
+            "The database did not confirm the change in time. It may or may not have been made: check before you \
+             repeat it. You can find an order by its client_order_id; the same order is not placed twice with the \
+             same client_order_id.",
         ),
         StoreError::Full(_) => Problem::outage(
             StatusCode::INSUFFICIENT_STORAGE,
