@@ -34,7 +34,7 @@ async fn on_a_saturday_the_simulated_market_is_closed_in_realistic_mode() {
     let results_on: NaiveDate = profile["next_results_on"].as_str().unwrap().parse().unwrap();
     assert!(Calendar::Xnys.session(results_on).is_some(), "{profile}");
     let results_on = results_on.format("%-d %b %Y");
-    let told = format!("Its next quarterly results move the price at the open of {results_on}.");
+    let told = format!("The next quarterly results move the price at the open of {results_on}.");
     let fund = sam.client.get("/api/v1/stocks/SPY").await.expect(200);
     assert!(fund["next_results_on"].is_null(), "{fund}");
     let browser = Client::new(std::slice::from_ref(&server.url));

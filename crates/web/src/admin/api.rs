@@ -1,4 +1,4 @@
-//! For administrators; for everybody else these addresses do not exist.
+//! The API for administrators. For other users these addresses do not exist.
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -29,10 +29,10 @@ pub struct Listing {
     /// A part of a name.
     #[serde(default)]
     search: String,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub async fn user(
     Ok(HttpResponse::Ok().json(AdminView::from(row)))
 }
 
-/// What is to be changed; what is left out stays.
+/// Changes to the user. A field that is left out keeps its value.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UserFlags)]
@@ -101,14 +101,14 @@ pub struct Flags {
     is_admin: Option<bool>,
 }
 
-/// Close or open an account, or change who is an administrator.
+/// Close or open an account, or grant or revoke administrator rights.
 ///
 /// A closed account cannot log in; its sessions and tokens end.
 #[utoipa::path(
     patch, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminUpdateUser",
     params(("id" = i64, Path)),
     request_body = Flags,
-    responses((status = 200, description = "The user as changed", body = AdminView)),
+    responses((status = 200, description = "The changed user", body = AdminView)),
     extensions(("x-problem-codes" = json!(["last_admin"]))),
 )]
 pub async fn update_user(
@@ -151,7 +151,7 @@ pub struct KnownStock {
     price_source: Option<String>,
 }
 
-/// List the stocks that are known here, by symbol.
+/// List the stocks of the installation, by symbol.
 #[utoipa::path(
     get, path = "/api/v1/admin/stocks", tag = "admin", operation_id = "adminListStocks",
     params(Listing),
@@ -181,33 +181,36 @@ pub async fn stocks(
         .json(Items { items: items.collect(), next_cursor: page.next.map(|symbol| symbol.to_string()) }))
 }
 
-/// Where prices come from, and how that is going.
+/// The price source and its state.
 #[derive(Serialize, ToSchema)]
 pub struct Provider {
     /// `simulated/sim-v2`, `alpha_vantage`, `yahoo`
     source: String,
     #[schema(value_type = enums::Freshness)]
     freshness: &'static str,
-    /// Stocks that somebody holds, watches or has an open order for.
+    /// The number of stocks that users hold, watch or have open orders in.
     stocks_in_use: usize,
-    /// How many days it takes until each of them has a new close, where that is more than one.
+    /// How many days it takes until each of these stocks has a new close; null if it is one day.
     days_for_all: Option<usize>,
-    /// What the key is set up for, and what the provider refuses to it; empty for a free key and for other sources.
+    /// The features that the key is configured for, and those that the provider refuses; empty for a free key and for
+    /// other sources.
     key_features: Vec<ProviderFeature>,
-    /// How often prices come in a session; null where calls are not counted, and for a source with one price a session.
+    /// How often prices are updated in a session; null if calls are not counted, and for a source with one price per
+    /// session.
     price_intervals: Option<PriceIntervals>,
-    /// Null for the built-in market, which is asked without limits.
+    /// Null for the built-in market, which has no limits.
     limits: Option<ProviderLimits>,
-    /// The table that searches run on; null before it is filled, and where there is none.
+    /// The table that searches use; null before it is fetched, and for sources without one.
     listings: Option<ListingsTable>,
 }
 
-/// Something that a provider gives to some keys and not to others.
+/// A feature that a provider grants only to some keys.
 #[derive(Serialize, ToSchema)]
 pub struct ProviderFeature {
     /// `delayed_prices`, `realtime_prices`, `bulk_quotes` or `full_history`
     name: &'static str,
-    /// The provider has refused it, and it is not tried before then: closes, single quotes or the last 100 sessions take its place.
+    /// Until when the refused feature is not tried again. Closes, single quotes or the last 100 sessions are used
+    /// instead.
     refused_until: Option<Timestamp>,
 }
 
@@ -217,18 +220,19 @@ impl From<&services::stocks::key_features::KeyFeatureState> for ProviderFeature 
     }
 }
 
-/// How often the jobs ask for prices in a session: what is left of the scheduled calls is spread over the time that is left.
+/// How often the jobs fetch prices in a session. The remaining scheduled calls are spread over the remaining time.
 #[derive(Serialize, ToSchema)]
 pub struct PriceIntervals {
-    /// Calls to the source for prices, on average.
+    /// Calls for prices, on average.
     calls_per_minute: f64,
-    /// Calls that the session has left for prices, outside sessions those of the next one; null where a day has no limit.
+    /// Calls that are left for the prices of the session, or of the next session while the market is closed; null if
+    /// there is no daily limit.
     calls_left: Option<u32>,
-    /// Calls of the day that are kept for closes and for news of splits and dividends.
+    /// Calls of the day that are reserved for closes and corporate actions.
     calls_kept: u32,
-    /// Whether some prices come more seldom than is good: every 5 minutes for stocks with open orders, every 20 for others.
+    /// Whether updates are slower than every 5 minutes for stocks with open orders, or every 20 minutes for others.
     is_slow: bool,
-    /// Stocks with open orders, which are matched as often as their prices come, and with prices that pages have asked for.
+    /// Stocks with open orders. They are matched with these prices, and with prices that were fetched for pages.
     ordered: PriceInterval,
     /// Other stocks that are held.
     held: PriceInterval,
@@ -239,7 +243,7 @@ pub struct PriceIntervals {
 #[derive(Serialize, ToSchema)]
 pub struct PriceInterval {
     stocks: usize,
-    /// Minutes from one price of a stock to its next, rounded up; null when there are no calls for them.
+    /// Minutes between two prices of a stock, rounded up; null if no calls are left for it.
     minutes: Option<u32>,
 }
 
@@ -263,13 +267,14 @@ impl From<&services::stocks::price_pace::PriceIntervals> for PriceIntervals {
 
 #[derive(Serialize, ToSchema)]
 pub struct ProviderLimits {
-    /// New York's day, which the calls are counted for.
+    /// The day in New York for which the calls are counted.
     day: chrono::NaiveDate,
     calls_used: u32,
-    /// Null where a day has no limit.
+    /// Null if there is no daily limit.
     calls_left: Option<u32>,
     pots: Vec<CallPot>,
-    /// `closed` (calls are sent), `open` (they are not) or `half_open` (one is, to see whether the provider is back)
+    /// `closed` (calls are sent), `open` (no calls are sent) or `half_open` (one call is sent, to test whether the
+    /// provider works again)
     #[schema(value_type = enums::CircuitBreaker)]
     breaker: &'static str,
     /// Until when no call is sent.
@@ -279,7 +284,7 @@ pub struct ProviderLimits {
     last_error: Option<String>,
 }
 
-/// A day's calls are put into pots, so that one kind of need cannot use up the other's.
+/// The calls of a day are divided by purpose, so that one purpose cannot use up the calls of another.
 #[derive(Serialize, ToSchema)]
 pub struct CallPot {
     /// `scheduled`, `first_sight` or `reserve`
@@ -350,19 +355,19 @@ pub struct Status {
     /// Workers with a heartbeat within the last hour, in the order in which they started.
     workers: Vec<Worker>,
     jobs: Vec<JobState>,
-    /// The newest session with snapshots at its closing prices; null before the first.
+    /// The newest session with final snapshots; null if there is none yet.
     last_final_snapshot: Option<LastSnapshot>,
-    /// Sessions that have closed and settled since then.
+    /// The number of closed sessions since then whose snapshots are due.
     snapshot_sessions_behind: usize,
     /// Bytes that the database occupies on disk; on SQLite its file and the log beside it.
     database_bytes: u64,
-    /// When `stockyard backup` last copied this database; null when it never did.
+    /// When `stockyard backup` last copied this database; null if it has not been copied yet.
     last_backup_at: Option<Timestamp>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Worker {
-    /// Unique for each start of a worker.
+    /// The name is new for each start of a worker.
     name: String,
     host: String,
     process_id: i64,
@@ -381,14 +386,14 @@ pub struct Worker {
 pub struct JobState {
     #[schema(value_type = enums::JobKind)]
     kind: &'static str,
-    /// Runs on record, by status.
+    /// The number of stored runs, by status.
     queued: i64,
     running: i64,
     done: i64,
     failed: i64,
     /// Runs that have waited, or have run without a heartbeat, for more than five minutes.
     overdue: i64,
-    /// Runs given up within the last 24 hours.
+    /// Runs that failed finally within the last 24 hours.
     failed_last_day: i64,
     last_success_at: Option<Timestamp>,
 }
@@ -457,7 +462,7 @@ pub struct Run {
     id: i64,
     #[schema(value_type = enums::JobKind)]
     kind: String,
-    /// What made it due: a session's date, a minute.
+    /// What the run is for: the date of a session, or a minute.
     key: String,
     partition: i64,
     #[schema(value_type = enums::JobRunStatus)]
@@ -467,7 +472,7 @@ pub struct Run {
     queued_at: Timestamp,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
-    /// What it did, or why it failed.
+    /// The result, or the error of a failed run.
     outcome: Option<String>,
 }
 
@@ -493,13 +498,13 @@ impl From<JobRun> for Run {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Runs {
-    /// Only this job's.
+    /// Only runs of this job.
     #[param(value_type = Option<enums::JobKind>)]
     kind: Option<String>,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -519,19 +524,20 @@ pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> R
     }))
 }
 
-/// A split that holds trading in its stock.
+/// A split that halts trading in its stock.
 #[derive(Serialize, ToSchema)]
 pub struct HeldSplit {
     symbol: Symbol,
-    /// As it was announced, `20:1` for one: so many new shares for so many old ones.
+    /// The announced ratio, such as `20:1`: new shares for old shares.
     ratio: String,
     /// The first session in new shares.
     ex_on: chrono::NaiveDate,
     /// `awaiting` the first price after it, or `suspended` because that price contradicts it
     #[schema(value_type = enums::SplitConfirmation)]
     confirmation: &'static str,
-    /// The price that the split leads to expect, and the first one after it.
+    /// The price that is expected after the split.
     expected_price: Option<Price>,
+    /// The first price after the split.
     found_price: Option<Price>,
     hold_reason: String,
 }
@@ -552,7 +558,7 @@ impl From<services::corporate_actions::splits::HeldSplit> for HeldSplit {
     }
 }
 
-/// List the splits that hold trading, oldest first.
+/// List the splits that halt trading, oldest first.
 #[utoipa::path(
     get, path = "/api/v1/admin/splits", tag = "admin", operation_id = "adminListHeldSplits",
     responses((status = 200, description = "The splits", body = Items<HeldSplit>)),
@@ -562,23 +568,23 @@ pub async fn splits(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(Items::all(held.into_iter().map(HeldSplit::from).collect())))
 }
 
-/// How a split in doubt is resolved.
+/// A decision about a split in doubt.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SplitDecision)]
 pub struct Resolution {
     #[schema(value_type = Symbol)]
     symbol: String,
-    /// `confirm` (it has happened as announced), `correct` (with another ratio) or `withdraw` (there was no split)
+    /// `confirm` (the split took place as announced), `correct` (with another ratio) or `withdraw` (there was no split)
     #[schema(value_type = enums::SplitResolution)]
     resolution: String,
-    /// Of `correct`: `2:1` for two new shares for each old one.
+    /// Only for `correct`: new and old shares, such as `2:1` for two new shares for each old one.
     ratio: Option<String>,
     /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 
-/// Resolve the split that holds trading in a stock.
+/// Resolve the split that halts trading in a stock.
 ///
 /// Shares and open orders are corrected before the response.
 #[utoipa::path(
@@ -611,7 +617,8 @@ pub async fn resolve_split(
 #[serde(deny_unknown_fields)]
 #[schema(as = JobRequest)]
 pub struct Request {
-    /// `snapshot_portfolios` (the session under way, provisional), `refresh_quotes`, `refresh_listings` or `prune`
+    /// `snapshot_portfolios` (provisional snapshots of the current session), `refresh_quotes`, `refresh_listings` or
+    /// `prune`
     #[schema(value_type = enums::JobKind)]
     kind: String,
 }

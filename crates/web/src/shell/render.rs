@@ -1,4 +1,4 @@
-//! Pages out of templates: what every page shows around its own part, and the forms in it.
+//! Renders pages from templates: the frame that all pages share, the content, and forms.
 
 use std::pin::Pin;
 
@@ -39,7 +39,7 @@ pub struct Pages {
 
 impl Pages {
     /// # Panics
-    /// When a template is wrong: they are compiled in, and a test makes this.
+    /// If a template is invalid. Templates are compiled in, and a test calls this function.
     pub fn new() -> Self {
         let mut tera = Tera::default();
         tera.autoescape_on([".html"]);
@@ -66,7 +66,7 @@ impl Pages {
     }
 }
 
-/// Which entry of the navigation is the current one.
+/// The current entry of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nav {
@@ -78,31 +78,31 @@ pub enum Nav {
     Portfolios,
     Settings,
     Admin,
-    /// None of them.
+    /// No entry.
     Elsewhere,
 }
 
-/// What every page shows around its own part.
+/// The frame that all pages share.
 #[derive(Debug, Clone, Serialize)]
 pub struct Page {
     title: String,
     nav: Nav,
     user: Option<User>,
     portfolio: Option<NavPortfolio>,
-    /// The portfolio that the page is about, when it belongs to another user who shares it.
+    /// The portfolio of the page, if it belongs to another user who shares it.
     shared: Option<SharedPortfolio>,
-    /// Since when the portfolio that the page is about can only be looked at.
+    /// Since when the portfolio of the page is archived and read-only.
     archived: Option<Moment>,
     clock: MarketClock,
     csrf: String,
-    /// What stands in the search field.
+    /// The text in the search field.
     search: String,
     flash: Option<Notice>,
     theme: String,
     gain: String,
     source_line: String,
     version: &'static str,
-    /// Whether the page has charts that scripts make interactive.
+    /// Whether the page has charts that a script makes interactive.
     charts: bool,
 }
 
@@ -112,17 +112,17 @@ struct User {
     is_admin: bool,
 }
 
-/// The portfolio that the navigation leads into.
+/// The portfolio that the navigation links to.
 #[derive(Debug, Clone, Serialize)]
 struct NavPortfolio {
     id: PortfolioId,
     name: String,
 }
 
-/// Another user's portfolio, which can only be read.
+/// Another user's portfolio, which is read-only.
 #[derive(Debug, Clone, Serialize)]
 struct SharedPortfolio {
-    /// Names it in addresses.
+    /// The portfolio's part of an address.
     address: String,
     name: String,
 }
@@ -138,7 +138,7 @@ struct MarketClock {
     badge: Badge,
 }
 
-/// The state of a price in a word.
+/// The state of a price, in one word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Badge {
     /// The class: `simulated`, `live`, `stale`, or empty.
@@ -166,7 +166,7 @@ impl Badge {
     }
 }
 
-/// A price source in words: `Alpha Vantage` for `alpha_vantage`, `the built-in market` for `simulated/sim-v1`.
+/// The name of a price source: `Alpha Vantage` for `alpha_vantage`, `the built-in market` for `simulated/sim-v1`.
 pub fn source_name(source: &str) -> String {
     match source.split('/').next().unwrap_or(source) {
         "simulated" => "the built-in market".to_owned(),
@@ -176,7 +176,7 @@ pub fn source_name(source: &str) -> String {
 }
 
 impl MarketClock {
-    /// The hours are those that trading keeps to.
+    /// The market's state, by the calendar of the trading rules.
     fn at(services: &Services) -> Self {
         let (now, calendar) = (services.market().now(), services.trading().rules().calendar);
         let place = match calendar {
@@ -197,7 +197,7 @@ impl MarketClock {
             }
         };
         let mut shown = format::minute(now);
-        // Whoever moved the market's clock wants to see its day as well.
+        // If the market's clock was moved, the day is shown too.
         if services.market().is_clock_moved() {
             shown.text = format!("{}, {}", format::day(now).text, shown.text);
         }
@@ -217,7 +217,7 @@ const LAST_PORTFOLIO: &str = "portfolio";
 pub const THEMES: [&str; 3] = ["auto", "light", "dark"];
 pub const GAINS: [&str; 3] = ["green", "red-up", "blue-orange"];
 
-/// Reads one of a few words out of a cookie.
+/// Reads a cookie whose value is one of `words`.
 fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static str {
     let cookie = request.cookie(name);
     let wanted = cookie.as_ref().map_or("", Cookie::value);
@@ -257,17 +257,17 @@ impl Page {
     }
 }
 
-/// The frame of the page being asked for; every page handler takes one and shows its part in it.
+/// The frame of the requested page. Every page handler takes one and shows its content in it.
 pub struct Shell {
     state: Data<AppState>,
     page: Page,
-    /// To be remembered as the one the navigation leads into.
+    /// The portfolio that was opened, to which the navigation links from then on.
     entered: Option<PortfolioId>,
-    /// Who may read the flash messages that this request leaves.
+    /// Identifies who may read the flash messages of this request.
     owner: String,
-    /// A form of this page that was refused.
+    /// A refused form of this page.
     refused: Option<FormView>,
-    /// A new API token, which this page shows.
+    /// A new API token that is shown on this page.
     pub token: Option<NewToken>,
 }
 
@@ -310,7 +310,7 @@ impl FromRequest for Shell {
             {
                 page.shared = shared_portfolio(&state, reader, &address).await?;
             }
-            // For the page that tells of an error.
+            // For the error page.
             request.extensions_mut().insert(page.clone());
             Ok(Self { state, page, entered, owner, refused, token })
         }
@@ -318,7 +318,7 @@ impl FromRequest for Shell {
     }
 }
 
-/// The portfolio at that address, when it belongs to another user and the reader may read it.
+/// The portfolio of the address, if it belongs to another user and the reader may read it.
 async fn shared_portfolio(
     state: &AppState,
     reader: Option<UserId>,
@@ -333,7 +333,8 @@ async fn shared_portfolio(
     Ok(Some(SharedPortfolio { address: access.address.to_string(), name }))
 }
 
-/// The one shown if it is the user's, the last one if it is still traded in, or the user's first.
+/// The portfolio for the navigation: `shown` if it is the user's, otherwise `last` if it is not archived, otherwise the
+/// user's first.
 async fn current_portfolio(
     state: &AppState,
     user: &Account,
@@ -359,7 +360,7 @@ impl Shell {
         &self.state.config
     }
 
-    /// Keeps what was searched for in the search field.
+    /// Shows the query in the search field.
     pub fn searching(mut self, text: &str) -> Self {
         self.page.search = text.to_owned();
         self
@@ -381,42 +382,42 @@ impl Shell {
         self.answer(StatusCode::OK, template, nav, title, view)
     }
 
-    /// The form as it was refused, when the address of this page says so, else as it is given.
+    /// The refused form with the id of `fresh`, if the address of this page refers to it; otherwise `fresh`.
     pub fn form(&self, fresh: FormView) -> FormView {
         self.refused_form(&fresh.id).unwrap_or(fresh)
     }
 
-    /// The form with that id as it was refused, when the address of this page says so.
+    /// The refused form with this id, if the address of this page refers to it.
     pub fn refused_form(&self, id: &str) -> Option<FormView> {
         self.refused.as_ref().filter(|form| form.id == id).cloned()
     }
 
-    /// After a post: look at that page, which says what was done.
+    /// Redirects to `location` after a form was carried out. The page there shows `text` as a success message.
     pub async fn done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
         self.tell(location.as_ref(), Tone::Good, text.as_ref()).await
     }
 
-    /// As [`Shell::done`], for what could not be done and has no form to be marked.
+    /// Like [`Shell::done`], with an error message. For errors that belong to no form.
     pub async fn not_done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
         self.tell(location.as_ref(), Tone::Bad, text.as_ref()).await
     }
 
     async fn tell(&self, location: &str, tone: Tone, text: &str) -> HttpResponse {
         let left = self.leave(&Flash::notice(tone, text), location).await;
-        // What is done is done: the page is shown without the message then.
+        // The action is already done, so the page is then shown without the message.
         see_other(left.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "a flash message cannot be kept");
             location.to_owned()
         }))
     }
 
-    /// After a post that was refused: look at that page, which shows the form again, with what was filled in and what is
-    /// wrong with it.
+    /// Redirects to `location` after a form was refused. The page there shows the form again, with the entered values
+    /// and their errors.
     pub async fn refuse(&self, location: impl AsRef<str>, form: FormView) -> PageResult {
         Ok(see_other(self.leave(&Flash::form(form), location.as_ref()).await?))
     }
 
-    /// After a post that made an API token: look at that page, which shows it once.
+    /// Redirects to `location` after an API token was created. The page there shows the token once.
     pub async fn show_token(&self, location: &str, name: String, secret: String) -> PageResult {
         Ok(see_other(self.leave(&Flash::token(name, secret), location).await?))
     }
@@ -425,7 +426,7 @@ impl Shell {
         flash.leave(&self.state.services, &self.state.config, &self.owner, location).await
     }
 
-    /// The page with a form in its address (a method of GET) that asks for something that cannot be.
+    /// The page of a GET form whose values were refused: it has the status and the headers of `problem`.
     pub fn show_refused(
         self,
         problem: &Problem,
@@ -467,13 +468,13 @@ fn html_response(status: StatusCode, html: String) -> HttpResponse {
 }
 
 fn set_cookie(response: &mut HttpResponse, cookie: Cookie<'static>) {
-    // Encoded, unlike by `add_cookie`: a value may hold what people typed.
+    // Encoded, unlike in `add_cookie`, because the value may contain text from users.
     if let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string()) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 
-/// Choices that are no secret and are read from the cookie alone.
+/// A cookie for a setting that is not secret and that only the browser stores.
 fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build(name, value)
         .path("/")
@@ -484,12 +485,12 @@ fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'sta
         .finish()
 }
 
-/// After a post: look at that page.
+/// Redirects to `location` after a form (303).
 pub fn see_other(location: impl Into<String>) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, location.into())).finish()
 }
 
-/// Keeps how the pages shall look.
+/// Stores the display settings in cookies.
 pub fn with_display(mut response: HttpResponse, config: &WebConfig, theme: &str, gain: &str) -> HttpResponse {
     for (name, words, wanted) in [(THEME, &THEMES, theme), (GAIN, &GAINS, gain)] {
         if let Some(word) = words.iter().find(|word| **word == wanted) {
@@ -504,11 +505,11 @@ struct ErrorView {
     status: u16,
     heading: String,
     text: String,
-    /// A request that was refused may succeed later.
+    /// Whether the same request may succeed later.
     again: bool,
 }
 
-/// A page for an error, in the frame that the handler had made, or a plain one.
+/// The page of an error: in the frame that the handler prepared, or in a plain one.
 pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     let state = request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app");
     let page = request.extensions().get::<Page>().cloned();
@@ -520,12 +521,10 @@ pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     };
     let text = match problem.status() {
         StatusCode::NOT_FOUND => {
-            "It may have moved, or it may belong to someone else; the answer is the same for both. Nothing you did \
-             was lost."
-                .to_owned()
+            "The page may have moved, or it may belong to another user. Nothing was changed.".to_owned()
         }
         StatusCode::INTERNAL_SERVER_ERROR => {
-            "Nothing was changed halfway. What happened is in the log; trying again may help.".to_owned()
+            "No change was left incomplete. The error is logged; trying again may help.".to_owned()
         }
         _ => problem.detail().to_owned(),
     };
@@ -545,7 +544,7 @@ pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     response
 }
 
-/// A link out of several of which one is the current.
+/// One of several links, of which one is the current.
 #[derive(Debug, Clone, Serialize)]
 pub struct Choice {
     pub label: String,
@@ -553,7 +552,7 @@ pub struct Choice {
     pub current: bool,
 }
 
-/// Named ranges or periods as links; `href` makes an address from the name in lower case.
+/// Links for named ranges or periods; `href` creates the address from the name in lower case.
 pub fn range_choices<R: PartialEq>(
     all: impl IntoIterator<Item = (R, &'static str)>,
     current: Option<R>,
@@ -568,17 +567,17 @@ pub fn range_choices<R: PartialEq>(
         .collect()
 }
 
-/// Where a list goes on.
+/// The links to other pages of a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct Paging {
-    /// How many are shown.
+    /// The number of items on this page.
     pub shown: usize,
     pub older: Option<String>,
-    /// Back to the first page, when this is a later one.
+    /// The first page, if this is a later one.
     pub newest: Option<String>,
 }
 
-/// Writes a query string; empty values are left out.
+/// Writes a query string. Empty values are left out.
 pub fn query(pairs: &[(&str, &str)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {

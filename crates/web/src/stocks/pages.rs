@@ -1,4 +1,4 @@
-//! Finding a stock, and the page of one.
+//! The search page for stocks, and the page of a stock.
 
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
@@ -69,13 +69,13 @@ pub async fn search(shell: Shell, _: Signed, asked: Query<StockSearch>, state: D
         ),
         Err(error) => return Err(error.into()),
     };
-    // A whole symbol was typed, or chosen from the suggestions.
+    // The user entered a complete symbol, or chose one of the suggestions.
     if let (Some(first), Ok(symbol)) = (listings.first(), text.parse::<Symbol>())
         && first.symbol == symbol
     {
         return Ok(see_other(format!("/stocks/{symbol}")));
     }
-    // Prices only where asking for many costs nothing.
+    // Prices are shown only if they cost no calls.
     let priced = services.market().freshness() == Freshness::Simulated;
     let mut rows = Vec::with_capacity(listings.len());
     for listing in listings {
@@ -114,10 +114,10 @@ struct StockView {
     name: String,
     identity: String,
     quote: Option<QuoteView>,
-    /// Why there is none.
+    /// Why there is no price.
     no_price: String,
     watching: Option<Choice>,
-    /// Lists it is not on.
+    /// The watchlists that do not contain the stock.
     lists: Vec<Option_>,
     ranges: Vec<Choice>,
     chart: Option<Chart>,
@@ -127,26 +127,26 @@ struct StockView {
     others: Vec<Other>,
     facts: Vec<Fact>,
     year: Option<Extremes>,
-    /// Where prices begin, if that is later than the chart or a longer one should.
+    /// Since when there are prices, if the chart or a longer one should begin earlier.
     covered: String,
     provenance: Vec<String>,
-    /// How often prices for open orders come, where that is seldom.
+    /// A note about how often prices for open orders are updated; empty if this is often enough.
     pace: String,
-    /// Announced ones first, then the newest.
+    /// Announced actions first, then the newest.
     actions: Vec<ActionRow>,
-    /// The history has a split in it.
+    /// Whether the history contains a split.
     adjusted: bool,
     delisted: Option<String>,
     why_delisted: String,
-    /// Why orders do not fill for the time being.
+    /// Why orders currently do not fill.
     hold: Option<String>,
     transactions: Vec<OwnTradeRow>,
 }
 
-/// The interactive chart's data, as attributes for the script.
+/// The data of the interactive chart, as attributes for the script.
 #[derive(Serialize)]
 struct ChartData {
-    /// Where the script gets the bars.
+    /// The address from which the script loads the bars.
     source: String,
     /// The newest price with its day, as JSON; empty without one.
     latest: String,
@@ -163,11 +163,11 @@ struct QuoteView {
     percent: Option<Delta>,
     badge: Badge,
     as_of: Moment,
-    /// Why there is no newer one.
+    /// Why there is no newer price.
     why_stale: String,
 }
 
-/// An entry of a select.
+/// An option of a select element.
 #[derive(Serialize)]
 struct Option_ {
     value: String,
@@ -177,7 +177,7 @@ struct Option_ {
 #[derive(Serialize)]
 struct OwnPosition {
     id: PortfolioId,
-    /// Of the portfolio's books, for the script.
+    /// The version of the portfolio's books, for the script.
     version: i64,
     portfolio: String,
     quantity: String,
@@ -192,7 +192,7 @@ struct OwnPosition {
     weight: String,
 }
 
-/// A portfolio without this stock.
+/// A portfolio that does not hold this stock.
 #[derive(Serialize)]
 struct Other {
     id: PortfolioId,
@@ -214,7 +214,7 @@ struct ActionRow {
 
 #[derive(Serialize)]
 struct Extremes {
-    /// `52 weeks`, or since when there are prices.
+    /// The range of the extremes: `52 weeks`, or since when there are prices.
     span: String,
     low: String,
     high: String,
@@ -231,17 +231,17 @@ struct OwnTradeRow {
     price: String,
     since: Option<Delta>,
     amount: String,
-    /// What a dividend or a split was.
+    /// A sentence about a dividend, a split or another corporate action.
     action: Option<String>,
 }
 
-/// Own trades of this stock that are looked at in each portfolio.
+/// The maximum number of transactions in this stock that are read per portfolio.
 const MOST_TRADES: usize = 50;
-/// And rows shown of them.
+/// The maximum number of transactions on the page.
 const MOST_ROWS: usize = 12;
-/// More portfolios than this are not each given a button.
+/// With more portfolios than this, not each has a button of its own.
 const MOST_OTHERS: usize = 4;
-/// Past splits, dividends and the like that are listed.
+/// The maximum number of past corporate actions on the page.
 const MOST_ACTIONS: usize = 8;
 
 pub async fn show(
@@ -253,11 +253,11 @@ pub async fn show(
 ) -> PageResult {
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    // First, because the answer may tell that another company has the symbol.
+    // Before the stock is looked up, because the quote may reveal that another company has the symbol.
     let quoted = services.stocks().quote_for(Some(user), &symbol).await;
     let stock = services.instruments().stock_for(Some(user), &symbol).await?;
     if stock.listing.symbol != symbol {
-        // It is called otherwise now.
+        // The stock has a new symbol.
         return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
     }
     let hold = services.corporate_actions().trading_hold(&stock).await?;
@@ -369,7 +369,7 @@ pub async fn show(
     shell.with_charts().show("stock.html", Nav::Elsewhere, title, &view)
 }
 
-/// No history is no reason to have no page.
+/// The bars of a range; empty if they are not available, so that the page is shown anyway.
 async fn bars_of(
     services: &Services,
     user: UserId,
@@ -389,7 +389,7 @@ async fn bars_of(
     }
 }
 
-/// The closes, and the newest price as today's.
+/// The closes, with the newest price as the point of today.
 pub(crate) fn price_points(bars: &[Bar], quote: Option<&Quote>) -> Vec<(NaiveDate, f64)> {
     let mut points: Vec<(NaiveDate, f64)> = bars.iter().map(|bar| (bar.date, bar.close.to_f64())).collect();
     if let Some(quote) = quote {
@@ -401,7 +401,7 @@ pub(crate) fn price_points(bars: &[Bar], quote: Option<&Quote>) -> Vec<(NaiveDat
     points
 }
 
-/// What the line shows, for those who do not see it.
+/// The description of the line, for screen readers.
 pub(crate) fn description(points: &[(NaiveDate, f64)]) -> String {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     let (low, high) = points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| {
@@ -453,7 +453,7 @@ struct OwnTrade<'a> {
     line: NamedEntry,
 }
 
-/// Newest first, over all portfolios.
+/// The user's transactions in the stock in all portfolios, newest first.
 async fn own_trades<'a>(
     services: &Services,
     user: UserId,
@@ -473,7 +473,7 @@ async fn own_trades<'a>(
     Ok(trades)
 }
 
-/// What is announced and the newest of what has been, newest first.
+/// Announced corporate actions and the newest past ones, newest first.
 fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> {
     let row = |action: &CorporateAction| ActionRow {
         day: format::date(action.ex_on),
@@ -484,7 +484,7 @@ fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> 
     actions.iter().rev().filter(|action| action.ex_on > today).chain(past).map(row).collect()
 }
 
-/// On the chart, in today's shares.
+/// The mark of a transaction on the chart, in today's shares.
 pub(crate) fn deal(
     NamedEntry { entry, .. }: &NamedEntry,
     actions: &[CorporateAction],
@@ -513,7 +513,7 @@ fn row(
     today: NaiveDate,
 ) -> OwnTradeRow {
     let entry = &line.entry;
-    // What the price did after a buy; after a sell it is no longer one's own.
+    // The change of the price since a buy. After a sell the user no longer holds the shares.
     let since = match (entry.transaction_type, quote, &entry.price) {
         (TransactionType::Buy, Some(quote), Some(price)) => {
             let then = price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today);
@@ -554,8 +554,7 @@ fn facts(quote: &Quote, last_session: Option<&Bar>) -> Vec<Fact> {
     facts
 }
 
-/// Low and high of the closes and extremes of a year, the newest price among them; of less than a year where there are no
-/// more prices.
+/// The lowest and the highest price of a year, including the newest price. If prices begin later, of a shorter time.
 fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes> {
     let low = year.iter().map(|bar| &bar.low).min()?.min(&quote.price);
     let high = year.iter().map(|bar| &bar.high).max()?.max(&quote.price);
@@ -573,8 +572,8 @@ fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> 
     let mut lines = match services.market().freshness() {
         Freshness::Simulated => vec![
             format!("The built-in market, {source}."),
-            "It computes every price from a seed, the symbol and the time, so the same moment always gives the same \
-             price. It resembles the real market; it is not a copy of it."
+            "It computes every price from a seed, the symbol and the time, so the same moment always has the same \
+             price. The prices resemble those of a real market, but are not real."
                 .to_owned(),
         ],
         Freshness::Realtime => vec![format!("{}, as trades happen.", source_name(&source))],
@@ -589,17 +588,16 @@ fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> 
         lines.push("This is the last price: the stock is delisted.".to_owned());
     } else if quote.is_some_and(|quote| quote.stale) {
         lines.push(
-            "This price is older than it should be: the source did not give a newer one. Orders wait for it."
-                .to_owned(),
+            "This price is old: the source has no newer one. Orders wait for a newer price.".to_owned(),
         );
     }
     lines
 }
 
-/// When the company publishes quarterly results, where that is known.
+/// When the company publishes its next quarterly results, if that is known.
 fn next_results(services: &Services, quote: &Quote) -> Option<String> {
     let on = services.market().next_results_on(&quote.symbol)?;
-    Some(format!("Its next quarterly results move the price at the open of {}.", format::date(on)))
+    Some(format!("The next quarterly results move the price at the open of {}.", format::date(on)))
 }
 
 #[cfg(test)]

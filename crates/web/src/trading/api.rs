@@ -1,4 +1,4 @@
-//! Placing orders, changing and canceling them, looking at one.
+//! The API that places, changes, cancels and returns orders.
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -24,26 +24,26 @@ use crate::openapi::enums;
 use crate::trading::order_fields::{OrderFields, ReplaceFields};
 use crate::trading::words::api as words;
 
-/// Where a fill's price is from, and what came on top.
+/// How the price of a fill was determined.
 #[derive(Serialize, ToSchema)]
 pub struct Receipt {
-    /// The price's source, `simulated/sim-v2` for one.
+    /// The source of the price, such as `simulated/sim-v2`.
     source: String,
     /// Market time of the quote.
     quoted_at: Timestamp,
-    /// How old the quote was at the fill, in seconds.
+    /// The age of the quote at the fill, in seconds.
     age_s: f64,
-    /// `ask`, `bid`, `last` where the source gives neither; `past_close` for the close of a session that had ended;
+    /// `ask` or `bid`; `last` if the source gives neither; `past_close` for the close of a session that had ended;
     /// `open` or `close` for an order at an auction.
     #[schema(value_type = enums::FillRule)]
     rule: FillRule,
-    /// The quote's price by that rule.
+    /// The price of the quote by that rule.
     quoted_price: Price,
-    /// What the fill was worse than the quoted price, per share.
+    /// How much worse the fill was than the quoted price, per share.
     slippage: PriceChange,
     commission: Money,
-    /// How the amount became whole cents: 2 rounds the sum over all fills of the order, half-even, and each fill books
-    /// the difference; 1, of older fills, rounded each fill alone.
+    /// The rounding rule of the amount. 2: the sum over all fills of the order is rounded half-even to the cent, and
+    /// each fill books the difference. 1, for older fills: each fill was rounded separately.
     rounding_version: i32,
 }
 
@@ -73,9 +73,9 @@ pub struct Fill {
     quantity: Option<Quantity>,
     price: Option<Price>,
     commission: Money,
-    /// The signed effect on cash, commission included.
+    /// The change of cash, commission included: negative for a buy.
     amount: Money,
-    /// Of a sell: proceeds less the cost that left.
+    /// Only for a sell: proceeds less the cost of the shares sold.
     realized_pnl: Option<Money>,
     timestamp: Timestamp,
     receipt: Option<Receipt>,
@@ -109,60 +109,60 @@ pub struct Order {
     time_in_force: TimeInForce,
     #[schema(value_type = enums::OrderClass)]
     order_class: OrderClass,
-    /// Of a leg: the order it came with.
+    /// Only for a leg: the order that it was placed with.
     #[schema(value_type = Option<String>, format = "uuid")]
     parent_order_id: Option<OrderId>,
-    /// The order whose place this one took.
+    /// The order that this order replaced.
     #[schema(value_type = Option<String>, format = "uuid")]
     replaces: Option<OrderId>,
-    /// As ordered; null for an order by money.
+    /// The ordered quantity; null for an order by money.
     quantity: Option<Quantity>,
     notional: Option<Money>,
     limit_price: Option<Price>,
-    /// Where a stop triggers; of a trailing stop where it stands now.
+    /// The price that triggers the order. The stop of a trailing stop changes with the market.
     stop_price: Option<Price>,
     trail_price: Option<Price>,
     #[schema(value_type = Option<DecimalText>)]
     trail_percent: Option<Percent>,
-    /// The best price a trailing stop has seen.
+    /// Only for a trailing stop: the best price since it was placed.
     high_water_price: Option<Price>,
     #[schema(value_type = enums::OrderStatus)]
     status: OrderStatus,
-    /// Why it was rejected.
+    /// Why the order was rejected.
     reject_reason: Option<String>,
-    /// Why an open order cannot fill for the time being, such as a split that no price has confirmed yet.
+    /// Why an open order currently cannot fill, such as a split that no price has confirmed yet.
     hold_reason: Option<String>,
     filled_quantity: Quantity,
-    /// The average of its fills; null before the first.
+    /// The average price of the fills; null before the first fill.
     #[schema(value_type = Option<DecimalText>)]
     filled_price: Option<String>,
     commission: Money,
-    /// The signed effect on cash, commission included.
+    /// The change of cash by all fills, commission included: negative for a buy.
     amount: Money,
-    /// Of a sell: proceeds less the cost that left.
+    /// Only for a sell: proceeds less the cost of the shares sold.
     realized_pnl: Option<Money>,
-    /// Cash and shares kept for the fills to come.
+    /// Cash that is reserved for further fills.
     reserved_cash: Money,
     reserved_quantity: Quantity,
     submitted_at: Timestamp,
-    /// When the market reached the stop.
+    /// When the market reached the stop price.
     triggered_at: Option<Timestamp>,
-    /// When it was filled in full.
+    /// When the order was completely filled.
     filled_at: Option<Timestamp>,
-    /// When it ended otherwise: canceled, expired, rejected, replaced.
+    /// When the order was canceled, expired, rejected or replaced.
     canceled_at: Option<Timestamp>,
-    /// When a `day` order ends; of `opg` and `cls` the auction they are for.
+    /// When a `day` order expires; for `opg` and `cls` the time of the auction.
     expires_at: Option<Timestamp>,
-    /// Of the first fill.
+    /// The receipt of the first fill.
     receipt: Option<Receipt>,
     fills: Vec<Fill>,
-    /// The orders that came with it. Empty in a list that has them as orders of their own.
+    /// The orders that were placed with this order. Empty in a list in which legs are orders of their own.
     #[schema(no_recursion)]
     legs: Vec<Order>,
 }
 
 impl Order {
-    /// For a list that has the legs as orders of their own.
+    /// The order for a list in which legs are orders of their own.
     pub fn without_legs(self) -> Self {
         Self { legs: Vec::new(), ..self }
     }
@@ -220,14 +220,14 @@ impl From<OrderWithFills> for Order {
     }
 }
 
-/// The exit that takes a gain.
+/// The exit that takes a profit.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeProfit {
     pub limit_price: DecimalText,
 }
 
-/// The exit that limits a loss: a stop, or with a limit a stop_limit.
+/// The exit that limits a loss: a stop order, or with `limit_price` a stop limit order.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopLoss {
@@ -235,7 +235,7 @@ pub struct StopLoss {
     pub limit_price: Option<DecimalText>,
 }
 
-/// Either `quantity` or `notional`.
+/// A new order. Either `quantity` or `notional` is required.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
@@ -243,29 +243,30 @@ pub struct NewOrder {
     pub symbol: String,
     #[schema(value_type = enums::Side)]
     pub side: String,
-    /// Shares, up to nine decimals.
+    /// Shares, with up to nine decimals.
     pub quantity: Option<DecimalText>,
-    /// Money to spend or to raise; becomes shares at the fill's price, rounded down. Market and limit orders only.
+    /// The amount of money to spend or to receive. It is converted to shares at the price of the fill, rounded down.
+    /// Only for market and limit orders.
     pub notional: Option<DecimalText>,
     #[schema(value_type = enums::OrderType)]
     pub r#type: String,
-    /// `day` unless said otherwise.
+    /// Default: `day`.
     #[schema(value_type = Option<enums::TimeInForce>)]
     pub time_in_force: Option<String>,
-    /// Of limit and stop_limit: the worst price.
+    /// Only for `limit` and `stop_limit`: the worst price.
     pub limit_price: Option<DecimalText>,
-    /// Of stop and stop_limit: the price at which it begins.
+    /// Only for `stop` and `stop_limit`: the price that triggers the order.
     pub stop_price: Option<DecimalText>,
-    /// Of trailing_stop: how far it stays behind the best price, per share; or `trail_percent`.
+    /// Only for `trailing_stop`: how far the stop stays behind the best price, per share. Send this or `trail_percent`.
     pub trail_price: Option<DecimalText>,
     pub trail_percent: Option<DecimalText>,
-    /// `simple` unless said otherwise.
+    /// Default: `simple`.
     #[schema(value_type = Option<enums::OrderClass>)]
     pub order_class: Option<String>,
     pub take_profit: Option<TakeProfit>,
     pub stop_loss: Option<StopLoss>,
-    /// Names the order within the portfolio, 1 to 128 characters: sending the same order again under the same
-    /// name answers the first one. The header `Idempotency-Key` does the same.
+    /// Your name for the order, unique in the portfolio: 1 to 128 characters. Sending the same order again with the
+    /// same name returns the first order. The header `Idempotency-Key` has the same effect.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     pub client_order_id: Option<String>,
 }
@@ -276,7 +277,7 @@ fn text(decimal: Option<&DecimalText>) -> Option<&str> {
 
 impl NewOrder {
     /// # Errors
-    /// All that is wrong with the fields at once.
+    /// All problems of the fields.
     pub fn read(&self) -> Result<PlaceOrder, Problem> {
         let stop_loss = self.stop_loss.as_ref();
         OrderFields {
@@ -302,11 +303,11 @@ impl NewOrder {
     }
 }
 
-/// What to change; what is left out stays as it is.
+/// Changes to an order. A field that is left out keeps its value.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderChanges {
-    /// The shares still to be traded.
+    /// The quantity that is still to be filled.
     pub quantity: Option<DecimalText>,
     pub limit_price: Option<DecimalText>,
     pub stop_price: Option<DecimalText>,
@@ -314,7 +315,7 @@ pub struct OrderChanges {
     pub trail_percent: Option<DecimalText>,
     #[schema(value_type = Option<enums::TimeInForce>)]
     pub time_in_force: Option<String>,
-    /// Names the new order; 1 to 128 characters.
+    /// Your name for the new order: 1 to 128 characters.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     pub client_order_id: Option<String>,
 }
@@ -335,7 +336,7 @@ impl OrderChanges {
     }
 }
 
-/// The header `Idempotency-Key` is another way to send `client_order_id`.
+/// Takes `client_order_id` from the header `Idempotency-Key`, if the header was sent.
 ///
 /// # Errors
 /// 422 if both are sent and differ.
@@ -405,7 +406,7 @@ pub async fn place(
     patch, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders", operation_id = "replaceOrder",
     params(("id" = i64, Path), ("order_id" = String, Path, format = "uuid"), ("Idempotency-Key" = Option<String>, Header)),
     request_body = OrderChanges,
-    responses((status = 201, description = "The order that takes its place", body = Order)),
+    responses((status = 201, description = "The new order", body = Order)),
     extensions(("x-problem-codes" = json!([
         "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
         "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
@@ -430,7 +431,7 @@ pub async fn replace(
 
 /// Cancel an open order.
 ///
-/// The other exit of a pair is canceled with it, and so are exits whose entry bought nothing.
+/// The other exit of a pair is canceled too, and so are the exits of an entry that bought nothing.
 #[utoipa::path(
     delete, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders", operation_id = "cancelOrder",
     params(("id" = i64, Path), ("order_id" = String, Path, format = "uuid")),
@@ -451,7 +452,7 @@ pub async fn cancel(
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }
 
-/// What an order would do at this moment, all of it filled.
+/// The effect of an order if it were placed now and filled completely.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrderPreview)]
 pub struct Preview {
@@ -460,32 +461,32 @@ pub struct Preview {
     side: Side,
     #[schema(value_type = enums::OrderType)]
     r#type: OrderType,
-    /// What it would be at once: `filled`, or `accepted` when it waits for its price.
+    /// The status right after placing: `filled`, or `accepted` if the order would wait for its price.
     #[schema(value_type = enums::OrderStatus)]
     status: OrderStatus,
     quantity: Quantity,
-    /// What the estimate is made at: the fill's price, the limit, the stop or the newest price.
+    /// The price of the estimate: of the fill, or the limit, the stop or the newest price.
     price: Price,
-    /// The rule of a fill at once.
+    /// The rule of an immediate fill.
     #[schema(value_type = Option<enums::FillRule>)]
     rule: Option<FillRule>,
-    /// Per share, of a fill at once.
+    /// Slippage of an immediate fill, per share.
     slippage: Option<PriceChange>,
     /// Quantity × price, without commission; positive.
     cost: Money,
     commission: Money,
-    /// The signed effect on cash.
+    /// The change of cash, commission included: negative for a buy.
     amount: Money,
     cash_before: Money,
     cash_after: Money,
     buying_power_before: Money,
-    /// At once, with what the order keeps.
+    /// The buying power right after placing, without the amount that the order reserves.
     buying_power_after: Money,
     quantity_before: Quantity,
     quantity_after: Quantity,
     average_buy_price_after: Option<AveragePrice>,
     realized_pnl: Option<Money>,
-    /// Share of the position in total value after the order: a ratio.
+    /// The share of the position in the total value after the order: a ratio.
     weight_after: f64,
     expires_at: Option<Timestamp>,
     warnings: Vec<String>,
