@@ -1,5 +1,5 @@
 -- What all processes must know about a provider of real prices: how many calls were made, when the next one may be made,
--- which process asks for which symbol, and the answers; and the table of listings for searches.
+-- which process fetches which symbol, and the answers; and the table of listings for searches.
 
 -- Calls counted per minute, per day (New York) and purpose, and per day and user. The key contains the period.
 CREATE TABLE provider_budget (
@@ -8,7 +8,7 @@ CREATE TABLE provider_budget (
     ends_at TIMESTAMPTZ NOT NULL
 );
 
--- next_call_at is the earliest time of the next call, also if calls are paused; parked_until and the last failure are shown
+-- next_call_at is the earliest time of the next call, even while calls are paused; parked_until and the last failure are shown
 -- to administrators.
 CREATE TABLE providers (
     name TEXT PRIMARY KEY NOT NULL,
@@ -19,7 +19,7 @@ CREATE TABLE providers (
     last_error TEXT
 );
 
--- The process that asks for a symbol; the others wait for its answer.
+-- The process that fetches a symbol; the others wait for the answer.
 CREATE TABLE provider_leases (
     name TEXT PRIMARY KEY NOT NULL,
     holder TEXT NOT NULL,

@@ -3,5 +3,5 @@ ALTER TABLE stocks ADD COLUMN listed_on DATE;
 
 ALTER TABLE listings ADD COLUMN listed_on DATE;
 
--- The day from which on a stock's former symbol belongs to another company. The stock has another symbol since then.
+-- The day since which a stock's former symbol belongs to another company. The stock then received another symbol.
 ALTER TABLE stocks ADD COLUMN replaced_on DATE;

@@ -1,2 +1,2 @@
--- What the request was answered, where no row of another table keeps it.
+-- The response to the request, if it cannot be read from a row of another table.
 ALTER TABLE idempotency_keys ADD COLUMN answer TEXT;
