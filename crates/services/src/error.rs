@@ -97,8 +97,8 @@ pub enum Error {
     /// The server's clock is behind: either fills would be booked at a later time than their prices, or prices are
     /// dated in the future.
     #[error(
-        "the server's clock is behind by {}: there are no newer prices and orders cannot be filled until it is set \
-         right; try again later, or tell the operator",
+        "the server's clock is behind by {}: orders cannot be filled until the operator has corrected it; try again \
+         later",
         in_words(*by)
     )]
     ClockBehind { by: TimeDelta },

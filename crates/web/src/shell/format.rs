@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_carries() {
+    fn rounding_up_carries_into_the_next_digit() {
         assert_eq!(rounded("9.996", 2), "10.00");
         assert_eq!(rounded("-0.995", 2), "-1.00");
         assert_eq!(rounded("12", 2), "12.00");
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_grow_coarse() {
+    fn older_ages_are_shown_in_coarser_units() {
         for (ms, shown) in [
             (-5, "0.0 s"),
             (840, "0.8 s"),
