@@ -115,7 +115,7 @@ pub fn run(
         let all = (0..connections).map(|_| connection(address, start + time, books, target));
         let samples = tokio::time::timeout(time + PATIENCE, futures::future::try_join_all(all))
             .await
-            .context("an answer does not come")??;
+            .context("a response did not arrive in time")??;
         let mut sum = Sample::new()?;
         for sample in samples {
             sum.add(&sample)?;
@@ -183,7 +183,7 @@ fn read_head(head: &[u8]) -> Result<(u16, usize)> {
         .filter_map(|line| line.split_once(": "))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.parse().ok());
-    status.zip(length).with_context(|| format!("an answer without status or length: {head}"))
+    status.zip(length).with_context(|| format!("a response without status or length: {head}"))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Server {
         let mut server = Self { address, process, started_in: Duration::ZERO, _folder: folder };
         while !server.is_ready() {
             if server.process.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(30) {
-                bail!("stockyard serve does not come up: {}", std::fs::read_to_string(log)?);
+                bail!("stockyard serve did not start in time: {}", std::fs::read_to_string(log)?);
             }
             std::thread::sleep(Duration::from_millis(2));
         }

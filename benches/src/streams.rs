@@ -61,7 +61,7 @@ pub fn measure(binary: &Path, database: &str, redis: &str, clients: usize, time:
                 }
                 Err(error) => {
                     broken += 1;
-                    eprintln!("a stream is refused: {error:#}");
+                    eprintln!("a stream was refused: {error:#}");
                 }
             }
         }
@@ -77,7 +77,7 @@ pub fn measure(binary: &Path, database: &str, redis: &str, clients: usize, time:
 
         let mut delays = Histogram::<u64>::new_with_max(60_000_000, 3)?;
         let mut bytes = 0;
-        let all = std::iter::once(warm.await.context("a client ends")?);
+        let all = std::iter::once(warm.await.context("a client failed")?);
         for heard in all.chain(listening.join_all().await) {
             match heard {
                 Ok(heard) => {
