@@ -97,7 +97,7 @@ pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {
     found
 }
 
-/// `use buy or sell`
+/// Lists the allowed words, such as `use buy or sell`.
 fn choice(verb: &str, words: &[&str], conjunction: &str) -> String {
     match words {
         [] => format!("{verb} none"),

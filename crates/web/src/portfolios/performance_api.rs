@@ -143,7 +143,7 @@ pub struct DayReturn {
 /// The time-weighted return of a calendar month, a ratio.
 #[derive(Serialize, ToSchema)]
 pub struct MonthReturn {
-    /// `2026-11`
+    /// The month, such as `2026-11`.
     month: String,
     #[serde(rename = "return")]
     monthly_return: f64,

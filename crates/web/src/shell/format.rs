@@ -9,7 +9,7 @@ use domain::money::{AveragePrice, PriceChange};
 use domain::{Money, Price, Quantity, Timestamp};
 use serde::Serialize;
 
-/// Shown for an unknown value.
+/// The text for an unknown value.
 pub const UNKNOWN: &str = "—";
 const MINUS: char = '\u{2212}';
 
@@ -108,7 +108,7 @@ fn signed(plain: &str, suffix: &str) -> Delta {
     }
 }
 
-/// `1,234.50`, `−0.01`.
+/// Formats an amount of money: `1,234.50`, `−0.01`.
 pub fn money(amount: &Money) -> String {
     grouped(&amount.to_string())
 }
@@ -117,19 +117,19 @@ pub fn price(price: &Price) -> String {
     grouped(&price.to_string())
 }
 
-/// Up to nine decimals, without trailing zeros.
+/// Formats a quantity with up to nine decimals, without trailing zeros.
 pub fn quantity(quantity: &Quantity) -> String {
     grouped(&quantity.to_string())
 }
 
-/// Formatted like a price: two decimals, four below 1.00.
+/// Formats an average price like a price: with two decimals, or four below 1.00.
 pub fn average(price: &AveragePrice) -> String {
     let text = price.to_string();
     let places = if text.starts_with("0.") { 4 } else { 2 };
     grouped(&rounded(&text, places))
 }
 
-/// All six decimals except trailing zeros, at least two.
+/// Formats an average price with all its decimals, at least two and without trailing zeros.
 pub fn average_exact(price: &AveragePrice) -> String {
     let text = price.to_string();
     let shortest = text.trim_end_matches('0');
@@ -149,7 +149,7 @@ pub fn change(change: &PriceChange) -> Delta {
     signed(&change.to_string(), "")
 }
 
-/// `0.0036` is `0.36%`.
+/// Formats a ratio as a percentage: `0.0036` becomes `0.36%`.
 pub fn percent(ratio: f64) -> String {
     let plain = format!("{:.2}", ratio * 100.0);
     let plain = if is_zero(&plain) { plain.trim_start_matches('-') } else { &plain };
@@ -191,12 +191,12 @@ fn moment(at: Timestamp, pattern: &str) -> Moment {
     Moment { iso: local.to_rfc3339_opts(SecondsFormat::Secs, false), text: local.format(pattern).to_string() }
 }
 
-/// `14:12 New York`.
+/// Formats an instant as `14:12 New York`.
 pub fn minute(at: Timestamp) -> Moment {
     moment(at, "%H:%M New York")
 }
 
-/// `14:12:07 New York`.
+/// Formats an instant as `14:12:07 New York`.
 fn second(at: Timestamp) -> Moment {
     moment(at, "%H:%M:%S New York")
 }
@@ -210,33 +210,34 @@ pub fn second_seen_at(at: Timestamp, now: Timestamp) -> Moment {
     }
 }
 
-/// `at 14:12:07 New York`, with the day if it is not today: `on 20 Nov 2026, 14:12:07 New York`.
+/// Formats an instant for use in a sentence: `at 14:12:07 New York`, or `on 20 Nov 2026, 14:12:07 New York` if it is
+/// not today.
 pub fn at_second(at: Timestamp, now: Timestamp) -> String {
     let word = if exchange_date(at) == exchange_date(now) { "at" } else { "on" };
     format!("{word} {}", second_seen_at(at, now).text)
 }
 
-/// `20 Nov 2026`.
+/// Formats the day of an instant as `20 Nov 2026`.
 pub fn day(at: Timestamp) -> Moment {
     moment(at, "%-d %b %Y")
 }
 
-/// `20 Nov 2026, 14:12`.
+/// Formats an instant as `20 Nov 2026, 14:12`.
 pub fn day_and_minute(at: Timestamp) -> Moment {
     moment(at, "%-d %b %Y, %H:%M")
 }
 
-/// `20 Nov 2026, 14:12:07`.
+/// Formats an instant as `20 Nov 2026, 14:12:07`.
 pub fn day_and_second(at: Timestamp) -> Moment {
     moment(at, "%-d %b %Y, %H:%M:%S")
 }
 
-/// `14:12`.
+/// Formats the time of an instant as `14:12`.
 pub fn time_of_day(at: Timestamp) -> String {
     new_york(at).format("%H:%M").to_string()
 }
 
-/// The time at which a session closes. Midnight is `24:00` of the day that ends.
+/// Formats the time at which a session closes. Midnight is `24:00` of the day that ends.
 pub fn closing_time(at: Timestamp) -> String {
     match time_of_day(at) {
         midnight if midnight == "00:00" => "24:00".to_owned(),
@@ -244,39 +245,39 @@ pub fn closing_time(at: Timestamp) -> String {
     }
 }
 
-/// `20 Nov 2026`.
+/// Formats a day as `20 Nov 2026`.
 pub fn date(date: NaiveDate) -> String {
     date.format("%-d %b %Y").to_string()
 }
 
-/// `Friday, 20 November 2026`.
+/// Formats the day of an instant as `Friday, 20 November 2026`.
 pub fn dateline(at: Timestamp) -> Moment {
     moment(at, "%A, %-d %B %Y")
 }
 
-/// `Mon, 23 Nov`, with the year if it is not the year of `today`.
+/// Formats a day as `Mon, 23 Nov`, with the year if it is not the year of `today`.
 pub fn weekday(date: NaiveDate, today: NaiveDate) -> String {
     let pattern = if date.year() == today.year() { "%a, %-d %b" } else { "%a, %-d %b %Y" };
     date.format(pattern).to_string()
 }
 
-/// A future instant: `09:30 today`, `09:30 on Mon, 23 Nov`.
+/// Formats a future instant: `09:30 today`, `09:30 on Mon, 23 Nov`.
 pub fn instant_ahead(at: Timestamp, now: Timestamp) -> String {
     ahead(&time_of_day(at), exchange_date(at), exchange_date(now))
 }
 
-/// The close of a session: `24:00 today`.
+/// Formats the close of a session: `24:00 today`.
 pub fn close_ahead(at: Timestamp, now: Timestamp) -> String {
     ahead(&closing_time(at), closing_day(at), exchange_date(now))
 }
 
-/// The day of a session, from the time of its close: `today`, `Mon, 23 Nov`.
+/// Formats the day of a session that closes at `closes_at`: `today`, `Mon, 23 Nov`.
 pub fn session_ahead(closes_at: Timestamp, now: Timestamp) -> String {
     let (day, today) = (closing_day(closes_at), exchange_date(now));
     if day == today { "today".to_owned() } else { weekday(day, today) }
 }
 
-/// The day of a session. Midnight belongs to the day that ends.
+/// The day of a session that closes at `at`. Midnight belongs to the day that ends.
 fn closing_day(at: Timestamp) -> NaiveDate {
     exchange_date(at - TimeDelta::microseconds(1))
 }
@@ -285,7 +286,7 @@ fn ahead(time: &str, day: NaiveDate, today: NaiveDate) -> String {
     if day == today { format!("{time} today") } else { format!("{time} on {}", weekday(day, today)) }
 }
 
-/// `0.8 s`, `42 s`, `5 min`, `3 h`, `2 days`.
+/// Formats an age: `0.8 s`, `42 s`, `5 min`, `3 h`, `2 days`.
 pub fn age(span: TimeDelta) -> String {
     let tenths = (span.num_milliseconds().max(0) + 50) / 100;
     let (seconds, minutes, hours) = (span.num_seconds(), span.num_minutes(), span.num_hours());
@@ -298,7 +299,7 @@ pub fn age(span: TimeDelta) -> String {
     }
 }
 
-/// `512 B`, `1.5 KiB`, `12.0 MiB`.
+/// Formats a number of bytes: `512 B`, `1.5 KiB`, `12.0 MiB`.
 pub fn bytes(number: u64) -> String {
     if number < 1024 {
         return format!("{number} B");
@@ -313,22 +314,22 @@ pub fn bytes(number: u64) -> String {
     format!("{}.{} {unit}", count(whole), rest * 10 / 1024)
 }
 
-/// A number with `one` or `many`: `1 position`, `9 positions`.
+/// Formats a number with the noun `one` or `many`: `1 position`, `9 positions`.
 pub fn plural(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
-/// Makes a sentence of an error's text: a capital first letter and a final period.
+/// Makes a sentence of the text of an error: with a capital first letter and a final period.
 pub fn sentence(text: &str) -> String {
     stopped(&capitalized(text))
 }
 
-/// Adds a final period.
+/// Adds a final period if the text has no final punctuation mark.
 pub fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// An API value as pages show it: `close_out` becomes "Close out".
+/// Converts a value of the API to a label for pages: `close_out` becomes "Close out".
 pub fn label(word: &str) -> String {
     capitalized(&word.replace('_', " "))
 }

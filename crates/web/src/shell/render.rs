@@ -130,9 +130,9 @@ struct SharedPortfolio {
 #[derive(Debug, Clone, Serialize)]
 struct MarketClock {
     open: bool,
-    /// `Market open`, `New York closed`.
+    /// Whether the market is open: `Market open`, `New York closed`.
     state: String,
-    /// `until 24:00`.
+    /// When that changes: `until 24:00`.
     until: String,
     now: Moment,
     badge: Badge,
