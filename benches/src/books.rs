@@ -51,9 +51,9 @@ pub fn with_sizes(script: &str) -> String {
 /// The filled database, used through the same code as in the program.
 pub struct Books {
     pub services: Services,
-    /// By user id, from the first user on.
+    /// The users' tokens, by user id.
     tokens: Vec<String>,
-    /// In the order of the stock ids.
+    /// The symbols of all stocks, by stock id.
     symbols: Vec<Symbol>,
     one_share: Quantity,
 }
@@ -93,14 +93,14 @@ impl Books {
             bail!("the simulated market has {} stocks: correct STOCKS", symbols.len());
         }
         runtime.block_on(async {
-            // As many connections as `stockyard serve` opens.
+            // `stockyard serve` opens this number of connections too.
             let store = Store::open(url, 16)?;
             store.migrate().await?;
             let market = Market::new(Arc::new(source), Clock::system());
             let services = Services::new(store, market, ServicesConfig::default());
             services.stocks().import_catalogue().await?;
             services.corporate_actions().learn_corporate_actions().await?;
-            // Of fixed width, as SQLite stores times.
+            // The time in a format of fixed width, as SQLite stores it.
             let now = services.market().now().utc().format("'%Y-%m-%dT%H:%M:%S%.6fZ'").to_string();
             fill(&now).context("the books cannot be filled: do the files in benches/sql fit the tables?")?;
             let mut tokens = Vec::new();

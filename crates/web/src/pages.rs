@@ -84,7 +84,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/admin/jobs").get(admin::pages::jobs).post(admin::pages::run_job))
         .service(page("/admin/providers").get(admin::pages::providers))
         .service(page("/admin/prices").post(admin::pages::confirm_price))
-        // Its page has the navigation of the visitor who opened the address.
+        // The page for unknown addresses has the navigation of the logged-in user.
         .default_service(web::to(not_found));
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::installation::free_port;
 
-/// What answers a connection.
+/// The program that answers a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behind {
     /// Nothing listens: connections are refused.

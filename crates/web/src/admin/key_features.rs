@@ -9,7 +9,7 @@ use crate::shell::format::Moment;
 #[derive(Serialize)]
 pub struct FeatureRow {
     label: &'static str,
-    /// What takes the feature's place while the provider refuses it.
+    /// The replacement that is used while the provider refuses the feature.
     instead: &'static str,
     refused_until: Option<Moment>,
 }

@@ -82,7 +82,7 @@ async fn a_browser_that_has_logged_in_before_does_not_wait_for_others() {
 
     fail(&app.anonymous(), "mara", 5).await;
     app.browser().log_in("mara", PASSWORD).await.is(429);
-    // By form and by API.
+    // The known browser can log in, with the form and with the API.
     own.submit("/login", "/login", &[("username", "mara"), ("password", PASSWORD)]).await.is(303);
     own.log_in("mara", PASSWORD).await.is(200);
 }

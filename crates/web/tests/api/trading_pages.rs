@@ -585,7 +585,7 @@ async fn a_reset_opens_a_new_portfolio_and_the_old_one_stays_readable() {
     }
     let ended = browser.get(&format!("/portfolios/{old}")).await.is(200).text();
     assert_says(&ended, "Buy AAPL limit Canceled 10 140.00");
-    // Its forms are refused, no matter where they come from.
+    // Forms of the archived portfolio are refused, no matter which page they are sent from.
     let token = csrf_token(&browser.get("/settings").await.is(200).text());
     let csrf = ("csrf", &*token);
     let order = [csrf, ("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("client_order_id", "a")];

@@ -247,7 +247,7 @@ mod tests {
 
     fn from(registry: &Arc<Registry>, address: &str) -> Option<Place> {
         let place = registry.admit(address.parse().unwrap())?;
-        // It waits longer than every later connection.
+        // The connection counts as waiting for its client longer than every later one.
         place.connection.to_send.store(place.id, Ordering::Relaxed);
         Some(place)
     }
@@ -279,7 +279,7 @@ mod tests {
         assert!(from(&registry, "192.0.2.1").is_some());
         assert!(has_to_close(&busy));
 
-        // It received its request after it was asked to close.
+        // The connection received its request after it was asked to close.
         let request = busy.connection.begin_request();
         assert!(!has_to_close(&busy));
         drop(request);
