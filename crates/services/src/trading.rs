@@ -6,6 +6,7 @@ pub mod matching;
 pub mod orders;
 pub mod schedule;
 
+mod rules;
 mod types;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use domain::{Calendar, Commission, Percent, TradingMode, TradingRules};
 
 use persistence::Store;
 
+pub use rules::RuleBook;
 pub(crate) use types::{OpenOrders, with_fills};
 pub use types::{OrderWithFills, PlacedOrder};
 
@@ -79,7 +81,7 @@ pub struct Trading {
     stocks: Arc<Stocks>,
     corporate_actions: Arc<CorporateActions>,
     books: Arc<Books>,
-    rules: Arc<TradingRules>,
+    rules: RuleBook,
     desk: Arc<Desk>,
 }
 
@@ -90,14 +92,15 @@ impl Trading {
         events: Arc<Events>,
         config: &TradingConfig,
     ) -> Self {
-        let rules = Arc::new(config.rules(market.calendar));
+        let rules = RuleBook::new(config.rules(market.calendar));
         let noted = corporate_actions.noted().clone();
         let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), config, (events, noted));
         let desk = Arc::new(desk);
         Self { store, market, instruments, stocks, corporate_actions, books, rules, desk }
     }
 
-    pub fn rules(&self) -> &TradingRules {
+    /// The trading rules of all portfolios.
+    pub fn rules(&self) -> &RuleBook {
         &self.rules
     }
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use domain::{
     OrderId, OrderIds, PlaceOrder, PortfolioId, PortfolioRef, PriceMove, ReplaceOrder, Stock, StockId,
-    Timestamp, TradingRules,
+    Timestamp,
 };
 use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +34,7 @@ use crate::corporate_actions::noted::Noted;
 use crate::error::{Error, Result};
 use crate::events::{Change, Events};
 use crate::trading::Trading;
-use crate::trading::{OpenOrders, PlacedOrder};
+use crate::trading::{OpenOrders, PlacedOrder, RuleBook};
 use crate::{Clock, TradingConfig};
 
 use batch::Batch;
@@ -171,7 +171,7 @@ struct Counter {
 pub(crate) struct Desk {
     store: Store,
     clock: Clock,
-    rules: Arc<TradingRules>,
+    rules: RuleBook,
     events: Arc<Events>,
     noted: Noted,
     /// The maximum number of orders in one transaction; with 1, every order has a transaction to itself.
@@ -183,7 +183,7 @@ impl Desk {
     pub fn new(
         store: Store,
         clock: Clock,
-        rules: Arc<TradingRules>,
+        rules: RuleBook,
         trading: &TradingConfig,
         (events, noted): (Arc<Events>, Noted),
     ) -> Self {
@@ -280,7 +280,7 @@ enum Attempt {
 struct Clerk {
     lane: Lane,
     clock: Clock,
-    rules: Arc<TradingRules>,
+    rules: RuleBook,
     events: Arc<Events>,
     memory: Arc<Mutex<Memory>>,
     noted: Noted,
@@ -396,7 +396,7 @@ impl Clerk {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let Memory { news, kept } = &mut *memory;
             let mut load =
-                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, &clock, &rules, news);
+                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, (&clock, &rules), news);
             let decide = |batch: &mut Batch| -> Vec<_> {
                 commands.iter().map(|command| batch.decide(command, &rules)).collect()
             };

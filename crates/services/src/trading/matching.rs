@@ -8,7 +8,7 @@ use domain::matching::LIQUIDITY_WINDOW;
 use domain::quote::PUBLICATION;
 use domain::{
     AsTraded, Calendar, Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, Quote, StockId,
-    Symbol, Timestamp,
+    Symbol, Timestamp, TradingRules,
 };
 use futures::future::join_all;
 use market_data::{Gateway, Published, Purpose, QuoteError};
@@ -171,7 +171,8 @@ impl Trading {
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
                 let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
-                let end = |group: &OrderGroup| group.ends_at(self.rules()).filter(|end| *end <= due_by);
+                let end =
+                    |group: &OrderGroup| group.ends_at(self.rules_of(group)).filter(|end| *end <= due_by);
                 let (due, rest): (Vec<_>, Vec<_>) =
                     groups.into_iter().partition(|group| end(group).is_some());
                 if let Some(end) = due.iter().filter_map(end).max() {
@@ -207,6 +208,10 @@ impl Trading {
         }
         let failed = |error: QuoteError| Error::from(StoreError::Unavailable(Box::new(error)));
         quotes.seen(symbols).await.map(Some).map_err(failed)
+    }
+
+    fn rules_of(&self, group: &OrderGroup) -> &TradingRules {
+        self.rules().of_portfolio(group.root().portfolio_id)
     }
 
     /// Matches the orders of one stock.
@@ -258,8 +263,9 @@ impl Trading {
             };
             let newest = moves.last().map_or(from, |newest| newest.quote.as_of);
             let until = if at_once { to } else { newest.max(settled) };
-            let (touched, quiet): (Vec<_>, Vec<_>) =
-                groups.into_iter().partition(|group| group.is_affected_by(&moves, until, self.rules()));
+            let (touched, quiet): (Vec<_>, Vec<_>) = groups
+                .into_iter()
+                .partition(|group| group.is_affected_by(&moves, until, self.rules_of(group)));
             groups = quiet;
             let work = touched.iter().map(|group| {
                 let root = group.root();
@@ -357,7 +363,8 @@ impl Trading {
     /// Records the matching progress of groups that did not change.
     async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
         // With limited liquidity, the volume of this interval accumulates.
-        let note_after = if self.rules().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
+        let note_after =
+            if self.rules().of_deployment().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
         let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
         let working = groups.iter().filter(late).flat_map(|group| &group.orders);
         let (ids, mut owners): (Vec<OrderId>, Vec<PortfolioId>) = working

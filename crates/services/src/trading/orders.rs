@@ -90,8 +90,8 @@ impl Trading {
         open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         // The network comes first, so that no lock is held while waiting for it.
-        let looked = self.look_at(portfolio.user, &order.symbol).await;
-        let seen = match looked.and_then(|seen| self.check_clock(&order.terms, seen)) {
+        let looked = self.look_at(portfolio, &order.symbol).await;
+        let seen = match looked.and_then(|seen| self.check_clock(portfolio, &order.terms, seen)) {
             Ok(seen) => seen,
             Err(refused) => {
                 // The order may have been placed before: a retry needs no price. Another user's portfolio is not found.
@@ -141,7 +141,7 @@ impl Trading {
         changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
         let symbol = self.order(portfolio, order).await?.order.symbol;
-        let seen = match self.look_at(portfolio.user, &symbol).await {
+        let seen = match self.look_at(portfolio, &symbol).await {
             Ok(seen) => seen,
             Err(refused) => {
                 let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
@@ -155,8 +155,8 @@ impl Trading {
 
     /// Rejects a market order that would wait for a price only because the system's clock was set back: market time
     /// does not go back with it, so the newest prices of real sources look old.
-    fn check_clock(&self, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
-        let rules = self.rules();
+    fn check_clock(&self, portfolio: PortfolioRef, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
+        let rules = self.rules().of_portfolio(portfolio.id);
         let fills_at_once = rules.mode == TradingMode::Practice && *terms == OrderTerms::Market;
         match seen.clock_behind.or_else(|| self.market.clock.behind()) {
             Some(by)
@@ -203,8 +203,8 @@ impl Trading {
     pub async fn preview_order(&self, portfolio: PortfolioRef, command: PlaceOrder) -> Result<OrderPreview> {
         check(&command)?;
         let before = self.books.valuation(portfolio).await?.valuation;
-        let seen = self.look_at(portfolio.user, &command.symbol).await?;
-        let seen = self.check_clock(&command.terms, seen)?;
+        let seen = self.look_at(portfolio, &command.symbol).await?;
+        let seen = self.check_clock(portfolio, &command.terms, seen)?;
         let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
         let stock_id = stock.id;
         let hold = self.corporate_actions.trading_hold(&stock).await?;
@@ -227,17 +227,19 @@ impl Trading {
                 Ok(portfolio)
             })
             .await?;
-        let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
-        let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
+        let own = self.rules().of_portfolio(id);
+        let waiting = hold.as_ref().map(|_| own.until_next_price());
+        let rules = waiting.as_ref().unwrap_or(own);
         let (look, now) = (NewestPrice { newest: &newest, asked_at }, self.market.now());
         let preview = portfolio.preview(stock, command, look, rules.at(now), &before);
         let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
-        let waits_for_open = preview.waits_for_open && self.rules().mode == TradingMode::Realistic;
+        let waits_for_open = preview.waits_for_open && own.mode == TradingMode::Realistic;
         Ok(OrderPreview { hold, waits_for_open, ..preview })
     }
 
     /// The stock with its newest price, and the volume of the minute before if fills depend on it.
-    async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
+    async fn look_at(&self, portfolio: PortfolioRef, symbol: &Symbol) -> Result<Seen> {
+        let user = portfolio.user;
         let asked_at;
         let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
             // The symbol of a real stock may have passed to another company since the stock was looked up.
@@ -276,7 +278,7 @@ impl Trading {
             let symbol = stock.listing.symbol.clone();
             return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
         }
-        let volume = match self.rules().liquidity {
+        let volume = match self.rules().of_portfolio(portfolio.id).liquidity {
             Some(_) => self.volume_before(&stock, asked_at).await,
             None => None,
         };

@@ -32,7 +32,7 @@ impl Trading {
     /// New York exchanges.
     pub fn market_clock(&self) -> MarketClock {
         let now = self.market.now();
-        let calendar = self.rules().calendar;
+        let calendar = self.rules().of_deployment().calendar;
         MarketClock {
             now,
             is_open: calendar.session_at(now).is_some(),
@@ -40,13 +40,13 @@ impl Trading {
             next_close: calendar.booking_session(now).closes_at,
             speed: self.market.clock.speed(),
             calendar,
-            mode: self.rules().mode,
+            mode: self.rules().of_deployment().mode,
         }
     }
 
     /// The sessions from `first` to `last`, both included, in order.
     pub fn trading_days(&self, first: NaiveDate, last: NaiveDate) -> Vec<TradingDay> {
-        let calendar = self.rules().calendar;
+        let calendar = self.rules().of_deployment().calendar;
         let day =
             |session: Session| TradingDay { closes_early: calendar.closes_early(session.date), session };
         calendar.sessions(first, last).map(day).collect()

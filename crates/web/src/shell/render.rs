@@ -178,7 +178,7 @@ pub fn source_name(source: &str) -> String {
 impl MarketClock {
     /// The market's state, by the calendar of the trading rules.
     fn at(services: &Services) -> Self {
-        let (now, calendar) = (services.market().now(), services.trading().rules().calendar);
+        let (now, calendar) = (services.market().now(), services.trading().rules().of_deployment().calendar);
         let place = match calendar {
             Calendar::AroundTheClock => "Market",
             Calendar::Xnys => "New York",
@@ -354,6 +354,10 @@ async fn current_portfolio(
 impl Shell {
     pub fn now(&self) -> Timestamp {
         self.state.services.market().now()
+    }
+
+    pub fn services(&self) -> &Services {
+        &self.state.services
     }
 
     pub fn config(&self) -> &WebConfig {

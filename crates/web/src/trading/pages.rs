@@ -7,8 +7,8 @@ pub mod told;
 
 use actix_web::web::{Data, Path, Query};
 use domain::{
-    Freshness, JournalEntry, Money, Order, OrderFilter, OrderId, OrderSize, OrderStatus, PortfolioId,
-    PortfolioRef, Symbol, Timestamp, TradingMode,
+    Calendar, Freshness, JournalEntry, Money, Order, OrderFilter, OrderId, OrderSize, OrderStatus,
+    PortfolioId, PortfolioRef, Symbol, Timestamp, TradingMode,
 };
 use serde::{Deserialize, Serialize};
 use services::accounts::actor::PortfolioControl;
@@ -330,9 +330,10 @@ async fn order_view(
         fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
     sentences.extend(told::standing(order, now));
     sentences.extend(hold.as_ref().map(|hold| format::sentence(&hold.to_string())));
+    let rules = services.trading().rules().of_portfolio(portfolio.id);
     if order.status.is_open()
-        && services.trading().rules().mode == TradingMode::Realistic
-        && let Some(opening) = next_opening(services, now)
+        && rules.mode == TradingMode::Realistic
+        && let Some(opening) = next_opening(rules.calendar, now)
     {
         sentences.push(format!("The exchange is closed; it opens {opening}."));
     }
@@ -352,8 +353,7 @@ async fn order_view(
     })
 }
 
-fn next_opening(services: &Services, now: Timestamp) -> Option<String> {
-    let calendar = services.trading().rules().calendar;
+fn next_opening(calendar: Calendar, now: Timestamp) -> Option<String> {
     let closed = calendar.session_at(now).is_none();
     closed.then(|| format::instant_ahead(calendar.next_open(now).opens_at, now))
 }

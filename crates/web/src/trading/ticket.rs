@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use domain::{
-    OrderClass, OrderType, PlaceOrder, PortfolioRef, Price, Quantity, Side, Symbol, TimeInForce, TradingMode,
-    TradingRules, Valuation,
+    OrderClass, OrderType, PlaceOrder, PortfolioId, PortfolioRef, Price, Quantity, Side, Symbol, TimeInForce,
+    TradingMode, TradingRules, Valuation,
 };
 use serde::{Deserialize, Serialize};
 use services::{Error, FieldError, Services};
@@ -260,7 +260,7 @@ pub async fn ticket(
                         affordable(
                             valuation,
                             &limit.unwrap_or_else(|| price.clone()),
-                            services.trading().rules(),
+                            services.trading().rules().of_portfolio(portfolio.id),
                         )
                     }
                     Side::Sell => sellable(valuation, &symbol),
@@ -294,15 +294,15 @@ pub async fn ticket(
         exits: exits.iter().any(|name| !form.value(name).is_empty() || form.errors.contains_key(*name)),
         touch,
         most,
-        opens: opens(services),
+        opens: opens(services, portfolio.id),
         pace,
         form,
     }
 }
 
 /// When the exchange opens: `09:30 on Mon, 23 Nov`. Empty if it is open or if orders also fill while it is closed.
-fn opens(services: &Services) -> String {
-    let (rules, now) = (services.trading().rules(), services.market().now());
+fn opens(services: &Services, portfolio: PortfolioId) -> String {
+    let (rules, now) = (services.trading().rules().of_portfolio(portfolio), services.market().now());
     if rules.mode == TradingMode::Practice || rules.calendar.session_at(now).is_some() {
         return String::new();
     }
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(of("trailing_stop").read(None).unwrap().terms, OrderTerms::TrailingStop { trail });
         assert_eq!(wrong(&of("stop")), ["stop_price"]);
         assert_eq!(
-            of("limit").link(domain::PortfolioId(7), None),
+            of("limit").link(PortfolioId(7), None),
             "/portfolios/7?symbol=AAPL&side=buy&quantity=10&unit=shares&type=limit&limit_price=140#ticket"
         );
     }

@@ -17,7 +17,7 @@ use super::news::News;
 use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, NotFound, Result};
-use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder};
+use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, RuleBook};
 
 /// An order stores a new price with its stock when the stored price is older than this.
 const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);
@@ -83,8 +83,7 @@ impl Batch {
         tx: &mut Tx<'_>,
         commands: &[Command],
         attempt: Attempt,
-        clock: &Clock,
-        rules: &TradingRules,
+        (clock, rules): (&Clock, &RuleBook),
         news: &mut News,
     ) -> Stored<Self> {
         let again = attempt == Attempt::AfterError;
@@ -101,7 +100,13 @@ impl Batch {
         let actions = news.at_hand(tx, priced_at, now)?;
         // Orders and the shares they sell are converted to the shares after a split before they meet prices in those
         // shares.
-        if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
+        if crate::corporate_actions::apply_before_orders(
+            tx,
+            &actions,
+            &ids,
+            rules.of_deployment().calendar,
+            now,
+        )? {
             locked = portfolios::lock(tx, &ids)?;
         }
         let mut batch = Self { clock: clock_now, latest_plausible, ..Self::at(now, actions, again) };
@@ -265,8 +270,9 @@ impl Batch {
     }
 
     /// Executes a command in memory. A rejected command changes nothing.
-    pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
+    pub fn decide(&mut self, command: &Command, rules: &RuleBook) -> Result<Outcome> {
         let id = command.portfolio();
+        let rules = rules.of_portfolio(id);
         let locked = self.portfolios.get(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
         let last = locked.last;
         let now = self.now.max(last);

@@ -142,8 +142,13 @@ pub async fn show(
         .find(|holding| holding.stock_id == preview.stock.id)
         .map_or(0.0, |holding| valuation.weight(&holding.market_value));
     let now = shell.now();
-    let rules = services.trading().rules();
-    let view = view(Named::from(&portfolio), &preview, weight_before, &fields, client_order_id, rules, now);
+    let rules = services.trading().rules().of_portfolio(id);
+    let view = PreviewView::new(
+        Named::from(&portfolio),
+        (&preview, weight_before),
+        (&fields, client_order_id),
+        (rules, now),
+    );
     let title = format!("Preview: {}", view.button);
     shell.show("order-preview.html", Nav::Portfolio, title, &view)
 }
@@ -177,54 +182,59 @@ async fn show_placed(
     shell.show("order-placed.html", Nav::Portfolio, title, &view)
 }
 
-fn view(
-    portfolio: Named,
-    preview: &OrderPreview,
-    weight_before: f64,
-    fields: &TicketFields,
-    client_order_id: String,
-    rules: &TradingRules,
-    now: Timestamp,
-) -> PreviewView {
-    let OrderPreview { stock, order, .. } = preview;
-    let buys = order.side == Side::Buy;
-    let symbol = &stock.listing.symbol;
-    let arrow = |before: String, after: String| format!("{before} → {after}");
-    // Both bars use the same scale: the whole track is the total value.
-    let bar = |weight: f64| chart::percent(weight.clamp(0.0, 1.0) * 100.0);
-    let mut hidden: Vec<Hidden> =
-        fields.pairs().into_iter().map(|(name, value)| Hidden { name, value: value.to_owned() }).collect();
-    hidden.push(Hidden { name: "client_order_id", value: client_order_id });
-    PreviewView {
-        heading: told::intent(order, &stock.listing.company_name),
-        buys,
-        sentences: sentences(preview, now),
-        reckoned: format!("{} × {}", format::quantity(&preview.quantity), format::price(&preview.price)),
-        gross: format::money(&preview.gross),
-        commission: format::money(&preview.commission),
-        slippage: slippage(preview, rules),
-        amount: format::money(&preview.amount.abs()),
-        realized: preview.realized_pnl.as_ref().map(format::gain),
-        at_once: order.status == OrderStatus::Filled,
-        cash: arrow(format::money(&preview.cash_before), format::money(&preview.cash_after)),
-        buying_power: arrow(
-            format::money(&preview.buying_power_before),
-            format::money(&preview.buying_power_after),
-        ),
-        symbol: symbol.clone(),
-        held: arrow(format::quantity(&preview.quantity_before), format::quantity(&preview.quantity_after)),
-        weight: arrow(format::share(weight_before), format::share(preview.weight_after)),
-        bar_before: bar(weight_before.min(preview.weight_after)),
-        bar_after: bar(preview.weight_after.max(weight_before)),
-        average_after: preview.average_buy_price_after.as_ref().map_or_else(String::new, format::average),
-        legs: preview.legs.iter().map(leg).collect(),
-        notes: preview.warnings().iter().filter_map(words::warning).collect(),
-        confirm: confirm(preview),
-        button: told::intent(order, symbol.as_str()),
-        hint: hint(order),
-        hidden,
-        change_href: fields.link(&portfolio.id, None),
-        portfolio,
+impl PreviewView {
+    fn new(
+        portfolio: Named,
+        (preview, weight_before): (&OrderPreview, f64),
+        (fields, client_order_id): (&TicketFields, String),
+        (rules, now): (&TradingRules, Timestamp),
+    ) -> Self {
+        let OrderPreview { stock, order, .. } = preview;
+        let buys = order.side == Side::Buy;
+        let symbol = &stock.listing.symbol;
+        let arrow = |before: String, after: String| format!("{before} → {after}");
+        // Both bars use the same scale: the whole track is the total value.
+        let bar = |weight: f64| chart::percent(weight.clamp(0.0, 1.0) * 100.0);
+        let mut hidden: Vec<Hidden> = fields
+            .pairs()
+            .into_iter()
+            .map(|(name, value)| Hidden { name, value: value.to_owned() })
+            .collect();
+        hidden.push(Hidden { name: "client_order_id", value: client_order_id });
+        Self {
+            heading: told::intent(order, &stock.listing.company_name),
+            buys,
+            sentences: sentences(preview, now),
+            reckoned: format!("{} × {}", format::quantity(&preview.quantity), format::price(&preview.price)),
+            gross: format::money(&preview.gross),
+            commission: format::money(&preview.commission),
+            slippage: slippage(preview, rules),
+            amount: format::money(&preview.amount.abs()),
+            realized: preview.realized_pnl.as_ref().map(format::gain),
+            at_once: order.status == OrderStatus::Filled,
+            cash: arrow(format::money(&preview.cash_before), format::money(&preview.cash_after)),
+            buying_power: arrow(
+                format::money(&preview.buying_power_before),
+                format::money(&preview.buying_power_after),
+            ),
+            symbol: symbol.clone(),
+            held: arrow(
+                format::quantity(&preview.quantity_before),
+                format::quantity(&preview.quantity_after),
+            ),
+            weight: arrow(format::share(weight_before), format::share(preview.weight_after)),
+            bar_before: bar(weight_before.min(preview.weight_after)),
+            bar_after: bar(preview.weight_after.max(weight_before)),
+            average_after: preview.average_buy_price_after.as_ref().map_or_else(String::new, format::average),
+            legs: preview.legs.iter().map(leg).collect(),
+            notes: preview.warnings().iter().filter_map(words::warning).collect(),
+            confirm: confirm(preview),
+            button: told::intent(order, symbol.as_str()),
+            hint: hint(order),
+            hidden,
+            change_href: fields.link(&portfolio.id, None),
+            portfolio,
+        }
     }
 }
 
