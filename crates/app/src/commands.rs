@@ -323,7 +323,7 @@ pub async fn resolve_split(
 }
 
 /// The administrator that decisions from the command line are attributed to.
-fn operator() -> Administrator {
+pub fn operator() -> Administrator {
     Administrator::operator("command line")
 }
 
@@ -397,18 +397,10 @@ pub async fn close_out(
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn rename_stock(
-    config: &Config,
-    symbol: Symbol,
-    to: Symbol,
-    company_name: Option<String>,
-    on: Option<NaiveDate>,
-    reason: String,
-) -> Result<ExitCode> {
+pub async fn rename_stock(config: &Config, request: RenameRequest) -> Result<ExitCode> {
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
-    let administrator = operator();
-    let request = RenameRequest { symbol: symbol.clone(), to, company_name, on, reason, administrator };
+    let symbol = request.symbol.clone();
     let renamed =
         services.corporate_actions().rename_stock(request).await.map_err(|error| told(error, ""))?;
     say!("The symbol of {symbol} is now {}.", renamed.listing.symbol)?;

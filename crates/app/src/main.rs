@@ -24,6 +24,7 @@ mod startup;
 mod telemetry;
 mod wiring;
 
+use services::corporate_actions::renames::RenameRequest;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -285,7 +286,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
             }
             Command::Stock(StockCommand::Rename { symbol, to, company_name, on, reason }) => {
-                commands::rename_stock(&config, symbol, to, company_name, on, reason).await
+                let administrator = commands::operator();
+                let request = RenameRequest { symbol, to, company_name, on, reason, administrator };
+                commands::rename_stock(&config, request).await
             }
             Command::Stock(StockCommand::CloseOut { symbol, kind, cash, into, ratio, on, reason, yes }) => {
                 let fields = CloseOutFields {

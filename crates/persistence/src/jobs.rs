@@ -85,32 +85,32 @@ pub fn plan(
     partition: i64,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    insert(tx, kind, key, partition, false, now)
+    insert(tx, &NewRun { kind, key, partition, requested: false }, now)
 }
 
 /// Records a run that an administrator requested, under a separate key.
 pub fn request(tx: &mut Tx<'_>, kind: &str, key: &str, now: Timestamp) -> Result<bool, StoreError> {
-    insert(tx, kind, key, 0, true, now)
+    insert(tx, &NewRun { kind, key, partition: 0, requested: true }, now)
 }
 
-fn insert(
-    tx: &mut Tx<'_>,
-    kind: &str,
-    key: &str,
+struct NewRun<'a> {
+    kind: &'a str,
+    key: &'a str,
     partition: i64,
     requested: bool,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+}
+
+fn insert(tx: &mut Tx<'_>, run: &NewRun<'_>, now: Timestamp) -> Result<bool, StoreError> {
     let inserted = each!(&mut *tx.conn, c => diesel::insert_into(job_runs::table)
         .values((
-            job_runs::kind.eq(kind),
-            job_runs::key.eq(key),
-            job_runs::partition.eq(partition),
+            job_runs::kind.eq(run.kind),
+            job_runs::key.eq(run.key),
+            job_runs::partition.eq(run.partition),
             job_runs::status.eq(JobStatus::Queued.as_str()),
             job_runs::attempts.eq(0),
             job_runs::queued_at.eq(now),
             job_runs::heartbeat_at.eq(now),
-            job_runs::requested.eq(requested),
+            job_runs::requested.eq(run.requested),
         ))
         .on_conflict((job_runs::kind, job_runs::key, job_runs::partition))
         .do_nothing()

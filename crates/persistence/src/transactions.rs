@@ -7,9 +7,9 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use domain::journal::{BookedTerms, Reversal};
 use domain::sql::{Exact, Moment};
 use domain::{
-    ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, Price,
-    PriceSource, Quantity, Receipt, Rounding, StockId, Symbol, Timestamp, TransactionFilter, TransactionId,
-    TransactionType, UserId,
+    ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, PortfolioRef,
+    Price, PriceSource, Quantity, Receipt, Rounding, StockId, Symbol, Timestamp, TransactionFilter,
+    TransactionId, TransactionType,
 };
 
 use crate::bulk::Unnest;
@@ -234,8 +234,7 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
 /// The lines of a portfolio of the user, newest first, before the line with the given time and id.
 pub fn page(
     statement: Statement<'_>,
-    user: UserId,
-    portfolio: PortfolioId,
+    portfolio: PortfolioRef,
     filter: &TransactionFilter,
     before: Option<(Timestamp, TransactionId)>,
     limit: i64,
@@ -243,7 +242,7 @@ pub fn page(
     let mut query = transactions::table
         .inner_join(portfolios::table)
         .left_join(stocks::table)
-        .filter(transactions::portfolio_id.eq(portfolio).and(portfolios::user_id.eq(user)))
+        .filter(transactions::portfolio_id.eq(portfolio.id).and(portfolios::user_id.eq(portfolio.user)))
         .select((TransactionRow::as_select(), stocks::symbol.nullable()))
         .into_boxed();
     if let Some(symbol) = &filter.symbol {

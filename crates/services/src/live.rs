@@ -36,7 +36,7 @@ use crate::stocks::Stocks;
 use crate::trading::{OrderWithFills, Trading};
 use followed::Followed;
 use shared::Slot;
-use subscriber::Subscriber;
+use subscriber::{Feeds, Subscriber};
 
 /// The limits on streams. Each stream needs a connection and a few kilobytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -369,9 +369,7 @@ impl Live {
             let subscriber = Arc::new(Subscriber::new(
                 state.last_id,
                 (user, proof),
-                only,
-                quotes,
-                valuations,
+                Feeds { portfolios: only, quotes, valuations },
                 live.second(),
             ));
             state.subscribers.insert(subscriber.id, subscriber.clone());

@@ -1,6 +1,6 @@
 use domain::{
-    JournalEntry, Money, Order, OrderId, PortfolioId, Side, Symbol, TransactionFilter, TransactionId,
-    TransactionType, UserId,
+    JournalEntry, Money, Order, OrderId, PortfolioId, PortfolioRef, Side, Symbol, TransactionFilter,
+    TransactionId, TransactionType, UserId,
 };
 use persistence::transactions;
 use persistence::{StoreError, portfolios};
@@ -30,7 +30,9 @@ async fn pages(
         let before = seen.last().map(|(entry, _)| (entry.timestamp, entry.id.unwrap()));
         let filter = filter.clone();
         let page = db
-            .query(move |statement| transactions::page(statement, user, portfolio, &filter, before, 3))
+            .query(move |statement| {
+                transactions::page(statement, PortfolioRef::new(user, portfolio), &filter, before, 3)
+            })
             .await;
         if page.is_empty() {
             return seen;
@@ -255,7 +257,13 @@ async fn a_page_contains_only_the_owners_portfolio() {
     }
     let found = |user, portfolio| {
         db.query(move |statement| {
-            transactions::page(statement, user, portfolio, &TransactionFilter::default(), None, 10)
+            transactions::page(
+                statement,
+                PortfolioRef::new(user, portfolio),
+                &TransactionFilter::default(),
+                None,
+                10,
+            )
         })
     };
     assert_eq!(found(sam, own).await.len(), 1);

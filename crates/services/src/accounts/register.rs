@@ -113,6 +113,13 @@ fn taken(name: bool, address: bool) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(Error::Taken(errors)) }
 }
 
+/// A new password, with the current one to confirm the change.
+#[derive(Debug)]
+pub struct PasswordChange {
+    pub current: SecretString,
+    pub new: SecretString,
+}
+
 impl Accounts {
     /// Creates an account.
     ///
@@ -218,8 +225,7 @@ impl Accounts {
     pub async fn change_password(
         &self,
         id: UserId,
-        current: SecretString,
-        new: SecretString,
+        PasswordChange { current, new }: PasswordChange,
         session: Option<String>,
         client: &LoginClient,
     ) -> Result<()> {

@@ -63,7 +63,7 @@ impl Books {
         let rows = self
             .store
             .query(move |statement| {
-                transactions::page(statement, portfolio.user, portfolio.id, &filter, before, one_more(limit))
+                transactions::page(statement, portfolio, &filter, before, one_more(limit))
                     .map_err(Error::from)
             })
             .await?;

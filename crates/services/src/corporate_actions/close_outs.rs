@@ -144,7 +144,7 @@ impl CorporateActions {
         let (now, calendar) = (self.market.now(), self.market.calendar);
         self.store
             .read(move |tx| {
-                let checked = check(tx, &stock, &terms, on, now, calendar)?;
+                let checked = check(tx, (&stock, &terms), on, (calendar, now))?;
                 let mut preview = CloseOutPreview {
                     on: checked.on,
                     portfolios: 0,
@@ -200,7 +200,7 @@ impl CorporateActions {
             let act = |tx: &mut Tx<'_>| {
                 // The lock serializes the decisions of two administrators.
                 installation::lock(tx)?;
-                let Checked { on, effective_at } = check(tx, &stock, &resolved, on, now, calendar)?;
+                let Checked { on, effective_at } = check(tx, (&stock, &resolved), on, (calendar, now))?;
                 let new = NewCloseOut {
                     stock_id: stock.id,
                     symbol: stock.listing.symbol.clone(),
@@ -280,11 +280,9 @@ struct Checked {
 /// given day's session, or now.
 fn check(
     tx: &mut Tx<'_>,
-    stock: &Stock,
-    terms: &CloseOut,
+    (stock, terms): (&Stock, &CloseOut),
     on: Option<NaiveDate>,
-    now: domain::Timestamp,
-    calendar: domain::Calendar,
+    (calendar, now): (domain::Calendar, domain::Timestamp),
 ) -> Result<Checked> {
     let symbol = &stock.listing.symbol;
     let delisted_on = stocks::by_ids(tx, &[stock.id])?.pop().and_then(|stock| stock.delisted_on);

@@ -16,8 +16,7 @@ use crate::corporate_actions::Stored;
 pub(crate) fn record(
     tx: &mut Tx<'_>,
     stock: &Stock,
-    waiting: &UnconfirmedPrice,
-    ratio: SplitRatio,
+    (waiting, ratio): (&UnconfirmedPrice, SplitRatio),
     by: &Decider,
     (calendar, now, wall): (Calendar, Timestamp, Timestamp),
 ) -> Stored<Option<KnownAction>> {

@@ -44,6 +44,14 @@ pub(super) struct Subscriber {
     waker: AtomicWaker,
 }
 
+/// The parts of a subscription.
+pub(super) struct Feeds {
+    /// The portfolios whose orders are followed; all of the user's if `None`.
+    pub portfolios: Option<Box<[PortfolioId]>>,
+    pub quotes: Box<[Arc<Slot<Quote>>]>,
+    pub valuations: Box<[Arc<Followed>]>,
+}
+
 #[derive(Default)]
 struct Inbox {
     orders: VecDeque<Arc<Shared<OrderChanged>>>,
@@ -52,14 +60,8 @@ struct Inbox {
 }
 
 impl Subscriber {
-    pub fn new(
-        id: u64,
-        (user, proof): (UserId, Proof),
-        portfolios: Option<Box<[PortfolioId]>>,
-        quotes: Box<[Arc<Slot<Quote>>]>,
-        valuations: Box<[Arc<Followed>]>,
-        second: u64,
-    ) -> Self {
+    pub fn new(id: u64, (user, proof): (UserId, Proof), feeds: Feeds, second: u64) -> Self {
+        let Feeds { portfolios, quotes, valuations } = feeds;
         Self {
             id,
             user,

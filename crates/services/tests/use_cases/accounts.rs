@@ -3,7 +3,7 @@ use domain::UserId;
 use persistence::{order_list, portfolios, snapshots, transactions, users};
 use services::accounts::actor::Administrator;
 use services::accounts::logins::LoginClient;
-use services::accounts::register::{Account, ProfileChanges, Registration};
+use services::accounts::register::{Account, PasswordChange, ProfileChanges, Registration};
 use services::accounts::tokens::Scope;
 use services::books::snapshots::IdRange;
 use services::{Error, Result, Services};
@@ -166,7 +166,10 @@ async fn a_new_password_ends_other_sessions_and_all_tokens() {
 
     let change = async |current: &str, new: &str| {
         let (current, new) = (current.to_owned().into(), new.to_owned().into());
-        exchange.accounts().change_password(sam.id, current, new, Some(here.clone()), &home()).await
+        exchange
+            .accounts()
+            .change_password(sam.id, PasswordChange { current, new }, Some(here.clone()), &home())
+            .await
     };
     assert!(matches!(change("a wrong one", "lara-lara-lara").await, Err(Error::WrongPassword)));
     assert_eq!(fields(change(PASSWORD, "password").await), ["new_password"]);
@@ -353,7 +356,12 @@ async fn a_password_matches_in_every_form_of_typing() {
         assert!(is_bad(&log_in(&exchange, name, "passworter-fur-alle").await));
         let changed = exchange
             .accounts()
-            .change_password(user.id, decomposed.into(), composed.into(), None, &home())
+            .change_password(
+                user.id,
+                PasswordChange { current: decomposed.into(), new: composed.into() },
+                None,
+                &home(),
+            )
             .await;
         assert!(changed.is_ok(), "{changed:?}");
     }

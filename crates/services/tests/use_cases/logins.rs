@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::login_attempts;
 use services::accounts::logins::{KnownDevice, LoginClient};
-use services::accounts::register::{Account, Registration};
+use services::accounts::register::{Account, PasswordChange, Registration};
 use services::testing::FixedPrices;
 use services::{Error, Result, Services, ServicesConfig};
 use tokio::task::JoinSet;
@@ -66,6 +66,10 @@ fn wait_s<T: std::fmt::Debug>(refused: Result<T>) -> i64 {
         Err(Error::TooManyAttempts { retry_after }) => retry_after.num_seconds(),
         other => panic!("not throttled: {other:?}"),
     }
+}
+
+fn passwords(current: &str, new: &str) -> PasswordChange {
+    PasswordChange { current: current.into(), new: new.into() }
 }
 
 #[tokio::test]
@@ -200,7 +204,7 @@ async fn a_device_is_known_for_a_year_and_until_the_password_changes() {
     let before = device(&exchange, sam, 3);
     exchange.pass(TimeDelta::seconds(10));
     let new = "lara-lara-lara";
-    exchange.accounts().change_password(sam, PASSWORD.into(), new.into(), None, &before).await.unwrap();
+    exchange.accounts().change_password(sam, passwords(PASSWORD, new), None, &before).await.unwrap();
     fail(&exchange, "sam", &at(1), 1).await;
     for known_no_more in [&old, &before] {
         assert_eq!(wait_s(log_in(&exchange, "sam", new, known_no_more).await), 2);
@@ -212,7 +216,7 @@ async fn a_device_is_known_for_a_year_and_until_the_password_changes() {
 async fn wrong_current_passwords_count_like_wrong_logins() {
     let exchange = patient().await;
     let change = async |user, current: &str, client: &LoginClient| {
-        exchange.accounts().change_password(user, current.into(), "lara-lara-lara".into(), None, client).await
+        exchange.accounts().change_password(user, passwords(current, "lara-lara-lara"), None, client).await
     };
     for (name, client) in [("sam", at(1)), ("mia", LoginClient::default())] {
         let user = register(&exchange, name).await.id;

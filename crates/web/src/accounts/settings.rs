@@ -9,7 +9,7 @@ use domain::calendar::EXCHANGE_ZONE;
 use domain::{Timestamp, TokenId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use services::accounts::register::{Account, ProfileChanges};
+use services::accounts::register::{Account, PasswordChange, ProfileChanges};
 use services::accounts::sessions::SessionInfo;
 use services::accounts::tokens::{Scope, TokenInfo};
 use services::{FieldError, NotFound, Services};
@@ -205,13 +205,10 @@ pub async fn change_password(
     shell: Shell,
     signed: Signed,
     Client(client): Client,
-    state: Data<AppState>,
-    Form(posted): Form<Passwords>,
+    Form(Passwords { current_password, new_password }): Form<Passwords>,
 ) -> PageResult {
-    let Passwords { current_password, new_password } = posted;
-    let id = signed.account.id;
-    let changed =
-        session::change_password(&request, &state, id, current_password, new_password, &client).await;
+    let passwords = PasswordChange { current: current_password, new: new_password };
+    let changed = session::change_password(&request, signed.account.id, passwords, &client).await;
     match changed {
         Ok(remember) => {
             let text = "The password is changed. All other logins and all API tokens have ended.";
@@ -353,10 +350,9 @@ pub async fn delete_account(
     request: HttpRequest,
     signed: Signed,
     Client(client): Client,
-    state: Data<AppState>,
     Form(posted): Form<Goodbye>,
 ) -> PageResult {
-    match state.services.accounts().delete_account(signed.account.id, posted.password, &client).await {
+    match shell.services().accounts().delete_account(signed.account.id, posted.password, &client).await {
         Ok(()) => {
             session::log_out(&request);
             Ok(see_other("/"))

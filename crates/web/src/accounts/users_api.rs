@@ -142,12 +142,11 @@ pub async fn change_password(
     user: CurrentUser,
     Client(client): Client,
     body: Json<PasswordChange>,
-    state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
     let PasswordChange { current_password, new_password } = body.into_inner();
-    let id = user.account.id;
-    let remember =
-        session::change_password(&request, &state, id, current_password, new_password, &client).await?;
+    let passwords =
+        services::accounts::register::PasswordChange { current: current_password, new: new_password };
+    let remember = session::change_password(&request, user.account.id, passwords, &client).await?;
     Ok(remember(HttpResponse::NoContent().finish()))
 }

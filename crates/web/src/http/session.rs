@@ -12,10 +12,10 @@ use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 use domain::UserId;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use services::Services;
 use services::accounts::logins::LoginClient;
-use services::accounts::register::Account;
+use services::accounts::register::{Account, PasswordChange};
 use sha2::{Digest, Sha512};
 
 use crate::http::device_cookie;
@@ -175,17 +175,13 @@ pub fn log_in(
 /// The errors of `Accounts::change_password`.
 pub async fn change_password(
     request: &HttpRequest,
-    state: &AppState,
     user: UserId,
-    current: SecretString,
-    new: SecretString,
+    passwords: PasswordChange,
     client: &LoginClient,
 ) -> services::Result<impl FnOnce(HttpResponse) -> HttpResponse> {
-    state
-        .services
-        .accounts()
-        .change_password(user, current, new, key(request, &state.config), client)
-        .await?;
+    let state = request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app");
+    let session = key(request, &state.config);
+    state.services.accounts().change_password(user, passwords, session, client).await?;
     request.get_session().renew();
     Ok(move |mut response: HttpResponse| {
         device_cookie::remember(request, state, user, &mut response);

@@ -197,8 +197,8 @@ pub async fn show(
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);
     let compared = analyzed.as_ref().map(|window| benchmark_growth(&window.analysis)).unwrap_or_default();
-    let lines = Lines { measured: &measured, benchmark: &compared };
-    let mut view = view(Named::to_reader(&portfolio, &access), ranges, form, lines, &snapshots, now);
+    let lines = Lines { measured: &measured, benchmark: &compared, snapshots: &snapshots };
+    let mut view = view(Named::to_reader(&portfolio, &access), ranges, form, lines, now);
     let window_query = window_query(&asked, current);
     view.chart_source = format!("/api/v1/portfolios/{}/performance{window_query}", access.address);
     if let Some(window) = &analyzed {
@@ -253,20 +253,20 @@ fn days_of(measured: &Performance) -> Option<(NaiveDate, NaiveDate)> {
     Some((measured.points.first()?.close.date, measured.points.last()?.close.date))
 }
 
-/// The lines of the charts.
+/// The days of the charts and tables.
 #[derive(Clone, Copy)]
 struct Lines<'a> {
     measured: &'a Performance,
     /// Growth of 100 in the benchmark; empty without one.
     benchmark: &'a [(NaiveDate, f64)],
+    snapshots: &'a HashMap<NaiveDate, Snapshot>,
 }
 
 fn view(
     portfolio: Named,
     ranges: Vec<Choice>,
     form: FormView,
-    Lines { measured, benchmark }: Lines<'_>,
-    snapshots: &HashMap<NaiveDate, Snapshot>,
+    Lines { measured, benchmark, snapshots }: Lines<'_>,
     (today, cash_now): (NaiveDate, &Money),
 ) -> PerformanceView {
     let twr: Vec<(NaiveDate, f64)> =

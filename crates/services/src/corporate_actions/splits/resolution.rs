@@ -95,7 +95,7 @@ impl CorporateActions {
                     return Err(Error::NoSplitInDoubt(named));
                 };
                 let by = Decider::Administrator { reason: kept };
-                let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
+                let recorded = record(tx, &stock, (&waiting.price, ratio), &by, (calendar, now, wall))?;
                 return recorded.ok_or(Error::NoSplitInDoubt(named));
             };
             let from = known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
