@@ -55,7 +55,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/watchlist/{id}/add").post(watchlists::pages::add))
         .service(page("/watchlist/{id}/remove").post(watchlists::pages::remove))
         .service(page("/watchlist/{id}/delete").post(watchlists::pages::delete))
-        .service(page("/stocks").get(stocks::pages::search))
+        .service(page("/stocks").get(stocks::search_page::search))
         .service(page("/stocks/{symbol}").get(stocks::pages::show))
         .service(page("/stocks/{symbol}/watch").post(watchlists::pages::watch))
         .service(page("/settings").get(accounts::settings::show))

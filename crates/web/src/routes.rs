@@ -63,7 +63,7 @@ api! {
     "/portfolios/{id}" { get: portfolios::api::show, patch: portfolios::api::update, delete: portfolios::api::delete }
     "/portfolios/{id}/cash" { post: portfolios::api::move_cash }
     "/portfolios/{id}/reset" { post: portfolios::api::reset }
-    "/portfolios/{id}/orders/preview" { post: trading::api::preview }
+    "/portfolios/{id}/orders/preview" { post: trading::preview_api::preview }
     "/portfolios/{id}/orders/{order_id}" {
         get: trading::api::show, patch: trading::api::replace, delete: trading::api::cancel
     }
@@ -94,18 +94,18 @@ api! {
     "/watchlists" { get: watchlists::api::list, post: watchlists::api::create }
     "/watchlists/{id}" { get: watchlists::api::show, patch: watchlists::api::rename, delete: watchlists::api::delete }
     "/watchlists/{id}/items/{symbol}" { put: watchlists::api::add, delete: watchlists::api::remove }
-    "/admin/status" { get: admin::api::status }
-    "/admin/users" { get: admin::api::users }
-    "/admin/users/{id}" { get: admin::api::user, patch: admin::api::update_user, delete: admin::api::delete_user }
-    "/admin/stocks" { get: admin::api::stocks }
-    "/admin/splits" { get: admin::api::splits, post: admin::api::resolve_split }
+    "/admin/status" { get: admin::status_api::status }
+    "/admin/users" { get: admin::users_api::users }
+    "/admin/users/{id}" { get: admin::users_api::user, patch: admin::users_api::update_user, delete: admin::users_api::delete_user }
+    "/admin/stocks" { get: admin::stocks_api::stocks }
+    "/admin/splits" { get: admin::splits_api::splits, post: admin::splits_api::resolve_split }
     "/admin/close-outs" { post: admin::close_outs_api::close_out }
     "/admin/close-outs/preview" { post: admin::close_outs_api::preview }
     "/admin/delistings" { get: admin::delistings_api::list, post: admin::delistings_api::resolve }
     "/admin/renames" { post: admin::renames_api::rename }
-    "/admin/providers" { get: admin::api::providers }
+    "/admin/providers" { get: admin::providers_api::providers }
     "/admin/prices" { get: admin::prices_api::list, post: admin::prices_api::confirm }
-    "/admin/jobs" { get: admin::api::jobs, post: admin::api::run_job }
+    "/admin/jobs" { get: admin::status_api::jobs, post: admin::status_api::run_job }
 }
 
 /// Responds 405 with the allowed methods; actix-web would respond 404.

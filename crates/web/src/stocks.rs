@@ -6,5 +6,7 @@ pub(crate) mod corporate_actions;
 pub(crate) mod coverage;
 pub(crate) mod list_api;
 pub(crate) mod market_api;
+pub(crate) mod own_trades;
 pub(crate) mod pages;
 pub(crate) mod price_pace;
+pub(crate) mod search_page;

@@ -24,7 +24,7 @@ use crate::http::input::Query;
 use crate::http::problem::Problem;
 use crate::portfolios::valuation_api::Valuation;
 use crate::stocks::api::Quote;
-use crate::trading::api::Order;
+use crate::trading::order_json::Order;
 
 /// Tells browsers to reconnect after 2 seconds.
 const RETRY: &[u8] = b"retry: 2000\n\n";

@@ -149,7 +149,7 @@ async fn two_stocks_in_use_are_merged_as_the_error_advises() {
         Err(Error::Invalid(errors)) => errors[0].message.clone(),
         other => panic!("not refused: {other:?}"),
     };
-    assert!(told.contains("To merge the two, close FB out: an exchange into META at 1:1"), "{told}");
+    assert!(told.contains("To merge the two, close FB out: in an exchange into META at 1:1"), "{told}");
     let terms = CloseOutTerms::Exchange { into: symbol("META"), ratio: "1:1".parse().unwrap(), cash: None };
     let author = DecisionAuthor { administrator: Administrator::operator("ada"), key: None };
     exchange

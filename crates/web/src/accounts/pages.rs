@@ -12,7 +12,9 @@ use crate::http::extract::{Form, Visitor};
 use crate::http::session;
 use crate::shell::form::{EmptyForm, FormView, refusal};
 use crate::shell::format;
-use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
+use crate::shell::layout::Nav;
+use crate::shell::links::{query, see_other};
+use crate::shell::render::{PageResult, Shell};
 
 /// The page after a login, unless the visitor came from another page.
 const START: &str = "/portfolios";

@@ -19,11 +19,14 @@ use crate::http::device_cookie::Client;
 use crate::http::extract::{Form, Signed};
 use crate::http::problem::{PageError, Problem};
 use crate::http::session;
+use crate::shell::display::with_display;
 use crate::shell::flash::NewToken as ShownToken;
 use crate::shell::form::{FormView, refusal};
 use crate::shell::format;
 use crate::shell::format::Moment;
-use crate::shell::render::{Nav, PageResult, Shell, see_other, with_display};
+use crate::shell::layout::Nav;
+use crate::shell::links::see_other;
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 struct SettingsView {

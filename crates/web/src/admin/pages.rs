@@ -9,7 +9,9 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 use crate::http::problem::Problem;
-use crate::shell::render::{Choice, Nav, PageResult, Paging, Shell, query};
+use crate::shell::layout::Nav;
+use crate::shell::links::{Choice, Paging, query};
+use crate::shell::render::{PageResult, Shell};
 pub use jobs::{jobs, run_job};
 pub use lists::{portfolios, snapshots, stocks, transactions};
 pub use overview::overview;

@@ -15,7 +15,9 @@ use crate::http::extract::{Admin, AdminForm};
 use crate::http::problem::Problem;
 use crate::shell::form::FormView;
 use crate::shell::format;
-use crate::shell::render::{Choice, Nav, PageResult, Shell};
+use crate::shell::layout::Nav;
+use crate::shell::links::Choice;
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 struct StockView {

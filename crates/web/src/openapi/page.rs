@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::DOCUMENT;
 use super::problems::KINDS;
 use crate::http::problem::Problem;
-use crate::shell::render::{Nav, PageResult, Shell};
+use crate::shell::layout::Nav;
+use crate::shell::render::{PageResult, Shell};
 
 /// Text with parts that are code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -17,7 +17,9 @@ use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
 use crate::shell::heat;
-use crate::shell::render::{Choice, Nav, PageResult, Shell};
+use crate::shell::layout::Nav;
+use crate::shell::links::Choice;
+use crate::shell::render::{PageResult, Shell};
 
 const RECEIVABLE: &str = "Dividends receivable";
 

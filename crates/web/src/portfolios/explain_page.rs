@@ -22,7 +22,9 @@ use crate::http::extract::Signed;
 use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
-use crate::shell::render::{Nav, PageResult, Shell, query};
+use crate::shell::layout::Nav;
+use crate::shell::links::query;
+use crate::shell::render::{PageResult, Shell};
 
 /// The maximum number of rows of a table on the page. The CSV has all rows.
 const MOST_ROWS: usize = 40;

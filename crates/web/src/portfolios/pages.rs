@@ -21,7 +21,9 @@ use crate::shell::chart::Spark;
 use crate::shell::form::{FormView, refusal, typed_number};
 use crate::shell::format;
 use crate::shell::format::{Delta, Figure, Moment};
-use crate::shell::render::{Nav, PageResult, Shell, see_other};
+use crate::shell::layout::Nav;
+use crate::shell::links::see_other;
+use crate::shell::render::{PageResult, Shell};
 
 /// A portfolio as all its pages show it.
 #[derive(Debug, Clone, Serialize)]

@@ -27,7 +27,9 @@ use crate::shell::chart::{Chart, Line};
 use crate::shell::form::{FormView, refusal};
 use crate::shell::format;
 use crate::shell::format::Delta;
-use crate::shell::render::{Choice, Nav, PageResult, Shell, query, range_choices};
+use crate::shell::layout::Nav;
+use crate::shell::links::{Choice, query, range_choices};
+use crate::shell::render::{PageResult, Shell};
 
 /// The maximum number of days in the table.
 const MOST_DAYS: usize = 30;

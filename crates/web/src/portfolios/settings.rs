@@ -15,7 +15,8 @@ use crate::AppState;
 use crate::http::extract::{Form, Signed};
 use crate::shell::form::{FormView, refusal, typed_number};
 use crate::shell::format;
-use crate::shell::render::{Nav, PageResult, Shell};
+use crate::shell::layout::Nav;
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 struct SettingsView {

@@ -13,7 +13,9 @@ use crate::portfolios::transactions_api::{Wanted, cursor_text};
 use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
-use crate::shell::render::{Nav, PageResult, Paging, Shell, query};
+use crate::shell::layout::Nav;
+use crate::shell::links::{Paging, query};
+use crate::shell::render::{PageResult, Shell};
 use crate::stocks::corporate_actions::sentence;
 use crate::trading::pages::told::{fill_sentence, provenance};
 

@@ -21,7 +21,7 @@ use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::stocks::corporate_actions::sentence;
-use crate::trading::api::Receipt;
+use crate::trading::order_json::Receipt;
 
 /// A line of the journal.
 #[derive(Serialize, ToSchema)]

@@ -11,7 +11,8 @@ use crate::shell::chart;
 use crate::shell::chart::{Chart, Line};
 use crate::shell::format;
 use crate::shell::format::{Delta, Figure, Moment};
-use crate::shell::render::{Nav, PageResult, Shell};
+use crate::shell::layout::Nav;
+use crate::shell::render::{PageResult, Shell};
 use crate::stocks::pages::price_points;
 
 /// Stocks that the home page shows, only for the built-in market: calls to a real source are for users.

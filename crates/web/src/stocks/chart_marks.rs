@@ -8,7 +8,7 @@ use serde::Serialize;
 use services::books::transactions::NamedEntry;
 
 use super::corporate_actions::sentence;
-use super::pages::deal;
+use super::own_trades::deal;
 use crate::shell::format;
 
 /// A mark on the day of a journal entry.

@@ -5,14 +5,8 @@ use chrono::NaiveDate;
 use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
-use domain::{
-    Bar, Freshness, Listing, PortfolioId, PortfolioRef, Quote, Symbol, TransactionFilter, TransactionType,
-    UserId,
-};
+use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, UserId};
 use serde::{Deserialize, Serialize};
-use services::books::portfolios::PortfolioSummary;
-use services::books::transactions::NamedEntry;
-use services::books::valuation::ValuedPortfolio;
 use services::stocks::coverage::Coverage;
 use services::{Error, Services};
 
@@ -21,86 +15,16 @@ use super::{coverage, price_pace};
 use crate::AppState;
 use crate::http::extract::Signed;
 use crate::http::problem::{PageError, Problem};
+use crate::shell::badge::{Badge, source_name};
 use crate::shell::chart;
-use crate::shell::chart::{Chart, Deal, Line};
+use crate::shell::chart::{Chart, Line};
 use crate::shell::format;
 use crate::shell::format::{Delta, Figure, Moment};
-use crate::shell::render::{Badge, Choice, Nav, PageResult, Shell, range_choices, see_other, source_name};
-use crate::stocks::corporate_actions::{describe, price_factor, sentence};
-
-#[derive(Debug, Default, Deserialize)]
-pub struct StockSearch {
-    #[serde(default)]
-    search: String,
-}
-
-#[derive(Serialize)]
-struct FoundView {
-    query: String,
-    found: String,
-    unavailable: String,
-    priced: bool,
-    rows: Vec<FoundRow>,
-}
-
-#[derive(Serialize)]
-struct FoundRow {
-    symbol: Symbol,
-    name: String,
-    exchange: String,
-    sector: String,
-    price: String,
-    percent: Option<Delta>,
-}
-
-const MOST_FOUND: usize = 30;
-
-pub async fn search(shell: Shell, _: Signed, asked: Query<StockSearch>, state: Data<AppState>) -> PageResult {
-    let services = &state.services;
-    let text = asked.search.trim();
-    let (listings, unavailable) = match services.stocks().search_stocks(text, MOST_FOUND).await {
-        Ok(listings) => (listings, String::new()),
-        Err(error @ Error::SourceUnavailable { .. }) => (
-            Vec::new(),
-            format!(
-                "{} A symbol can still be opened as /stocks/SYMBOL.",
-                format::sentence(&error.to_string())
-            ),
-        ),
-        Err(error) => return Err(error.into()),
-    };
-    // The user entered a complete symbol, or chose one of the suggestions.
-    if let (Some(first), Ok(symbol)) = (listings.first(), text.parse::<Symbol>())
-        && first.symbol == symbol
-    {
-        return Ok(see_other(format!("/stocks/{symbol}")));
-    }
-    // Prices are shown only if they cost no calls.
-    let priced = services.market().freshness() == Freshness::Simulated;
-    let mut rows = Vec::with_capacity(listings.len());
-    for listing in listings {
-        let quote = if priced { services.stocks().quote(&listing.symbol).await.ok() } else { None };
-        rows.push(FoundRow {
-            price: quote
-                .as_ref()
-                .map_or_else(|| format::UNKNOWN.to_owned(), |quote| format::price(&quote.price)),
-            percent: quote.and_then(|quote| quote.change_ratio()).map(format::percent_gain),
-            symbol: listing.symbol,
-            name: listing.company_name,
-            exchange: listing.exchange,
-            sector: listing.sector,
-        });
-    }
-    let view = FoundView {
-        query: text.to_owned(),
-        found: format::plural(rows.len(), "stock", "stocks"),
-        unavailable,
-        priced,
-        rows,
-    };
-    let title = if text.is_empty() { "Find a stock".to_owned() } else { format!("Stocks for {text}") };
-    shell.searching(text).show("stocks.html", Nav::Elsewhere, title, &view)
-}
+use crate::shell::layout::Nav;
+use crate::shell::links::{Choice, range_choices, see_other};
+use crate::shell::render::{PageResult, Shell};
+use crate::stocks::corporate_actions::describe;
+use crate::stocks::own_trades::{OwnPosition, OwnTradeRow, deal, held, holding, own_trades, row};
 
 #[derive(Debug, Default, Deserialize)]
 pub struct AskedRange {
@@ -174,24 +98,6 @@ struct Option_ {
     label: String,
 }
 
-#[derive(Serialize)]
-struct OwnPosition {
-    id: PortfolioId,
-    /// The version of the portfolio's books, for the script.
-    version: i64,
-    portfolio: String,
-    quantity: String,
-    average: String,
-    cost: String,
-    value: String,
-    today: Option<Delta>,
-    gain: Delta,
-    gain_percent: Option<Delta>,
-    realized: Delta,
-    together: Delta,
-    weight: String,
-}
-
 /// A portfolio that does not hold this stock.
 #[derive(Serialize)]
 struct Other {
@@ -221,26 +127,12 @@ struct Extremes {
     at: String,
 }
 
-#[derive(Serialize)]
-struct OwnTradeRow {
-    kind: String,
-    at: Moment,
-    portfolio_id: PortfolioId,
-    portfolio: String,
-    quantity: String,
-    price: String,
-    since: Option<Delta>,
-    amount: String,
-    /// A sentence about a dividend, a split or another corporate action.
-    action: Option<String>,
-}
-
-/// The maximum number of transactions in this stock that are read per portfolio.
-const MOST_TRADES: usize = 50;
 /// The maximum number of transactions on the page.
 const MOST_ROWS: usize = 12;
+
 /// With more portfolios than this, not each has a button of its own.
 const MOST_OTHERS: usize = 4;
+
 /// The maximum number of past corporate actions on the page.
 const MOST_ACTIONS: usize = 8;
 
@@ -424,55 +316,6 @@ fn identity(listing: &Listing) -> String {
         .join(" · ")
 }
 
-fn holding<'a>(valued: &'a ValuedPortfolio, symbol: &Symbol) -> Option<&'a domain::Holding> {
-    valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == *symbol)
-}
-
-fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<OwnPosition> {
-    let holding = holding(valued, symbol)?;
-    let realized = &holding.position.realized_pnl;
-    Some(OwnPosition {
-        id: valued.portfolio.id,
-        version: valued.portfolio.version,
-        portfolio: valued.portfolio.name.clone(),
-        quantity: format::quantity(&holding.position.quantity),
-        average: holding.average_buy_price().as_ref().map_or_else(String::new, format::average_exact),
-        cost: format::money(&holding.position.cost_basis),
-        value: format::money(&holding.market_value),
-        today: holding.day_change.as_ref().map(format::gain),
-        gain: format::gain(&holding.unrealized_pnl),
-        gain_percent: holding.unrealized_ratio().map(format::percent_gain),
-        realized: format::gain(realized),
-        together: format::gain(&(holding.unrealized_pnl.clone() + realized)),
-        weight: format::share(valued.valuation.weight(&holding.market_value)),
-    })
-}
-
-struct OwnTrade<'a> {
-    portfolio: &'a PortfolioSummary,
-    line: NamedEntry,
-}
-
-/// The user's transactions in the stock in all portfolios, newest first.
-async fn own_trades<'a>(
-    services: &Services,
-    user: UserId,
-    valued: &'a [ValuedPortfolio],
-    symbol: &Symbol,
-) -> Result<Vec<OwnTrade<'a>>, Error> {
-    let mut trades = Vec::new();
-    for ValuedPortfolio { portfolio, .. } in valued {
-        let filter = TransactionFilter { symbol: Some(symbol.clone()), ..TransactionFilter::default() };
-        let page = services
-            .books()
-            .transactions(PortfolioRef::new(user, portfolio.id), filter, None, MOST_TRADES)
-            .await?;
-        trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
-    }
-    trades.sort_by_key(|trade| std::cmp::Reverse((trade.line.entry.timestamp, trade.line.entry.id)));
-    Ok(trades)
-}
-
 /// Announced corporate actions and the newest past ones, newest first.
 fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> {
     let row = |action: &CorporateAction| ActionRow {
@@ -482,56 +325,6 @@ fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> 
     };
     let past = actions.iter().rev().filter(|action| action.ex_on <= today).take(MOST_ACTIONS);
     actions.iter().rev().filter(|action| action.ex_on > today).chain(past).map(row).collect()
-}
-
-/// The mark of a transaction on the chart, in today's shares.
-pub(crate) fn deal(
-    NamedEntry { entry, .. }: &NamedEntry,
-    actions: &[CorporateAction],
-    today: NaiveDate,
-) -> Option<Deal> {
-    let (price, quantity) = (entry.price.as_ref()?, entry.quantity.as_ref()?);
-    let bought = entry.transaction_type == TransactionType::Buy;
-    Some(Deal {
-        date: exchange_date(entry.timestamp),
-        price: price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today),
-        bought,
-        title: format!(
-            "{} {} at {}, {}",
-            if bought { "Bought" } else { "Sold" },
-            format::quantity(quantity),
-            format::price(price),
-            format::day(entry.timestamp).text
-        ),
-    })
-}
-
-fn row(
-    OwnTrade { portfolio, line }: &OwnTrade<'_>,
-    quote: Option<&Quote>,
-    actions: &[CorporateAction],
-    today: NaiveDate,
-) -> OwnTradeRow {
-    let entry = &line.entry;
-    // The change of the price since a buy. After a sell the user no longer holds the shares.
-    let since = match (entry.transaction_type, quote, &entry.price) {
-        (TransactionType::Buy, Some(quote), Some(price)) => {
-            let then = price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today);
-            (then > 0.0).then(|| quote.price.to_f64() / then - 1.0)
-        }
-        _ => None,
-    };
-    OwnTradeRow {
-        kind: format::label(entry.transaction_type.as_str()),
-        at: format::day_and_minute(entry.timestamp),
-        portfolio_id: portfolio.id,
-        portfolio: portfolio.name.clone(),
-        quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
-        price: entry.price.as_ref().map(format::price).unwrap_or_default(),
-        since: since.map(format::percent_gain),
-        amount: format::money(&entry.amount),
-        action: sentence(entry),
-    }
 }
 
 fn facts(quote: &Quote, last_session: Option<&Bar>) -> Vec<Fact> {

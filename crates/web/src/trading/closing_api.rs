@@ -16,7 +16,9 @@ use crate::http::input::Query;
 use crate::http::problem::Problem;
 use crate::openapi::{enums, problems};
 use crate::portfolios::valuation_api::no_position;
-use crate::trading::api::{Order, created, with_key};
+use crate::trading::api::created;
+use crate::trading::api::with_key;
+use crate::trading::order_json::Order;
 
 /// Selects the open orders to cancel.
 #[derive(Debug, Clone, Deserialize, IntoParams)]

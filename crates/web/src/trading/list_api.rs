@@ -14,7 +14,7 @@ use crate::http::input::Query;
 use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
-use crate::trading::api::Order;
+use crate::trading::order_json::Order;
 
 /// Selects orders of a portfolio.
 #[derive(Debug, Clone, Deserialize, IntoParams)]

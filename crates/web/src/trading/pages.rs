@@ -23,10 +23,13 @@ use crate::http::extract::{Form, Signed};
 use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::Problem;
 use crate::portfolios::pages::Named;
+use crate::shell::badge::Badge;
 use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::Delta;
-use crate::shell::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, see_other};
+use crate::shell::layout::Nav;
+use crate::shell::links::{Choice, Paging, query, see_other};
+use crate::shell::render::{PageResult, Shell};
 use crate::trading::words::pages as words;
 
 pub use preview::{preview, show as show_preview};

@@ -12,7 +12,7 @@ use services::{Error, FieldError, Services};
 use crate::http::problem::{PageError, Problem};
 use crate::shell::form::{FormView, refusal, typed_number};
 use crate::shell::format;
-use crate::shell::render::{Choice, query};
+use crate::shell::links::{Choice, query};
 use crate::stocks::price_pace;
 use crate::trading::order_fields::OrderFields;
 use crate::trading::words::pages as words;

@@ -10,11 +10,14 @@ use services::{FieldError, Services};
 use crate::AppState;
 use crate::http::extract::{Form, Signed};
 use crate::http::problem::Problem;
+use crate::shell::badge::Badge;
 use crate::shell::chart::Spark;
 use crate::shell::form::{EmptyForm, FormView, refusal};
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
-use crate::shell::render::{Badge, Choice, Nav, PageResult, Shell, see_other};
+use crate::shell::layout::Nav;
+use crate::shell::links::{Choice, see_other};
+use crate::shell::render::{PageResult, Shell};
 use crate::shell::sparks::month_sparks;
 
 #[derive(Debug, Default, Deserialize)]

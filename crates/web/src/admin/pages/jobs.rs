@@ -9,7 +9,8 @@ use super::{PAGE, Tab, show, tabs};
 use crate::AppState;
 use crate::http::extract::{Admin, AdminForm};
 use crate::http::problem::Problem;
-use crate::shell::render::{Choice, PageResult, Paging, Shell, query};
+use crate::shell::links::{Choice, Paging, query};
+use crate::shell::render::{PageResult, Shell};
 
 /// Whether the form offers the job. A requested run of `SnapshotPortfolios` takes provisional snapshots, so that job is
 /// enough.

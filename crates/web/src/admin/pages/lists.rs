@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{ListQuery, PAGE, Tab, show};
 use crate::AppState;
 use crate::http::extract::Admin;
+use crate::shell::badge::Badge;
 use crate::shell::format;
 use crate::shell::format::Moment;
-use crate::shell::render::{Badge, PageResult, Shell};
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 struct PortfolioRow {

@@ -12,9 +12,11 @@ use super::users::UserRow;
 use super::{Tab, show, tabs};
 use crate::AppState;
 use crate::http::extract::Admin;
+use crate::shell::badge::{Badge, source_name};
 use crate::shell::format;
 use crate::shell::format::Moment;
-use crate::shell::render::{Badge, Choice, PageResult, Shell, source_name};
+use crate::shell::links::Choice;
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 struct OverviewView {

@@ -13,9 +13,11 @@ use super::{Tab, show, tabs};
 use crate::AppState;
 use crate::http::extract::{Admin, AdminForm};
 use crate::http::problem::Problem;
+use crate::shell::badge::{Badge, source_name};
 use crate::shell::format;
 use crate::shell::format::Moment;
-use crate::shell::render::{Badge, Choice, PageResult, Shell, source_name};
+use crate::shell::links::Choice;
+use crate::shell::render::{PageResult, Shell};
 use crate::stocks::price_pace::PaceView;
 
 #[derive(Serialize)]

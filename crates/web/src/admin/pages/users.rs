@@ -12,7 +12,8 @@ use crate::http::extract::{Admin, AdminForm};
 use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::Moment;
-use crate::shell::render::{Choice, PageResult, Shell};
+use crate::shell::links::Choice;
+use crate::shell::render::{PageResult, Shell};
 
 #[derive(Serialize)]
 pub(super) struct UserRow {

@@ -19,7 +19,9 @@ use crate::portfolios::pages::Named;
 use crate::shell::chart;
 use crate::shell::format;
 use crate::shell::format::Delta;
-use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
+use crate::shell::layout::Nav;
+use crate::shell::links::{query, see_other};
+use crate::shell::render::{PageResult, Shell};
 use crate::trading::ticket::{TicketFields, at_its_field};
 use crate::trading::words::pages as words;
 

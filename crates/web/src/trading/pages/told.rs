@@ -6,8 +6,8 @@ use domain::{
     TimeInForce, Timestamp, Trail, TransactionType,
 };
 
+use crate::shell::badge::source_name;
 use crate::shell::format;
-use crate::shell::render::source_name;
 use crate::trading::words::pages as words;
 
 pub fn status(status: OrderStatus) -> &'static str {
