@@ -66,8 +66,8 @@ struct Args {
     /// The duration of each measurement, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// The number of event streams
-    #[arg(long, default_value_t = 5000)]
+    /// How many event streams there are
+    #[arg(long, default_value_t = 15000)]
     clients: usize,
     /// The PostgreSQL server: the URL of a superuser, ending in the name of a database
     #[arg(long)]

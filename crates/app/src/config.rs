@@ -115,7 +115,7 @@ pub struct Config {
     /// `PASSWORD_QUEUE_TIMEOUT_S`: how long a login waits for the check of its password to start. Default 5.
     pub password_queue_timeout: Duration,
     /// `STREAMS_PER_USER` and `STREAMS`: the maximum number of event streams per user and in total, for each process.
-    /// Default 10 and 10000.
+    /// Default 10 and 15000.
     pub streams: StreamLimits,
     /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: the deadline of each deep health check, and the time without a
     /// heartbeat after which a worker counts as dead. Default 3 and 20.

@@ -27,9 +27,20 @@ where
     T: Clone + Send + Sync + 'static,
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
-    /// Evicts the least recently used answers beyond `capacity`.
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self { entries: moka::future::Cache::new(capacity) }
+    /// Evicts the least recently used answers beyond `most_bytes`. `size` estimates the bytes of an answer.
+    pub(crate) fn new(most_bytes: u64, size: fn(&T) -> usize) -> Self {
+        /// The entry itself, with its place in the queues of the cache.
+        const ENTRY: usize = 300;
+        let weigh = move |_: &K, entry: &CacheEntry<T>| {
+            let size = entry.answer.as_ref().map_or(0, size) + size_of::<CacheEntry<T>>() + ENTRY;
+            u32::try_from(size).unwrap_or(u32::MAX)
+        };
+        Self { entries: moka::future::Cache::builder().max_capacity(most_bytes).weigher(weigh).build() }
+    }
+
+    /// The number of answers and their bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
     }
 
     /// Removes the answer for the symbol.

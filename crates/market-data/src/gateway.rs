@@ -29,12 +29,12 @@ use judging::Judge;
 use lifetime::{Lifetime, Past};
 use series::Fetching;
 
-/// The most symbols with cached quotes.
-const QUOTES_KEPT: u64 = 10_000;
-/// The most symbols with cached bars, about 100 bars each.
-const SERIES_KEPT: u64 = 1_000;
-/// The most cached searches.
-const SEARCHES_KEPT: u64 = 2_000;
+/// The most bytes of cached bars.
+const BARS_BYTES: u64 = 32 << 20;
+/// The most bytes of each other cache: quotes, or the names, of more than ten thousand symbols.
+const SMALL_CACHE_BYTES: u64 = 8 << 20;
+/// The texts of a listing.
+const LISTING_TEXTS: usize = 100;
 /// The first day of requested bars. One call returns all bars, so it serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
 /// How often a full series is requested.
@@ -69,11 +69,13 @@ impl Gateway {
         Self {
             source,
             limits: None,
-            quotes: Cache::new(QUOTES_KEPT),
-            bars: Cache::new(SERIES_KEPT),
-            listings: Cache::new(QUOTES_KEPT),
-            searches: Cache::new(SEARCHES_KEPT),
-            series: Cache::new(QUOTES_KEPT),
+            quotes: Cache::new(SMALL_CACHE_BYTES, |_| 0),
+            bars: Cache::new(BARS_BYTES, |bars| size_of_val(&**bars)),
+            listings: Cache::new(SMALL_CACHE_BYTES, |_| LISTING_TEXTS),
+            searches: Cache::new(SMALL_CACHE_BYTES, |found| {
+                found.len() * (size_of::<Listing>() + LISTING_TEXTS)
+            }),
+            series: Cache::new(SMALL_CACHE_BYTES, |()| 0),
             full_series_at: Mutex::default(),
         }
     }
@@ -81,6 +83,18 @@ impl Gateway {
     /// A gateway with limits. The simulated market needs none and is called directly.
     pub fn with_limits(source: Arc<dyn QuoteSource>, limits: Limits) -> Self {
         Self { limits: Some(Arc::new(limits)), ..Self::new(source) }
+    }
+
+    /// The caches with the numbers of their answers, and with their bytes.
+    pub fn cache_sizes(&self) -> [(&'static str, u64, u64); 5] {
+        let named = |name, (answers, bytes)| (name, answers, bytes);
+        [
+            named("provider_quotes", self.quotes.size()),
+            named("provider_bars", self.bars.size()),
+            named("provider_listings", self.listings.size()),
+            named("provider_searches", self.searches.size()),
+            named("provider_series", self.series.size()),
+        ]
     }
 
     /// The limits, for the admin page.

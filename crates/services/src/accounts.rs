@@ -19,6 +19,7 @@ use std::time::Duration;
 use persistence::Store;
 
 use crate::Clock;
+use crate::books::cache::CacheSize;
 use password::Hasher;
 use token_cache::TokenCache;
 use turns::Turns;
@@ -54,8 +55,8 @@ impl Accounts {
         }
     }
 
-    /// The number of cached tokens.
-    pub(crate) fn cached_tokens(&self) -> usize {
-        self.token_cache.len()
+    /// The tokens in memory, as metrics show them.
+    pub(crate) fn cached_tokens(&self) -> CacheSize {
+        CacheSize::new("tokens", self.token_cache.len() as u64, self.token_cache.bytes() as u64)
     }
 }

@@ -12,6 +12,7 @@ pub mod portfolios;
 pub mod repair;
 pub mod sharing;
 pub mod snapshots;
+mod sweeper;
 pub mod transactions;
 pub mod valuation;
 pub mod verify;
@@ -27,7 +28,7 @@ use crate::corporate_actions::CorporateActions;
 use crate::events::Events;
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
-use cache::{CacheEntry, Versions};
+use cache::{CacheEntry, CacheSize, Versions};
 use closed_benchmarks::ClosedBenchmarks;
 use closed_windows::ClosedWindows;
 
@@ -101,29 +102,23 @@ impl Books {
         &self.config.starting_cash
     }
 
-    /// The number of entries in each cache.
-    pub(crate) fn cached(&self) -> [(&'static str, u64); 4] {
+    /// The caches of this process, as metrics show them.
+    pub(crate) fn caches(&self) -> [CacheSize; 6] {
+        let (stocks, stock_bytes) = self.instruments.remembered_stocks();
+        let (owners, owner_bytes) = sharing::cached(&self.owners);
         [
-            ("holdings", self.kept_holdings.len()),
-            ("transaction_pages", self.kept_pages.len()),
-            ("performance_windows", self.closed_windows.len()),
-            ("benchmarks", self.closed_benchmarks.len() as u64),
+            CacheSize::new("stocks", stocks as u64, stock_bytes as u64),
+            CacheSize::new("portfolio_owners", owners, owner_bytes),
+            CacheSize::new("holdings", self.kept_holdings.len(), self.kept_holdings.bytes()),
+            CacheSize::new("transaction_pages", self.kept_pages.len(), self.kept_pages.bytes()),
+            CacheSize::new("performance_windows", self.closed_windows.len(), self.closed_windows.bytes()),
+            self.closed_benchmarks.size(),
         ]
-    }
-
-    /// The bytes of the closed days that are cached in memory.
-    pub(crate) fn performance_cache_bytes(&self) -> u64 {
-        self.closed_windows.bytes()
     }
 
     /// How many windows were answered from memory.
     pub fn windows_from_memory(&self) -> u64 {
         self.closed_windows.hits()
-    }
-
-    /// The number of stocks whose quotes do not read the database.
-    pub(crate) fn remembered_stocks(&self) -> usize {
-        self.instruments.remembered_stocks()
     }
 
     /// The newest versions of portfolios.

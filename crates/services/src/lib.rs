@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod books;
+mod confirmed_rows;
 pub mod corporate_actions;
 pub mod demonstration;
 mod error;

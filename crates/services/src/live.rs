@@ -49,7 +49,7 @@ pub struct StreamLimits {
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self { per_user: 10, in_all: 10_000 }
+        Self { per_user: 10, in_all: 15_000 }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod overview;
 pub(crate) mod pages;
 pub(crate) mod performance;
 pub(crate) mod performance_api;
+mod performance_body;
 pub(crate) mod performance_words;
 pub(crate) mod risk;
 pub(crate) mod settings;

@@ -108,7 +108,11 @@ impl Sorter {
 
 /// [`xirr()`] for windows of at least a year. For a shorter window, a rate per year would be mostly extrapolation.
 fn annual_xirr(series: &Series, work: &mut Workings) -> Figure {
-    let rate = xirr(series, work)?;
+    annual_rate(xirr::solve(series, work), series, work)
+}
+
+fn annual_rate(solved: Figure<xirr::Solution>, series: &Series, work: &mut Workings) -> Figure {
+    let rate = solved?.rate;
     annualized::at_least_a_year(series, work)?;
     Ok(rate)
 }
@@ -154,7 +158,11 @@ impl Analysis {
             information_ratio: sort.defined(Measure::InformationRatio, relative.information_ratio),
         };
         let gains = contributions(series, books, work);
-        let of_gains = |part: fn(&Contributions) -> &Money| gains.clone().map(|gains| part(&gains).clone());
+        let of_gains = |part: fn(&Contributions) -> &Money| match &gains {
+            Ok(gains) => Ok(part(gains).clone()),
+            Err(reason) => Err(reason.clone()),
+        };
+        let solved = xirr::solve(series, work);
         let mut measures = Measures {
             start_on: series.start_on(),
             end_on: series.end_on(),
@@ -164,8 +172,8 @@ impl Analysis {
             gain: gain(series, work),
             twr: sort.defined(Measure::Twr, twr(series, work)),
             annualized_return: sort.defined(Measure::AnnualizedReturn, annualized_return(series, work)),
-            mwr: sort.defined(Measure::Mwr, mwr(series, work)),
-            xirr: sort.defined(Measure::Xirr, annual_xirr(series, work)),
+            mwr: sort.defined(Measure::Mwr, solved.clone().map(|solution| solution.mwr(work))),
+            xirr: sort.defined(Measure::Xirr, annual_rate(solved, series, work)),
             modified_dietz: sort.defined(Measure::ModifiedDietz, modified_dietz(series, work)),
             volatility: sort.defined(Measure::Volatility, volatility(series, settings, work)),
             downside_deviation: sort
@@ -191,7 +199,7 @@ impl Analysis {
             dividends: sort.defined(Measure::Dividends, of_gains(|gains| &gains.dividends)),
             commissions: sort.defined(Measure::Commissions, commissions(books, work)),
             turnover: sort.defined(Measure::Turnover, turnover(series, books, work)),
-            contributions: sort.defined(Measure::Contributions, gains.clone()),
+            contributions: sort.defined(Measure::Contributions, gains),
             undefined: Vec::new(),
         };
         let place = |measure: Measure| Measure::ALL.iter().position(|other| *other == measure);

@@ -1,10 +1,11 @@
 //! A benchmark's total return: a stock or fund with its dividends reinvested.
 
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use crate::performance::{Figure, Formula, Series, Settings, Table, UndefinedReason, Value, Workings};
+use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
 use crate::{Bar, CorporateAction, CorporateActionKind, Symbol};
 
 pub(super) const TWR: Formula = Formula {
@@ -18,7 +19,10 @@ pub(super) const TWR: Formula = Formula {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Benchmark {
     pub symbol: Symbol,
-    levels: Vec<Level>,
+    /// In order of date. Many portfolios are compared with the same.
+    levels: Arc<[Level]>,
+    /// One more after `levels`.
+    newest: Option<Level>,
 }
 
 /// The growth of one share since the first close, by splits and reinvested dividends.
@@ -60,7 +64,12 @@ impl Benchmark {
             units = level.units;
             level
         };
-        Self { symbol, levels: bars.into_iter().map(next).collect() }
+        Self { symbol, levels: bars.into_iter().map(next).collect(), newest: None }
+    }
+
+    /// The bytes that it takes.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.levels)
     }
 
     /// The day of the first close.
@@ -70,7 +79,7 @@ impl Benchmark {
 
     /// The day of the last close.
     pub fn last_on(&self) -> Option<NaiveDate> {
-        self.levels.last().map(|level| level.date)
+        self.last().map(|level| level.date)
     }
 
     /// The total-return level at the close of a day, or at the last close before it. `None` before the first.
@@ -78,7 +87,19 @@ impl Benchmark {
         self.carried(date).map(Level::value)
     }
 
+    fn last(&self) -> Option<&Level> {
+        self.newest.as_ref().or(self.levels.last())
+    }
+
+    /// The levels in order of date.
+    fn levels(&self) -> impl Iterator<Item = &Level> {
+        self.levels.iter().chain(&self.newest)
+    }
+
     fn carried(&self, date: NaiveDate) -> Option<&Level> {
+        if let Some(newest) = self.newest.as_ref().filter(|newest| newest.date <= date) {
+            return Some(newest);
+        }
         let after = self.levels.partition_point(|level| level.date <= date);
         self.levels.get(after.checked_sub(1)?)
     }
@@ -97,7 +118,7 @@ impl Benchmark {
     /// [`UndefinedReason::BenchmarkStartsLate`] or [`UndefinedReason::NothingInvested`].
     pub fn cumulative(&self, series: &Series) -> Figure<Vec<(NaiveDate, f64)>> {
         let (start, _) = self.start(series)?;
-        let since = series.days.iter().skip_while(|day| day.date < start.date);
+        let since = series.days().iter().skip_while(|day| day.date < start.date);
         let mut levels = self.in_order();
         let grown = |date| Some((date, levels.level_on(date)? / start.value() - 1.0));
         Ok(since.map(|day| day.date).filter_map(grown).collect())
@@ -110,35 +131,55 @@ impl Benchmark {
         Some(end.value() / start.value() - 1.0)
     }
 
-    fn in_order(&self) -> LevelsInOrder<'_> {
-        LevelsInOrder { coming: self.levels.iter().peekable(), last: None }
+    pub(super) fn in_order(&self) -> LevelsInOrder<'_> {
+        LevelsInOrder { closed: self.levels.iter().peekable(), newest: self.newest.as_ref(), last: None }
+    }
+
+    /// As [`Benchmark::in_order`], for days from this one on.
+    pub(super) fn in_order_from(&self, date: NaiveDate) -> LevelsInOrder<'_> {
+        let before = self.levels.partition_point(|level| level.date < date);
+        let (past, coming) = self.levels.split_at(before);
+        let newest = self.newest.as_ref();
+        LevelsInOrder { closed: coming.iter().peekable(), newest, last: past.last().map(Level::value) }
+    }
+
+    /// Checks that the levels reach back to the start of the window.
+    pub(super) fn covers(&self, series: &Series) -> Figure<()> {
+        self.start(series).map(|_| ())
     }
 
     /// Returns the benchmark with one more close after the last one, in the shares of its own session.
     #[must_use]
     pub fn with_close<'a>(&self, bar: &Bar, actions: impl IntoIterator<Item = &'a CorporateAction>) -> Self {
         let mut all = self.clone();
-        if let Some(last) = self.levels.last().filter(|last| last.date < bar.date) {
+        if let Some(last) = self.last().filter(|last| last.date < bar.date) {
             let mut since: Vec<&CorporateAction> =
                 actions.into_iter().filter(|action| last.date < action.ex_on).collect();
             since.sort_by_key(|action| (action.ex_on, action.precedence()));
-            all.levels.push(level(bar, last.units, &mut since.into_iter().peekable()));
+            let newest = level(bar, last.units, &mut since.into_iter().peekable());
+            if let Some(before) = all.newest.replace(newest) {
+                all.levels = self.levels.iter().cloned().chain([before]).collect();
+            }
         }
         all
     }
 }
 
-/// [`Benchmark::level_on`] for days in ascending order, without a search for each day.
-struct LevelsInOrder<'a> {
-    coming: Peekable<std::slice::Iter<'a, Level>>,
+/// [`Benchmark::level_on`] for days in their order, without a search for each.
+pub(super) struct LevelsInOrder<'a> {
+    closed: Peekable<std::slice::Iter<'a, Level>>,
+    newest: Option<&'a Level>,
     last: Option<f64>,
 }
 
 impl LevelsInOrder<'_> {
-    /// `date` must not be before the date of an earlier call.
-    fn level_on(&mut self, date: NaiveDate) -> Option<f64> {
-        while let Some(level) = self.coming.next_if(|level| level.date <= date) {
+    /// `date` must not be before that of an earlier call.
+    pub fn level_on(&mut self, date: NaiveDate) -> Option<f64> {
+        while let Some(level) = self.closed.next_if(|level| level.date <= date) {
             self.last = Some(level.value());
+        }
+        if let Some(newest) = self.newest.take_if(|newest| newest.date <= date) {
+            self.last = Some(newest.value());
         }
         self.last
     }
@@ -180,67 +221,13 @@ pub fn benchmark_twr(series: &Series, benchmark: Option<&Benchmark>, work: &mut 
         let row = |level: &Level| {
             vec![Value::Date(level.date), Value::Number(level.close), Value::Number(level.units)]
         };
-        let levels = benchmark.levels.iter();
+        let levels = benchmark.levels();
         let in_window = levels.filter(|level| start.date <= level.date && level.date <= end.date);
         Value::Table(Table::new(&columns, in_window.map(row)))
     });
     work.number("start_level", "Units × close at the start", start.value());
     work.number("end_level", "Units × close at the end", end.value());
     Ok(end.value() / start.value() - 1.0)
-}
-
-/// Daily returns of portfolio and benchmark over the same days.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Pairs {
-    pub dates: Vec<NaiveDate>,
-    pub portfolio: Vec<f64>,
-    pub benchmark: Vec<f64>,
-}
-
-impl Pairs {
-    /// The pairs of daily returns: each day with a return and an earlier close in the series, with the benchmark's
-    /// return between the same two closes. If the benchmark has no bar, its last close is carried forward, so its
-    /// return is zero. A portfolio's very first day is omitted, because the benchmark is bought at its close.
-    ///
-    /// # Errors
-    /// The same as [`benchmark_twr`].
-    pub fn new(
-        series: &Series,
-        benchmark: Option<&Benchmark>,
-        settings: &Settings,
-        work: &mut Workings,
-    ) -> Figure<Self> {
-        settings.note_sessions(work);
-        let benchmark = benchmark.ok_or(UndefinedReason::NoBenchmark)?;
-        work.input("benchmark", "Benchmark", || Value::Symbol(benchmark.symbol.clone()));
-        benchmark.start(series)?;
-        let mut pairs = Self::default();
-        let mut levels = benchmark.in_order();
-        let mut level_before = series.before.as_ref().and_then(|close| levels.level_on(close.date));
-        for day in &series.days {
-            let level = levels.level_on(day.date);
-            let both = std::mem::replace(&mut level_before, level).zip(level);
-            let (Some(portfolio), Some((before, level))) = (day.daily_return, both) else { continue };
-            pairs.dates.push(day.date);
-            pairs.portfolio.push(portfolio);
-            pairs.benchmark.push(level / before - 1.0);
-        }
-        work.input("returns", "Daily returns", || {
-            let columns =
-                [("date", "Date"), ("daily_return", "Portfolio"), ("benchmark_return", "Benchmark")];
-            let returns = pairs.portfolio.iter().zip(&pairs.benchmark);
-            let row = |(date, (r, b)): (&NaiveDate, (&f64, &f64))| {
-                vec![Value::Date(*date), Value::Ratio(*r), Value::Ratio(*b)]
-            };
-            Value::Table(Table::new(&columns, pairs.dates.iter().zip(returns).map(row)))
-        });
-        Ok(pairs)
-    }
-
-    /// Portfolio minus benchmark, day by day.
-    pub fn differences(&self) -> Vec<f64> {
-        self.portfolio.iter().zip(&self.benchmark).map(|(r, b)| r - b).collect()
-    }
 }
 
 #[cfg(test)]
@@ -322,7 +309,19 @@ pub(super) mod tests {
             dividend("2026-01-06", "9"),
         ];
         let grown = benchmark(&bars[..2], &actions).with_close(&bars[2], &actions);
-        assert_eq!(grown, benchmark(&bars, &actions));
+        let all = benchmark(&bars, &actions);
+        assert!(grown.levels().eq(all.levels()), "{grown:?}");
+        let mut in_order = grown.in_order();
+        for bar in &bars {
+            assert_eq!(
+                (grown.level_on(bar.date), in_order.level_on(bar.date)),
+                (all.level_on(bar.date), all.level_on(bar.date))
+            );
+            let mut from_here = grown.in_order_from(bar.date);
+            assert_eq!(from_here.level_on(bar.date), all.level_on(bar.date));
+        }
+        let one_by_one = benchmark(&bars[..1], &actions).with_close(&bars[1], &actions);
+        assert!(one_by_one.with_close(&bars[2], &actions).levels().eq(all.levels()));
         // A close that is not after the last one changes nothing.
         assert_eq!(grown.with_close(&bars[1], &actions), grown);
         assert_eq!(benchmark(&[], &[]).with_close(&bars[1], &actions), benchmark(&[], &[]));

@@ -2,7 +2,9 @@
 
 use chrono::{Datelike, NaiveDate};
 
-use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
+use crate::performance::closed_days::ClosedDays;
+use crate::performance::series::Fold;
+use crate::performance::{Day, Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
 
 pub(super) const MONTHLY: Formula = Formula {
     words: "The time-weighted return of each calendar month. The first and the last month include only their days in \
@@ -33,7 +35,8 @@ pub struct PeriodReturn {
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn monthly_returns(series: &Series, work: &mut Workings) -> Figure<Vec<PeriodReturn>> {
-    chained(series, work, |date| date.with_day(1))
+    series.note_days(work);
+    series.fold(Months::default).0.returns()
 }
 
 /// The time-weighted return of each calendar year (in New York) with a daily return, oldest first.
@@ -41,28 +44,74 @@ pub fn monthly_returns(series: &Series, work: &mut Workings) -> Figure<Vec<Perio
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn yearly_returns(series: &Series, work: &mut Workings) -> Figure<Vec<PeriodReturn>> {
-    chained(series, work, |date| NaiveDate::from_ymd_opt(date.year(), 1, 1))
+    series.note_days(work);
+    series.fold(Years::default).0.returns()
 }
 
-fn chained(
-    series: &Series,
-    work: &mut Workings,
-    first_day: fn(NaiveDate) -> Option<NaiveDate>,
-) -> Figure<Vec<PeriodReturn>> {
-    series.note_days(work);
-    let mut growths: Vec<(NaiveDate, f64)> = Vec::new();
-    for (date, r) in series.returns() {
-        let first = first_day(date).unwrap_or(date);
-        match growths.last_mut() {
-            Some((period, growth)) if *period == first => *growth *= 1.0 + r,
-            _ => growths.push((first, 1.0 + r)),
+/// The growth of each period with a return, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Chained(Vec<(NaiveDate, f64)>);
+
+impl Chained {
+    /// Adds a day of the period that begins with `first`.
+    fn add(&mut self, first: Option<NaiveDate>, day: &Day) {
+        let Some(daily) = day.daily_return else { return };
+        let first = first.unwrap_or(day.date);
+        match self.0.last_mut() {
+            Some((period, growth)) if *period == first => *growth *= 1.0 + daily,
+            _ => self.0.push((first, 1.0 + daily)),
         }
     }
-    if growths.is_empty() {
-        return Err(UndefinedReason::NothingInvested);
+
+    fn returns(self) -> Figure<Vec<PeriodReturn>> {
+        if self.0.is_empty() {
+            return Err(UndefinedReason::NothingInvested);
+        }
+        let period = |(first, growth)| PeriodReturn { first, period_return: growth - 1.0 };
+        Ok(self.0.into_iter().map(period).collect())
     }
-    let period = |(first, growth)| PeriodReturn { first, period_return: growth - 1.0 };
-    Ok(growths.into_iter().map(period).collect())
+
+    fn size(&self) -> usize {
+        size_of_val(self.0.as_slice())
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Months(Chained);
+
+impl Months {
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+impl Fold for Months {
+    fn add(&mut self, day: &Day) {
+        self.0.add(day.date.with_day(1), day);
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.months
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Years(Chained);
+
+impl Years {
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+impl Fold for Years {
+    fn add(&mut self, day: &Day) {
+        self.0.add(NaiveDate::from_ymd_opt(day.date.year(), 1, 1), day);
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.years
+    }
 }
 
 /// The returns as a table.

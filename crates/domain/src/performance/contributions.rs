@@ -1,6 +1,7 @@
 //! Contributions of holdings to the gain of a window.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::performance::dietz::average_capital;
 use crate::performance::{BookSums, Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
@@ -49,21 +50,21 @@ pub struct BookedHolding {
 /// then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WindowBooks {
-    /// The holdings at the close before the window; empty if the portfolio is younger.
-    pub start: Vec<BookedHolding>,
+    /// At the close before the window; empty if the portfolio is younger.
+    pub start: Arc<[BookedHolding]>,
     /// The holdings at the last close.
     pub end: Vec<BookedHolding>,
     /// All journal lines between the two closes, ordered by id. Only explanations need them.
     pub entries: Vec<JournalEntry>,
-    /// The sums of these lines.
-    pub sums: BookSums,
+    /// What these lines add up to.
+    pub sums: Arc<BookSums>,
 }
 
 impl WindowBooks {
     /// Creates the books of a window with these journal lines.
     pub fn new(start: Vec<BookedHolding>, end: Vec<BookedHolding>, entries: Vec<JournalEntry>) -> Self {
-        let sums = BookSums::of(&entries);
-        Self { start, end, entries, sums }
+        let sums = Arc::new(BookSums::of(&entries));
+        Self { start: start.into(), end, entries, sums }
     }
 }
 
@@ -131,7 +132,7 @@ pub fn contributions(
     let books = books.ok_or(UndefinedReason::NoBooks)?;
     let mut parts: BTreeMap<StockId, Part> = BTreeMap::new();
     let mut unrealized_pnl = Money::zero();
-    for holding in &books.start {
+    for holding in books.start.iter() {
         let part = parts.entry(holding.stock_id).or_default();
         part.unrealized_change += &(holding.cost_basis.clone() - &holding.market_value);
         part.dividends -= &holding.receivable;
@@ -182,7 +183,7 @@ pub fn contributions(
 impl Contributions {
     fn note(&self, books: &WindowBooks, work: &mut Workings) {
         for (name, label, holdings) in
-            [("start", "Holdings at the start", &books.start), ("end", "Holdings at the end", &books.end)]
+            [("start", "Holdings at the start", &*books.start), ("end", "Holdings at the end", &books.end)]
         {
             work.input(name, label, || {
                 let columns = [

@@ -2,8 +2,10 @@
 
 use chrono::NaiveDate;
 
+use crate::performance::closed_days::ClosedDays;
+use crate::performance::series::Fold;
 use crate::performance::statistics::count;
-use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings};
+use crate::performance::{Day, Figure, Formula, Series, UndefinedReason, Value, Workings};
 
 pub(super) const BEST_DAY: Formula = Formula {
     words: "The day with the highest daily return. If there are several, the first.",
@@ -36,7 +38,7 @@ pub struct DayReturn {
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn best_day(series: &Series, work: &mut Workings) -> Figure<DayReturn> {
-    extreme(series, work, |day, best| day > best)
+    extreme(series, work, |extremes| extremes.best)
 }
 
 /// The day with the lowest return, which may be positive; the first one if several are equal.
@@ -44,18 +46,48 @@ pub fn best_day(series: &Series, work: &mut Workings) -> Figure<DayReturn> {
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn worst_day(series: &Series, work: &mut Workings) -> Figure<DayReturn> {
-    extreme(series, work, |day, worst| day < worst)
+    extreme(series, work, |extremes| extremes.worst)
 }
 
-fn extreme(series: &Series, work: &mut Workings, is_beyond: fn(f64, f64) -> bool) -> Figure<DayReturn> {
+fn extreme(
+    series: &Series,
+    work: &mut Workings,
+    of: fn(&Extremes) -> Option<DayReturn>,
+) -> Figure<DayReturn> {
     series.note_days(work);
-    let days = series.returns().map(|(date, daily_return)| DayReturn { date, daily_return });
-    let beyond = |found: DayReturn, day: DayReturn| {
-        if is_beyond(day.daily_return, found.daily_return) { day } else { found }
-    };
-    let found = days.reduce(beyond).ok_or(UndefinedReason::NothingInvested)?;
+    let found = of(&series.fold(Extremes::default)).ok_or(UndefinedReason::NothingInvested)?;
     work.step("date", "Day", || Value::Date(found.date));
     Ok(found)
+}
+
+/// The best and the worst day, and the number of days.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Extremes {
+    best: Option<DayReturn>,
+    worst: Option<DayReturn>,
+    /// With a return.
+    days: usize,
+    /// With a return above zero.
+    rising: usize,
+}
+
+impl Fold for Extremes {
+    fn add(&mut self, day: &Day) {
+        let Some(daily_return) = day.daily_return else { return };
+        let day = DayReturn { date: day.date, daily_return };
+        self.days += 1;
+        self.rising += usize::from(daily_return > 0.0);
+        if self.best.is_none_or(|best| daily_return > best.daily_return) {
+            self.best = Some(day);
+        }
+        if self.worst.is_none_or(|worst| daily_return < worst.daily_return) {
+            self.worst = Some(day);
+        }
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.extremes
+    }
 }
 
 /// The fraction of days with a positive return, a ratio from 0 to 1. A return of zero is not positive.
@@ -64,8 +96,7 @@ fn extreme(series: &Series, work: &mut Workings, is_beyond: fn(f64, f64) -> bool
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn positive_days(series: &Series, work: &mut Workings) -> Figure {
     series.note_days(work);
-    let (days, rising) =
-        series.returns().fold((0, 0), |(days, rising), (_, r)| (days + 1, rising + usize::from(r > 0.0)));
+    let Extremes { days, rising, .. } = series.fold(Extremes::default);
     if days == 0 {
         return Err(UndefinedReason::NothingInvested);
     }

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 
+use crate::Money;
 use crate::performance::statistics::days;
 use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
 
@@ -34,21 +35,15 @@ pub fn average_capital(series: &Series, work: &mut Workings) -> Figure {
     let total = (end_on - start_on).num_days();
     let weight =
         |date: NaiveDate| if total == 0 { 1.0 } else { days((end_on - date).num_days()) / days(total) };
-    let weighted: Vec<(f64, f64)> = series
-        .days
-        .iter()
-        .filter(|day| !day.net_flow.is_zero())
-        .map(|day| (weight(day.date), day.net_flow.to_f64()))
-        .collect();
+    let weighted = || series.flows().map(|(date, flow)| (date, weight(date), flow));
     work.step("weights", "Weight of each flow", || {
         let columns = [("date", "Date"), ("net_flow", "Deposits less withdrawals"), ("weight", "Weight")];
-        let paid = series.days.iter().filter(|day| !day.net_flow.is_zero());
-        let row = |(day, (weight, _)): (&crate::performance::Day, &(f64, f64))| {
-            vec![Value::Date(day.date), Value::Money(day.net_flow.clone()), Value::Number(*weight)]
+        let row = |(date, weight, flow): (NaiveDate, f64, &Money)| {
+            vec![Value::Date(date), Value::Money(flow.clone()), Value::Number(weight)]
         };
-        Value::Table(Table::new(&columns, paid.zip(&weighted).map(row)))
+        Value::Table(Table::new(&columns, weighted().map(row)))
     });
-    let flows: f64 = weighted.iter().map(|(weight, flow)| weight * flow).sum();
+    let flows: f64 = weighted().map(|(_, weight, flow)| weight * flow.to_f64()).sum();
     let capital = series.start_value().to_f64() + flows;
     work.number("average_capital", "Average capital", capital);
     if capital > 0.0 { Ok(capital) } else { Err(UndefinedReason::NoCapital) }

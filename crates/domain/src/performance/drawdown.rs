@@ -2,7 +2,9 @@
 
 use chrono::NaiveDate;
 
-use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings, cumulative_twr};
+use crate::performance::closed_days::ClosedDays;
+use crate::performance::series::Fold;
+use crate::performance::{Close, Day, Figure, Formula, Series, UndefinedReason, Value, Workings};
 
 pub(super) const MAX_DRAWDOWN: Formula = Formula {
     words: "The largest fall of the growth index from its highest value so far. The index starts at 1 and grows by \
@@ -55,7 +57,12 @@ pub struct UnderWater {
 
 /// How far the growth index is below its highest value so far, for each day: zero or negative, −1 after a total loss.
 pub fn drawdowns(series: &Series) -> Vec<(NaiveDate, f64)> {
-    highs(series).into_iter().map(|high| (high.date, high.depth())).collect()
+    let mut highs = Highs::new(series.before.as_ref());
+    let depth = |day: &Day| {
+        highs.add(day);
+        highs.invested.map(|_| (day.date, highs.now.depth()))
+    };
+    series.days().iter().filter_map(depth).collect()
 }
 
 /// The deepest drawdown, with its days. Its depth is zero when the index never fell.
@@ -64,24 +71,15 @@ pub fn drawdowns(series: &Series) -> Vec<(NaiveDate, f64)> {
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn max_drawdown(series: &Series, work: &mut Workings) -> Figure<Drawdown> {
     series.note_days(work);
-    let highs = highs(series);
-    let mut deepest: Option<&High> = None;
-    for high in &highs {
-        if deepest.is_none_or(|deepest| high.depth() < deepest.depth()) {
-            deepest = Some(high);
-        }
-    }
-    let deepest = deepest.ok_or(UndefinedReason::NothingInvested)?;
-    let recovered_on =
-        highs.iter().find(|day| day.date >= deepest.date && day.growth >= deepest.high).map(|day| day.date);
-    work.number("peak", "Highest growth of 1 before the fall", deepest.high);
-    work.number("trough", "Lowest growth of 1", deepest.growth);
+    let highs = series.fold(|| Highs::new(series.before.as_ref()));
+    let Deepest { place, trough_on, recovered_on } = highs.deepest.ok_or(UndefinedReason::NothingInvested)?;
+    work.number("peak", "Highest growth of 1 before the fall", place.high);
+    work.number("trough", "Lowest growth of 1", place.growth);
     let known = |date: Option<NaiveDate>| date.map_or(Value::Missing, Value::Date);
-    work.step("peak_on", "Day of the high", || known(deepest.high_on));
-    work.step("trough_on", "Day of the lowest close", || Value::Date(deepest.date));
+    work.step("peak_on", "Day of the high", || known(place.high_on));
+    work.step("trough_on", "Day of the lowest close", || Value::Date(trough_on));
     work.step("recovered_on", "Back at the high on", || known(recovered_on));
-    let depth = deepest.depth();
-    Ok(Drawdown { depth, peak_on: deepest.high_on, trough_on: deepest.date, recovered_on })
+    Ok(Drawdown { depth: place.depth(), peak_on: place.high_on, trough_on, recovered_on })
 }
 
 /// The longest period below an earlier high.
@@ -90,33 +88,12 @@ pub fn max_drawdown(series: &Series, work: &mut Workings) -> Figure<Drawdown> {
 /// [`UndefinedReason::NothingInvested`] when no day has a return; [`UndefinedReason::NoDrawdown`] when the index never fell.
 pub fn longest_under_water(series: &Series, work: &mut Workings) -> Figure<UnderWater> {
     series.note_days(work);
-    let highs = highs(series);
-    let (first, last) = match highs.as_slice() {
-        [first, .., last] => (first.date, last.date),
-        [only] => (only.date, only.date),
-        [] => return Err(UndefinedReason::NothingInvested),
-    };
-    let mut longest: Option<(UnderWater, f64)> = None;
-    let mut below_since: Option<(NaiveDate, f64)> = None;
-    let mut keep_longer = |(from, high): (NaiveDate, f64), recovered_on: Option<NaiveDate>| {
-        let days = (recovered_on.unwrap_or(last) - from).num_days();
-        if longest.as_ref().is_none_or(|(longest, _)| days > longest.days) {
-            longest = Some((UnderWater { from, recovered_on, days }, high));
-        }
-    };
-    let mut high_before = None;
-    for day in &highs {
-        if day.growth < day.high {
-            below_since = below_since.or_else(|| Some((high_before.unwrap_or(first), day.high)));
-        } else if let Some(from) = below_since.take() {
-            keep_longer(from, Some(day.date));
-        }
-        high_before = day.high_on;
+    let mut highs = series.fold(|| Highs::new(series.before.as_ref()));
+    let (_, last) = highs.invested.ok_or(UndefinedReason::NothingInvested)?;
+    if let Some(below) = highs.below_since {
+        highs.keep_longer(below, None, last);
     }
-    if let Some(from) = below_since {
-        keep_longer(from, None);
-    }
-    let (longest, high) = longest.ok_or(UndefinedReason::NoDrawdown)?;
+    let (longest, high) = highs.longest.ok_or(UndefinedReason::NoDrawdown)?;
     work.number("peak", "Growth of 1 at the high", high);
     work.step("peak_on", "Day of the high", || Value::Date(longest.from));
     work.step("recovered_on", "Back at the high on", || {
@@ -125,35 +102,93 @@ pub fn longest_under_water(series: &Series, work: &mut Workings) -> Figure<Under
     Ok(longest)
 }
 
-/// The growth index on a day, with its highest value so far.
-struct High {
-    date: NaiveDate,
+/// The growth index, with its highest value so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
     growth: f64,
     high: f64,
     /// `None` for the start of a window without an earlier close.
     high_on: Option<NaiveDate>,
 }
 
-impl High {
+impl Place {
     fn depth(&self) -> f64 {
         self.growth / self.high - 1.0
     }
 }
 
-/// Returns the highs from the first day with a return on.
-fn highs(series: &Series) -> Vec<High> {
-    let (mut high, mut high_on) = (1.0, series.before.as_ref().map(|close| close.date));
-    let days = series.days.iter().zip(cumulative_twr(series));
-    let invested = days.skip_while(|(day, _)| day.daily_return.is_none());
-    let mut highs = Vec::with_capacity(series.days.len());
-    for (day, twr) in invested {
-        let growth = 1.0 + twr;
-        if growth >= high {
-            (high, high_on) = (growth, Some(day.date));
-        }
-        highs.push(High { date: day.date, growth, high, high_on });
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Deepest {
+    place: Place,
+    trough_on: NaiveDate,
+    recovered_on: Option<NaiveDate>,
+}
+
+/// The highs and falls of the growth index from the first day with a return on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Highs {
+    /// On the last day.
+    now: Place,
+    /// The first day with a return, and the last day.
+    invested: Option<(NaiveDate, NaiveDate)>,
+    deepest: Option<Deepest>,
+    /// Where the index is below a high: the day of that high, and the high.
+    below_since: Option<(NaiveDate, f64)>,
+    /// The longest time below a high that is over, with that high.
+    longest: Option<(UnderWater, f64)>,
+}
+
+impl Highs {
+    /// Before the first day of a window.
+    pub fn new(before: Option<&Close>) -> Self {
+        let now = Place { growth: 1.0, high: 1.0, high_on: before.map(|close| close.date) };
+        Self { now, invested: None, deepest: None, below_since: None, longest: None }
     }
-    highs
+
+    fn keep_longer(
+        &mut self,
+        (from, high): (NaiveDate, f64),
+        recovered_on: Option<NaiveDate>,
+        until: NaiveDate,
+    ) {
+        let days = (until - from).num_days();
+        if self.longest.as_ref().is_none_or(|(longest, _)| days > longest.days) {
+            self.longest = Some((UnderWater { from, recovered_on, days }, high));
+        }
+    }
+}
+
+impl Fold for Highs {
+    fn add(&mut self, day: &Day) {
+        if self.invested.is_none() && day.daily_return.is_none() {
+            return;
+        }
+        // A fall on the first day is one from the start of the window, which counts from that day.
+        let high_before = self.invested.and(self.now.high_on);
+        let (first, _) = *self.invested.get_or_insert((day.date, day.date));
+        self.invested = Some((first, day.date));
+        let now = &mut self.now;
+        now.growth *= 1.0 + day.daily_return.unwrap_or(0.0);
+        if now.growth >= now.high {
+            (now.high, now.high_on) = (now.growth, Some(day.date));
+        }
+        let now = *now;
+        if self.deepest.is_none_or(|deepest| now.depth() < deepest.place.depth()) {
+            self.deepest = Some(Deepest { place: now, trough_on: day.date, recovered_on: None });
+        }
+        if let Some(deepest) = self.deepest.as_mut().filter(|deepest| now.growth >= deepest.place.high) {
+            deepest.recovered_on = deepest.recovered_on.or(Some(day.date));
+        }
+        if now.growth < now.high {
+            self.below_since = self.below_since.or_else(|| Some((high_before.unwrap_or(first), now.high)));
+        } else if let Some(below) = self.below_since.take() {
+            self.keep_longer(below, Some(day.date), day.date);
+        }
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.highs
+    }
 }
 
 #[cfg(test)]

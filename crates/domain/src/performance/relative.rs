@@ -1,9 +1,9 @@
 //! Measures against a benchmark.
 
-use crate::performance::benchmark::Pairs;
-use crate::performance::statistics::{covariance, deviation, enough, mean};
+use crate::performance::statistics::{Moments, PairMoments, enough};
 use crate::performance::{
-    Benchmark, Figure, Formula, Series, Settings, UndefinedReason, Workings, benchmark_twr, twr,
+    Benchmark, Day, Figure, Formula, Series, Settings, Table, UndefinedReason, Value, Workings,
+    benchmark_twr, twr,
 };
 
 pub(super) const EXCESS_RETURN: Formula = Formula {
@@ -77,9 +77,14 @@ pub(super) struct RelativeFigures {
 }
 
 impl Against<'_> {
-    fn pairs(&self, work: &mut Workings) -> Figure<Pairs> {
-        let pairs = Pairs::new(self.series, self.benchmark, self.settings, work)?;
-        enough(&pairs.portfolio)?;
+    fn pairs(&self, work: &mut Workings) -> Figure<PairSums> {
+        self.settings.note_sessions(work);
+        let benchmark = self.benchmark.ok_or(UndefinedReason::NoBenchmark)?;
+        work.input("benchmark", "Benchmark", || Value::Symbol(benchmark.symbol.clone()));
+        benchmark.covers(self.series)?;
+        work.input("returns", "Daily returns", || daily_returns(self.series, benchmark));
+        let pairs = PairSums::of(self.series, benchmark);
+        enough(pairs.both.x.n)?;
         Ok(pairs)
     }
 
@@ -95,7 +100,7 @@ impl Against<'_> {
     /// Computes all measures of this kind from one list of pairs.
     pub(super) fn all(&self, work: &mut Workings) -> RelativeFigures {
         let pairs = self.pairs(work);
-        let mut of = |measure: fn(&Self, &Pairs, &mut Workings) -> Figure| {
+        let mut of = |measure: fn(&Self, &PairSums, &mut Workings) -> Figure| {
             pairs.as_ref().map_err(Clone::clone).and_then(|pairs| measure(self, pairs, work))
         };
         RelativeFigures {
@@ -116,13 +121,13 @@ impl Against<'_> {
         self.alpha_of(&self.pairs(work)?, work)
     }
 
-    fn alpha_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
+    fn alpha_of(&self, pairs: &PairSums, work: &mut Workings) -> Figure {
         let beta = beta_of(pairs, work)?;
         work.number("beta", "Beta", beta);
         let risk_free = self.settings.daily_risk_free(work);
-        let mean_excess = mean(&pairs.portfolio) - risk_free;
+        let mean_excess = pairs.both.x.mean - risk_free;
         work.ratio("mean_excess", "Average daily excess return", mean_excess);
-        let mean_benchmark = mean(&pairs.benchmark) - risk_free;
+        let mean_benchmark = pairs.both.y.mean - risk_free;
         work.ratio("mean_benchmark_excess", "Average daily excess return of the benchmark", mean_benchmark);
         Ok((mean_excess - beta * mean_benchmark) * self.settings.periods())
     }
@@ -137,8 +142,8 @@ impl Against<'_> {
         Ok(self.tracking_error_of(&pairs, work))
     }
 
-    fn tracking_error_of(&self, pairs: &Pairs, work: &mut Workings) -> f64 {
-        let daily = deviation(&pairs.differences());
+    fn tracking_error_of(&self, pairs: &PairSums, work: &mut Workings) -> f64 {
+        let daily = pairs.differences.deviation();
         work.ratio("deviation", "Standard deviation of the differences", daily);
         daily * self.settings.periods().sqrt()
     }
@@ -151,12 +156,12 @@ impl Against<'_> {
         self.correlation_of(&self.pairs(work)?, work)
     }
 
-    fn correlation_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
-        let Pairs { portfolio, benchmark, .. } = pairs;
-        let deviations = (deviation(portfolio), deviation(benchmark));
+    fn correlation_of(&self, pairs: &PairSums, work: &mut Workings) -> Figure {
+        let both = &pairs.both;
+        let deviations = (both.x.deviation(), both.y.deviation());
         work.ratio("deviation", "Standard deviation of daily returns", deviations.0);
         work.ratio("benchmark_deviation", "Standard deviation of the benchmark's", deviations.1);
-        let covariance = work.number("covariance", "Covariance", covariance(portfolio, benchmark));
+        let covariance = work.number("covariance", "Covariance", both.covariance());
         match deviations {
             (_, 0.0) => Err(UndefinedReason::ZeroBenchmarkDeviation),
             (0.0, _) => Err(UndefinedReason::ZeroDeviation),
@@ -172,8 +177,8 @@ impl Against<'_> {
         self.information_ratio_of(&self.pairs(work)?, work)
     }
 
-    fn information_ratio_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
-        let mean = work.ratio("mean_difference", "Average difference", mean(&pairs.differences()));
+    fn information_ratio_of(&self, pairs: &PairSums, work: &mut Workings) -> Figure {
+        let mean = work.ratio("mean_difference", "Average difference", pairs.differences.mean);
         let error = self.tracking_error_of(pairs, work);
         work.ratio("tracking_error", "Tracking error", error);
         if error == 0.0 {
@@ -183,15 +188,73 @@ impl Against<'_> {
     }
 }
 
-fn beta_of(pairs: &Pairs, work: &mut Workings) -> Figure {
-    let covariance_of_both = covariance(&pairs.portfolio, &pairs.benchmark);
-    let variance = covariance(&pairs.benchmark, &pairs.benchmark);
-    work.number("covariance", "Covariance with the benchmark", covariance_of_both);
-    work.number("benchmark_variance", "Variance of the benchmark", variance);
-    if deviation(&pairs.benchmark) == 0.0 {
+fn beta_of(pairs: &PairSums, work: &mut Workings) -> Figure {
+    let covariance = work.number("covariance", "Covariance with the benchmark", pairs.both.covariance());
+    let variance = work.number("benchmark_variance", "Variance of the benchmark", pairs.both.y.variance());
+    if pairs.both.y.deviation() == 0.0 {
         return Err(UndefinedReason::ZeroBenchmarkDeviation);
     }
-    Ok(covariance_of_both / variance)
+    Ok(covariance / variance)
+}
+
+/// The daily returns of portfolio and benchmark over the same days: each day with a return and a close before it in the
+/// series, with the benchmark's return between the same two closes. Over a gap in its bars the last close is carried
+/// forward, so its return is zero there. A portfolio's very first day is omitted, because the benchmark is bought at its
+/// close.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct PairSums {
+    /// The benchmark's level at the last close.
+    level_before: Option<f64>,
+    /// The portfolio's returns and the benchmark's.
+    both: PairMoments,
+    /// Portfolio minus benchmark, day by day.
+    differences: Moments,
+}
+
+impl PairSums {
+    /// Goes over the days of the series, or over those since the closed ones.
+    pub fn of(series: &Series, benchmark: &Benchmark) -> Self {
+        Self::each(series, benchmark, |_, _| ())
+    }
+
+    fn each(series: &Series, benchmark: &Benchmark, mut note: impl FnMut(&Day, (f64, f64))) -> Self {
+        let after_closed = series.closed().and_then(|closed| Some((closed.end_on()?, closed.pairs?)));
+        let (mut sums, mut levels) = match after_closed {
+            Some((end_on, sums)) => (sums, benchmark.in_order_from(end_on)),
+            None => {
+                let mut levels = benchmark.in_order();
+                let level_before = series.before.as_ref().and_then(|close| levels.level_on(close.date));
+                let (both, differences) = (PairMoments::default(), Moments::default());
+                (Self { level_before, both, differences }, levels)
+            }
+        };
+        for day in &series.days {
+            if let Some(pair) = sums.add(day, levels.level_on(day.date)) {
+                note(day, pair);
+            }
+        }
+        sums
+    }
+
+    /// Adds a day with the benchmark's level at its close, and returns both returns.
+    fn add(&mut self, day: &Day, level: Option<f64>) -> Option<(f64, f64)> {
+        let both = std::mem::replace(&mut self.level_before, level).zip(level);
+        let (portfolio, (before, level)) = day.daily_return.zip(both)?;
+        let benchmark = level / before - 1.0;
+        self.both.add(portfolio, benchmark);
+        self.differences.add(portfolio - benchmark);
+        Some((portfolio, benchmark))
+    }
+}
+
+/// The pairs of returns as a table.
+fn daily_returns(series: &Series, benchmark: &Benchmark) -> Value {
+    let columns = [("date", "Date"), ("daily_return", "Portfolio"), ("benchmark_return", "Benchmark")];
+    let mut rows = Vec::new();
+    PairSums::each(series, benchmark, |day, (portfolio, benchmark)| {
+        rows.push(vec![Value::Date(day.date), Value::Ratio(portfolio), Value::Ratio(benchmark)]);
+    });
+    Value::Table(Table::new(&columns, rows))
 }
 
 #[cfg(test)]

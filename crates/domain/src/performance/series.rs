@@ -1,8 +1,11 @@
 //! The days of a window with their returns, from which all other measures are computed.
 
+use std::sync::Arc;
+
 use chrono::NaiveDate;
 
 use crate::Money;
+use crate::performance::closed_days::ClosedDays;
 use crate::performance::{Close, Figure, Settings, Table, UndefinedReason, Value, Workings};
 
 /// The portfolio on one day of the window.
@@ -50,8 +53,18 @@ impl Day {
 pub struct Series {
     /// The last close before the window, if the portfolio is older.
     pub before: Option<Close>,
-    /// The days, ordered by date.
-    pub days: Vec<Day>,
+    /// The days before `days`.
+    closed: Option<Arc<ClosedDays>>,
+    /// In order of date.
+    pub(super) days: Vec<Day>,
+}
+
+/// Something that is computed from a window day by day.
+pub(super) trait Fold: Clone {
+    fn add(&mut self, day: &Day);
+
+    /// The state after closed days.
+    fn after(closed: &ClosedDays) -> &Self;
 }
 
 impl Series {
@@ -63,37 +76,71 @@ impl Series {
             let end_value = close.total_value.clone();
             Day::new(std::mem::replace(&mut start_value, end_value), close)
         };
-        Self { before: before.cloned(), days: window.iter().map(day).collect() }
+        Self { before: before.cloned(), closed: None, days: window.iter().map(day).collect() }
     }
 
-    /// Adds a day at the end.
-    #[must_use]
-    pub fn with_day(mut self, close: &Close) -> Self {
+    /// Closed days and one more. Its measures are those of a series with all of these days.
+    pub fn continued(closed: Arc<ClosedDays>, last: &Close) -> Self {
         debug_assert!(
-            self.end_on().is_none_or(|last| last < close.date),
+            closed.end_on().is_none_or(|end_on| end_on < last.date),
             "Invariant: one close a day, in order"
         );
-        let start_value = self.end_value();
-        self.days.push(Day::new(start_value, close));
-        self
+        let day = Day::new(closed.end_value(), last);
+        Self { before: closed.before().cloned(), closed: Some(closed), days: vec![day] }
     }
 
-    /// The defined daily returns with their days.
-    pub fn returns(&self) -> impl Iterator<Item = (NaiveDate, f64)> {
+    /// The days of the window, in order of date.
+    pub fn days(&self) -> &[Day] {
+        debug_assert!(self.closed.is_none(), "Invariant: only a series with all of its days is shown");
+        &self.days
+    }
+
+    pub fn last_day(&self) -> Option<&Day> {
+        self.days.last()
+    }
+
+    /// The days before those of the series, if it continues closed days.
+    pub(super) fn closed(&self) -> Option<&ClosedDays> {
+        self.closed.as_deref()
+    }
+
+    /// The series without its last day. `None` if it has no day.
+    pub(super) fn without_last_day(&self) -> Option<Self> {
+        let (_, days) = self.days().split_last()?;
+        Some(Self { before: self.before.clone(), closed: None, days: days.to_vec() })
+    }
+
+    /// Goes over all days, beginning with `start`, or with the state after the closed days.
+    pub(super) fn fold<S: Fold>(&self, start: impl FnOnce() -> S) -> S {
+        let mut state = self.closed().map_or_else(start, |closed| S::after(closed).clone());
+        self.days.iter().for_each(|day| state.add(day));
+        state
+    }
+
+    /// The defined daily returns with their days, without those of closed days.
+    pub(super) fn returns(&self) -> impl Iterator<Item = (NaiveDate, f64)> {
         self.days.iter().filter_map(|day| Some((day.date, day.daily_return?)))
     }
 
-    /// Only the defined daily returns.
-    pub(super) fn ratios(&self) -> Vec<f64> {
-        self.returns().map(|(_, ratio)| ratio).collect()
+    /// The day of the first return.
+    pub(super) fn first_return_on(&self) -> Option<NaiveDate> {
+        let closed = self.closed().and_then(ClosedDays::first_return_on);
+        closed.or_else(|| self.returns().next().map(|(date, _)| date))
+    }
+
+    /// The days with a net flow, and the flows.
+    pub(super) fn flows(&self) -> impl Iterator<Item = (NaiveDate, &Money)> {
+        let closed = self.closed().map_or(&[][..], ClosedDays::flows);
+        let since = self.days.iter().filter(|day| !day.net_flow.is_zero());
+        let closed = closed.iter().map(|(date, flow)| (*date, flow));
+        closed.chain(since.map(|day| (day.date, &day.net_flow)))
     }
 
     /// The close from which the window is measured: the last one before the window, or the day of the first deposit if
     /// the portfolio had no value then. `None` if nothing was ever invested.
     pub fn start_on(&self) -> Option<NaiveDate> {
         let before = self.before.as_ref().filter(|close| close.total_value.is_positive());
-        let first = || self.returns().next().map(|(date, _)| date);
-        before.map(|close| close.date).or_else(first)
+        before.map(|close| close.date).or_else(|| self.first_return_on())
     }
 
     /// The last day of the window.
@@ -118,7 +165,7 @@ impl Series {
 
     /// Deposits less withdrawals within the window.
     pub fn net_flow(&self) -> Money {
-        self.days.iter().map(|day| &day.net_flow).sum()
+        self.fold(ValueSums::default).net_flow
     }
 
     /// Records the days as an input, from which returns, deviations and drawdowns can be recomputed.
@@ -140,7 +187,7 @@ impl Series {
                     day.daily_return.map_or(Value::Missing, Value::Ratio),
                 ]
             };
-            Value::Table(Table::new(&columns, self.days.iter().map(row)))
+            Value::Table(Table::new(&columns, self.days().iter().map(row)))
         });
     }
 
@@ -148,6 +195,32 @@ impl Series {
     pub(super) fn note_with(&self, settings: &Settings, work: &mut Workings) {
         self.note_days(work);
         settings.note_sessions(work);
+    }
+}
+
+/// The sums of the days' values and flows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ValueSums {
+    pub days: usize,
+    pub net_flow: Money,
+    pub end_values: Money,
+}
+
+impl Default for ValueSums {
+    fn default() -> Self {
+        Self { days: 0, net_flow: Money::zero(), end_values: Money::zero() }
+    }
+}
+
+impl Fold for ValueSums {
+    fn add(&mut self, day: &Day) {
+        self.days += 1;
+        self.net_flow += &day.net_flow;
+        self.end_values += &day.end_value;
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.values
     }
 }
 
@@ -195,7 +268,7 @@ pub(super) mod tests {
     #[test]
     fn deposits_count_from_the_start_of_a_day_and_withdrawals_until_its_end() {
         let series = series(&[("1000", "1000"), ("2200", "1000"), ("1650", "-1650"), ("0", "-1650")]);
-        let ratios = series.ratios();
+        let ratios: Vec<f64> = series.returns().map(|(_, ratio)| ratio).collect();
         // 1000/1000; 2200/2000; (1650 + 1650)/2200; (0 + 1650)/1650.
         for (ratio, expected) in ratios.iter().zip([0.0, 0.1, 0.5, 0.0]) {
             assert!((ratio - expected).abs() < 1e-12, "{ratio} instead of {expected}");

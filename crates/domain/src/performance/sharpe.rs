@@ -1,7 +1,7 @@
 //! Sharpe and Sortino ratio: return above the risk-free rate per unit of risk.
 
-use crate::performance::statistics::{deviation, enough, mean};
-use crate::performance::volatility::{downside, excess_returns};
+use crate::performance::statistics::enough;
+use crate::performance::volatility::{Downside, Returns};
 use crate::performance::{Figure, Formula, Series, Settings, UndefinedReason, Workings};
 
 pub(super) const SHARPE: Formula = Formula {
@@ -25,10 +25,12 @@ pub(super) const SORTINO: Formula = Formula {
 /// [`UndefinedReason::TooFewReturns`] for fewer than 20, [`UndefinedReason::ZeroDeviation`] when they do not vary.
 pub fn sharpe(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
     series.note_with(settings, work);
-    let excess = excess_returns(series, settings, work);
-    enough(&excess)?;
-    let mean = work.ratio("mean_excess", "Average daily excess return", mean(&excess));
-    let deviation = work.ratio("deviation", "Standard deviation of excess returns", deviation(&excess));
+    let risk_free = settings.daily_risk_free(work);
+    let Returns(returns) = series.fold(Returns::default);
+    enough(returns.n)?;
+    let mean = work.ratio("mean_excess", "Average daily excess return", returns.mean - risk_free);
+    // The rate is the same each day, so the returns above it deviate as the returns do.
+    let deviation = work.ratio("deviation", "Standard deviation of excess returns", returns.deviation());
     if deviation == 0.0 {
         return Err(UndefinedReason::ZeroDeviation);
     }
@@ -42,10 +44,12 @@ pub fn sharpe(series: &Series, settings: &Settings, work: &mut Workings) -> Figu
 /// [`UndefinedReason::TooFewReturns`] for fewer than 20, [`UndefinedReason::NoLosingDays`] when none is below the rate.
 pub fn sortino(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
     series.note_with(settings, work);
-    let excess = excess_returns(series, settings, work);
-    enough(&excess)?;
-    let mean = work.ratio("mean_excess", "Average daily excess return", mean(&excess));
-    let downside = work.ratio("deviation", "Downside deviation of daily returns", downside(&excess));
+    let risk_free = settings.daily_risk_free(work);
+    let Returns(returns) = series.fold(Returns::default);
+    enough(returns.n)?;
+    let mean = work.ratio("mean_excess", "Average daily excess return", returns.mean - risk_free);
+    let downside = series.fold(|| Downside::new(settings)).deviation();
+    let downside = work.ratio("deviation", "Downside deviation of daily returns", downside);
     if downside == 0.0 {
         return Err(UndefinedReason::NoLosingDays);
     }

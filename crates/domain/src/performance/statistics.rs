@@ -1,5 +1,5 @@
-//! Averages and deviations. Each is computed in two passes: the mean first, then the squares around it, so that small
-//! deviations of large numbers keep their digits.
+//! Averages and deviations. They grow value by value around the mean so far, so that small deviations of large numbers
+//! keep their digits (Welford, Note on a method for calculating corrected sums of squares and products, 1962).
 
 use crate::performance::{Figure, UndefinedReason};
 
@@ -21,26 +21,60 @@ pub(super) fn days(days: i64) -> f64 {
     days as f64
 }
 
-pub(super) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / count(values.len())
+/// The mean of some values, and the sum of their squared distances from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Moments {
+    pub n: usize,
+    /// Zero without values.
+    pub mean: f64,
+    squares: f64,
 }
 
-/// `Σ (x − mean x) (y − mean y) / (n − 1)`, of two slices of the same length, at least two values each.
-pub(super) fn covariance(x: &[f64], y: &[f64]) -> f64 {
-    let (mean_x, mean_y) = (mean(x), mean(y));
-    let products = x.iter().zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y));
-    products.sum::<f64>() / (count(x.len()) - 1.0)
+impl Moments {
+    pub fn add(&mut self, value: f64) {
+        self.n += 1;
+        let before = value - self.mean;
+        self.mean += before / count(self.n);
+        self.squares += before * (value - self.mean);
+    }
+
+    /// The sample variance, with n − 1; of at least two values.
+    pub fn variance(&self) -> f64 {
+        self.squares / (count(self.n) - 1.0)
+    }
+
+    /// The sample standard deviation, with n − 1; of at least two values. Zero if they differ only by rounding.
+    pub fn deviation(&self) -> f64 {
+        let deviation = self.variance().sqrt();
+        if deviation > ROUNDING { deviation } else { 0.0 }
+    }
 }
 
-/// The sample standard deviation, with n − 1. Zero if the values differ only by rounding.
-pub(super) fn deviation(values: &[f64]) -> f64 {
-    let deviation = covariance(values, values).sqrt();
-    if deviation > ROUNDING { deviation } else { 0.0 }
+/// The moments of pairs of values, and the sum of the products of their distances from the means.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct PairMoments {
+    pub x: Moments,
+    pub y: Moments,
+    products: f64,
 }
 
-/// Checks that there are at least [`LEAST_RETURNS`] returns.
-pub(super) fn enough(returns: &[f64]) -> Figure<()> {
-    match returns.len() {
+impl PairMoments {
+    pub fn add(&mut self, x: f64, y: f64) {
+        let before = x - self.x.mean;
+        self.x.add(x);
+        self.y.add(y);
+        self.products += before * (y - self.y.mean);
+    }
+
+    /// `Σ (x − mean x) (y − mean y) / (n − 1)`, of at least two pairs.
+    pub fn covariance(&self) -> f64 {
+        self.products / (count(self.x.n) - 1.0)
+    }
+}
+
+/// Checks that a number of returns is at least [`LEAST_RETURNS`].
+pub(super) fn enough(returns: usize) -> Figure<()> {
+    match returns {
         have if have < LEAST_RETURNS => Err(UndefinedReason::TooFewReturns { have, need: LEAST_RETURNS }),
         _ => Ok(()),
     }
@@ -50,23 +84,41 @@ pub(super) fn enough(returns: &[f64]) -> Figure<()> {
 mod tests {
     use super::*;
 
+    fn moments(values: &[f64]) -> Moments {
+        let mut moments = Moments::default();
+        values.iter().for_each(|value| moments.add(*value));
+        moments
+    }
+
     #[test]
     fn deviations_by_hand() {
         // Mean 5, squares 9+1+1+1+0+0+4+16 = 32, 32/7.
-        let values = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0];
-        assert!((deviation(&values) - (32.0_f64 / 7.0).sqrt()).abs() < 1e-15);
-        assert_eq!(covariance(&[1.0, 2.0, 3.0], &[6.0, 4.0, 2.0]), -2.0);
+        let values = moments(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        assert!((values.deviation() - (32.0_f64 / 7.0).sqrt()).abs() < 1e-15);
+        let mut pairs = PairMoments::default();
+        for (x, y) in [(1.0, 6.0), (2.0, 4.0), (3.0, 2.0)] {
+            pairs.add(x, y);
+        }
+        assert_eq!((pairs.covariance(), pairs.x.variance(), pairs.y.mean), (-2.0, 1.0, 4.0));
+    }
+
+    /// Ten thousand values of a million, a thousandth apart: the squares around the mean have all their digits.
+    #[test]
+    fn small_deviations_of_large_numbers_keep_their_digits() {
+        let values: Vec<f64> = [1e6, 1e6 + 1e-3].repeat(5_000);
+        let expected = 0.5e-3 * (10_000.0_f64 / 9_999.0).sqrt();
+        assert!((moments(&values).deviation() / expected - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn values_that_differ_by_rounding_have_no_deviation() {
-        assert_eq!(deviation(&[0.1, 0.1 + 1e-16, 0.3 - 0.2]), 0.0);
-        assert!(deviation(&[0.0, 1e-12]) > 0.0);
+        assert_eq!(moments(&[0.1, 0.1 + 1e-16, 0.3 - 0.2]).deviation(), 0.0);
+        assert!(moments(&[0.0, 1e-12]).deviation() > 0.0);
     }
 
     #[test]
     fn nineteen_returns_are_too_few() {
-        assert_eq!(enough(&[0.0; 19]), Err(UndefinedReason::TooFewReturns { have: 19, need: 20 }));
-        assert_eq!(enough(&[0.0; 20]), Ok(()));
+        assert_eq!(enough(19), Err(UndefinedReason::TooFewReturns { have: 19, need: 20 }));
+        assert_eq!(enough(20), Ok(()));
     }
 }

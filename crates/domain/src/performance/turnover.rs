@@ -1,6 +1,7 @@
 //! Commissions and turnover.
 
 use crate::journal::without_reversed;
+use crate::performance::series::ValueSums;
 use crate::performance::statistics::count;
 use crate::performance::{
     BookSums, Figure, Formula, Series, Table, UndefinedReason, Value, WindowBooks, Workings,
@@ -40,14 +41,14 @@ pub fn turnover(series: &Series, books: Option<&WindowBooks>, work: &mut Working
     let books = books.ok_or(UndefinedReason::NoBooks)?;
     note_trades(books, work);
     series.note_days(work);
-    let BookSums { purchases, sales, .. } = &books.sums;
+    let BookSums { purchases, sales, .. } = &*books.sums;
     work.step("purchases", "Purchases without commissions", || Value::Money(purchases.clone()));
     work.step("sales", "Sales without commissions", || Value::Money(sales.clone()));
-    let total: Money = series.days.iter().map(|day| &day.end_value).sum();
-    if !total.is_positive() {
+    let ValueSums { days, end_values, .. } = series.fold(ValueSums::default);
+    if !end_values.is_positive() {
         return Err(UndefinedReason::NothingInvested);
     }
-    let average = total.to_f64() / count(series.days.len());
+    let average = end_values.to_f64() / count(days);
     work.number("average_value", "Average total value", average);
     Ok(purchases.min(sales).to_f64() / average)
 }

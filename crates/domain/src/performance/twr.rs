@@ -1,6 +1,8 @@
 //! Time-weighted return: the result of the investments, independent of deposits and withdrawals.
 
-use crate::performance::{Figure, Formula, Series, UndefinedReason, Workings};
+use crate::performance::closed_days::ClosedDays;
+use crate::performance::series::Fold;
+use crate::performance::{Day, Figure, Formula, Series, UndefinedReason, Workings};
 
 pub(super) const FORMULA: Formula = Formula {
     words: "The growth of all days multiplied, less one. The growth of a day is the value at its close plus \
@@ -17,21 +19,53 @@ pub(super) const FORMULA: Formula = Formula {
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
 pub fn twr(series: &Series, work: &mut Workings) -> Figure {
     series.note_days(work);
-    let returns = series.ratios();
-    if returns.is_empty() {
+    let chained = series.fold(Growth::default);
+    if chained.returns == 0 {
         return Err(UndefinedReason::NothingInvested);
     }
-    let growth = work.number("growth", "Growth of 1", returns.iter().map(|r| 1.0 + r).product());
+    let growth = work.number("growth", "Growth of 1", chained.growth);
     Ok(growth - 1.0)
 }
 
 /// `Π (1 + r) − 1` up to each day: the return since the start of the window. A day without a return does not change it.
 pub fn cumulative_twr(series: &Series) -> Vec<f64> {
-    let chain = |growth: &mut f64, daily: Option<f64>| {
-        *growth *= 1.0 + daily.unwrap_or(0.0);
-        Some(*growth - 1.0)
+    let chain = |chained: &mut Growth, day: &Day| {
+        chained.add(day);
+        Some(chained.growth - 1.0)
     };
-    series.days.iter().map(|day| day.daily_return).scan(1.0, chain).collect()
+    series.days().iter().scan(Growth::default(), chain).collect()
+}
+
+/// The last of [`cumulative_twr`]; zero for a window without days.
+pub fn twr_until_last_day(series: &Series) -> f64 {
+    series.fold(Growth::default).growth - 1.0
+}
+
+/// What 1 has become.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Growth {
+    growth: f64,
+    /// The number of days with a return.
+    returns: usize,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { growth: 1.0, returns: 0 }
+    }
+}
+
+impl Fold for Growth {
+    fn add(&mut self, day: &Day) {
+        if let Some(daily) = day.daily_return {
+            self.growth *= 1.0 + daily;
+            self.returns += 1;
+        }
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.growth
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +77,7 @@ mod tests {
         let series = series(rows);
         let twr = twr(&series, &mut Workings::off()).unwrap();
         assert_eq!(cumulative_twr(&series).last(), Some(&twr));
+        assert_eq!(twr_until_last_day(&series), twr);
         twr
     }
 

@@ -1,7 +1,9 @@
 //! Volatility and downside deviation: the variation of daily returns.
 
-use crate::performance::statistics::{count, deviation, enough};
-use crate::performance::{Figure, Formula, Series, Settings, Workings};
+use crate::performance::closed_days::ClosedDays;
+use crate::performance::series::Fold;
+use crate::performance::statistics::{Moments, count, enough};
+use crate::performance::{Day, Figure, Formula, Series, Settings, Workings};
 
 pub(super) const VOLATILITY: Formula = Formula {
     words: "The sample standard deviation of the daily returns, times the square root of the sessions of a year.",
@@ -23,9 +25,9 @@ pub(super) const DOWNSIDE_DEVIATION: Formula = Formula {
 /// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
 pub fn volatility(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
     series.note_with(settings, work);
-    let returns = series.ratios();
-    enough(&returns)?;
-    let daily = work.ratio("deviation", "Standard deviation of daily returns", deviation(&returns));
+    let Returns(returns) = series.fold(Returns::default);
+    enough(returns.n)?;
+    let daily = work.ratio("deviation", "Standard deviation of daily returns", returns.deviation());
     Ok(daily * settings.periods().sqrt())
 }
 
@@ -36,22 +38,62 @@ pub fn volatility(series: &Series, settings: &Settings, work: &mut Workings) -> 
 /// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
 pub fn downside_deviation(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
     series.note_with(settings, work);
-    let excess = excess_returns(series, settings, work);
-    enough(&excess)?;
-    let daily = work.ratio("deviation", "Downside deviation of daily returns", downside(&excess));
+    settings.daily_risk_free(work);
+    let below = series.fold(|| Downside::new(settings));
+    enough(below.n)?;
+    let daily = work.ratio("deviation", "Downside deviation of daily returns", below.deviation());
     Ok(daily * settings.periods().sqrt())
 }
 
-/// The defined daily returns, each less the daily risk-free rate.
-pub(super) fn excess_returns(series: &Series, settings: &Settings, work: &mut Workings) -> Vec<f64> {
-    let daily_risk_free = settings.daily_risk_free(work);
-    series.returns().map(|(_, r)| r - daily_risk_free).collect()
+/// The defined daily returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Returns(pub Moments);
+
+impl Fold for Returns {
+    fn add(&mut self, day: &Day) {
+        if let Some(daily) = day.daily_return {
+            self.0.add(daily);
+        }
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.returns
+    }
 }
 
-/// `√(Σ min(e, 0)² / n)`, where n counts all returns.
-pub(super) fn downside(excess: &[f64]) -> f64 {
-    let squares: f64 = excess.iter().map(|e| e.min(0.0).powi(2)).sum();
-    (squares / count(excess.len())).sqrt()
+/// The daily returns below the daily risk-free rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Downside {
+    daily_risk_free: f64,
+    /// The number of all returns.
+    pub n: usize,
+    /// `Σ min(e, 0)²`, with `e` the returns less the rate.
+    squares: f64,
+}
+
+impl Downside {
+    pub fn new(settings: &Settings) -> Self {
+        let daily_risk_free = settings.daily_risk_free(&mut Workings::off());
+        Self { daily_risk_free, n: 0, squares: 0.0 }
+    }
+
+    /// `√(Σ min(e, 0)² / n)`, with all n.
+    pub fn deviation(&self) -> f64 {
+        (self.squares / count(self.n)).sqrt()
+    }
+}
+
+impl Fold for Downside {
+    fn add(&mut self, day: &Day) {
+        if let Some(daily) = day.daily_return {
+            self.n += 1;
+            self.squares += (daily - self.daily_risk_free).min(0.0).powi(2);
+        }
+    }
+
+    fn after(closed: &ClosedDays) -> &Self {
+        &closed.downside
+    }
 }
 
 #[cfg(test)]

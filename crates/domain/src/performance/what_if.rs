@@ -35,15 +35,16 @@ pub fn what_if(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workin
     if let Some(before) = series.before.as_ref().filter(|before| !before.total_value.is_zero()) {
         flows.push((before.date, &before.total_value));
     }
-    let paid = series.days.iter().filter(|day| !day.net_flow.is_zero());
-    flows.extend(paid.map(|day| (day.date, &day.net_flow)));
+    flows.extend(series.flows());
     let mut units = 0.0;
-    let mut rows = Vec::with_capacity(flows.len());
+    let mut rows = Vec::new();
     let mut exhausted = None;
     for (date, flow) in flows {
         let level = benchmark.level_on(date).ok_or_else(late)?;
         units += flow.to_f64() / level;
-        rows.push(vec![Value::Date(date), Value::Money(flow.clone()), Value::Number(level)]);
+        if work.is_on() {
+            rows.push(vec![Value::Date(date), Value::Money(flow.clone()), Value::Number(level)]);
+        }
         let shortfall = -units * level;
         if shortfall >= HALF_A_CENT {
             let shortfall = cents(shortfall)?;

@@ -44,21 +44,31 @@ pub fn xirr(series: &Series, work: &mut Workings) -> Figure {
 /// # Errors
 /// The same as [`xirr`].
 pub fn mwr(series: &Series, work: &mut Workings) -> Figure {
-    let Solution { log_rate, rate, days } = solve(series, work)?;
-    work.ratio("xirr", "Money-weighted return per year", rate);
-    work.step("calendar_days", "Days from the first to the last cash flow", || Value::Days(days));
-    // Computed from the logarithm, because for a few days the yearly rate may have no significant digits left.
-    Ok((log_rate * statistics::days(days) / statistics::days(DAYS_OF_YEAR)).exp_m1())
+    Ok(solve(series, work)?.mwr(work))
 }
-
-struct Solution {
+/// The rate that balances the cash flows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Solution {
     /// `x = ln (1 + ρ)`.
     log_rate: f64,
-    rate: f64,
+    /// [`xirr`].
+    pub rate: f64,
     days: i64,
 }
 
-fn solve(series: &Series, work: &mut Workings) -> Figure<Solution> {
+impl Solution {
+    /// [`mwr`].
+    pub fn mwr(&self, work: &mut Workings) -> f64 {
+        let Self { log_rate, rate, days } = *self;
+        work.ratio("xirr", "Money-weighted return per year", rate);
+        work.step("calendar_days", "Days from the first to the last cash flow", || Value::Days(days));
+        // From the logarithm, because the yearly rate of a few days may have no digits left.
+        (log_rate * statistics::days(days) / statistics::days(DAYS_OF_YEAR)).exp_m1()
+    }
+}
+
+/// Finds the rate of [`xirr`].
+pub(super) fn solve(series: &Series, work: &mut Workings) -> Figure<Solution> {
     let flows = cash_flows(series);
     let first = flows.first_key_value().map(|(date, _)| *date);
     let since = |date: NaiveDate| first.map_or(0, |first| (date - first).num_days());
@@ -98,10 +108,10 @@ fn cash_flows(series: &Series) -> BTreeMap<NaiveDate, Money> {
     if let Some(before) = &series.before {
         add(before.date, -before.total_value.clone());
     }
-    for day in series.days.iter().filter(|day| !day.net_flow.is_zero()) {
-        add(day.date, -day.net_flow.clone());
+    for (date, flow) in series.flows() {
+        add(date, -flow.clone());
     }
-    if let Some(last) = series.days.last() {
+    if let Some(last) = series.last_day() {
         add(last.date, last.end_value.clone());
     }
     flows.retain(|_, amount| !amount.is_zero());

@@ -1,8 +1,13 @@
 //! Invariants that hold for every portfolio.
 
-use domain::Money;
+use std::sync::Arc;
+
 use domain::past_books::PastBooks;
-use domain::performance::{Analysis, Close, Contributions, Explanation, Measure, Measures, Value};
+use domain::performance::{
+    Analysis, Benchmark, Close, ClosedDays, Contributions, Explanation, Measure, Measures, Series, Settings,
+    Value, twr_until_last_day,
+};
+use domain::{Bar, Calendar, Money, Price};
 use proptest::prelude::*;
 
 use crate::portfolio::{DayPlan, Manner, PLAIN, STOCKS, carried_out, plans, window};
@@ -76,7 +81,7 @@ proptest! {
         let mut permuted = window(&carried_out(&plan, Manner { ids, ..PLAIN }), 0, plan.len());
         let books = permuted.books.as_mut().unwrap();
         books.end.reverse();
-        books.start.reverse();
+        Arc::make_mut(&mut books.start).reverse();
         let (plain, permuted) = (plain.measures(), permuted.measures());
         prop_assert_eq!(&plain.undefined, &permuted.undefined);
         for (plain_id, permuted_id) in PLAIN.ids.into_iter().zip(ids) {
@@ -112,8 +117,8 @@ proptest! {
         let plan: Vec<DayPlan> = plan.into_iter().map(still).collect();
         let days = carried_out(&plan, Manner { commission_cents: 0, ..PLAIN });
         // Market values are rounded to the cent: half a cent for each stock and each trade.
-        for day in window(&days, 0, plan.len()).series.days {
-            let gain = day.end_value - &day.start_value - &day.net_flow;
+        for day in window(&days, 0, plan.len()).series.days() {
+            let gain = day.end_value.clone() - &day.start_value - &day.net_flow;
             prop_assert!(gain.abs() <= Money::from_cents(5), "{gain} on {}", day.date);
         }
     }
@@ -173,11 +178,88 @@ proptest! {
     }
 }
 
+/// A benchmark whose bars begin `late` days after the portfolio and have a gap of a day here and there.
+fn benchmark(first: chrono::NaiveDate, late: u64, cents: &[i64]) -> Benchmark {
+    let bar = |(day, cents): (u64, &i64)| {
+        let price: Price = Money::from_cents(*cents).to_string().parse().unwrap();
+        let [open, high, low, close] = [(); 4].map(|()| price.clone());
+        Bar { date: first + chrono::Days::new(late + day), open, high, low, close, volume: 1 }
+    };
+    let bars: Vec<Bar> = (0..).zip(cents).filter(|(_, cents)| **cents % 7 != 0).map(bar).collect();
+    Benchmark::new("SPY".parse().unwrap(), &bars, [])
+}
+
+/// The same window from the sums of its days but the last, and that day.
+fn continued(analysis: &Analysis) -> Analysis {
+    let closed = Arc::new(ClosedDays::of(analysis).unwrap());
+    let last = closes(analysis).pop().unwrap();
+    Analysis { series: Series::continued(closed, &last), ..analysis.clone() }
+}
+
+proptest! {
+    /// A window whose closed days are sums has the measures of the whole window, to the last bit and with the same
+    /// reasons, whether it begins with the portfolio or later, with money or without, and with any benchmark.
+    #[test]
+    fn measures_from_sums_are_those_of_all_days(
+        (plan, first, end) in plans_with_window(),
+        late in 0_u64..4,
+        cents in prop::collection::vec(9_000_i64..11_000, 0..50),
+        risk_free in prop::sample::select(vec![0.0, 0.03, -0.01]),
+        is_compared in any::<bool>(),
+    ) {
+        let days = carried_out(&plan, PLAIN);
+        let mut whole = window(&days, first, end);
+        whole.settings = Settings::new(Calendar::Xnys, risk_free);
+        if is_compared {
+            whole = whole.with_benchmark(benchmark(days[0].close.date, late, &cents));
+        }
+        let continued = continued(&whole);
+        prop_assert_eq!(continued.measures(), whole.measures());
+        prop_assert_eq!(twr_until_last_day(&continued.series), twr_until_last_day(&whole.series));
+        prop_assert_eq!(continued.series.start_on(), whole.series.start_on());
+        prop_assert_eq!(continued.series.last_day(), whole.series.last_day());
+    }
+}
+
+/// Portfolios that live long enough for every measure to be defined, or to end for a rare reason: everything withdrawn
+/// and paid in again, a total loss, and prices that do not move.
+#[test]
+fn measures_of_years_from_sums_are_those_of_all_days() {
+    let first: chrono::NaiveDate = "2023-01-01".parse().unwrap();
+    for case in 0..4 {
+        let mut value = 1_000_000_i64;
+        let mut closes = Vec::new();
+        for (day, date) in (0_i64..900).zip(first.iter_days()) {
+            let moved = if case == 3 { 0 } else { value / 1000 * ((day * 7919) % 41 - 20) / 10 };
+            let flow = match (case, day) {
+                (_, 0) => value,
+                (1, 300) => -(value + moved),
+                (1, 310) => 500_000,
+                (_, day) if day % 60 == 0 => 10_000,
+                _ => 0,
+            };
+            value = if day == 0 { value } else { value + moved + flow };
+            if (case, day) == (2, 450) {
+                value = 0;
+            }
+            let (total_value, net_flow) = (Money::from_cents(value), Money::from_cents(flow));
+            closes.push(Close { date, total_value, net_flow });
+        }
+        let cents: Vec<i64> = (0_i64..900).map(|day| 10_000 + day + (day * 37) % 211).collect();
+        for window in [&closes[..], &closes[1..], &closes[600..], &closes[..400]] {
+            let before = closes.iter().take_while(|close| close.date < window[0].date).last();
+            let whole = Analysis::new(before, window, Settings::new(Calendar::Xnys, 0.02))
+                .with_benchmark(benchmark(first, 0, &cents));
+            assert_eq!(continued(&whole).measures(), whole.measures(), "case {case}");
+        }
+    }
+}
+
 fn closes(analysis: &Analysis) -> Vec<Close> {
     let close = |day: &domain::performance::Day| Close {
         date: day.date,
         total_value: day.end_value.clone(),
         net_flow: day.net_flow.clone(),
     };
-    analysis.series.days.iter().map(close).collect()
+    analysis.series.days().iter().map(close).collect()
 }

@@ -175,25 +175,25 @@ impl Accounts {
             return Ok(None);
         }
         let (hash, now) = (secret::hash(token), self.clock.wall());
-        if let Some(known) = self.token_cache.get(&hash, now) {
+        if let Some(known) = self.token_cache.live(&hash, now) {
             self.confirm_tokens(now);
             return Ok(Some((known.account, known.scope)));
         }
-        let question = self.token_cache.question(now);
+        let start = self.token_cache.start_read(now);
         let Some((hash, known)) = self.ask_about_tokens(vec![hash]).await?.into_iter().next() else {
             return Ok(None);
         };
-        self.token_cache.remember(hash, known.clone(), question);
+        self.token_cache.insert(hash, known.clone(), start);
         Ok(known.lives_at(now).then_some((known.account, known.scope)))
     }
 
     /// Starts the confirmation of the tokens in use if it is due. Requests do not wait for it.
     fn confirm_tokens(&self, now: Timestamp) {
-        let Some(confirmation) = self.token_cache.due(now) else { return };
+        let Some(read) = self.token_cache.due_read(now) else { return };
         let accounts = self.clone();
         tokio::spawn(async move {
-            match accounts.ask_about_tokens(confirmation.hashes.clone()).await {
-                Ok(found) => accounts.token_cache.confirm(confirmation, found),
+            match accounts.ask_about_tokens(read.keys.clone()).await {
+                Ok(found) => accounts.token_cache.renew(read, found),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "tokens cannot be confirmed");
                 }

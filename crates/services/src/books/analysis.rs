@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::performance::{Analysis, Benchmark, BookSums, Close, Settings, WindowBooks};
+use domain::performance::{Analysis, Benchmark, Close, ClosedDays, Series, Settings, WindowBooks};
 use domain::{Money, PortfolioRef, StockId, Symbol};
 
 use crate::books::Books;
 use crate::books::cache::Version;
 use crate::books::closed_benchmarks::ClosedBenchmark;
-use crate::books::closed_windows::{ClosedBooks, ClosedDays, ClosedWindow, WindowKey};
+pub use crate::books::closed_windows::PointsForm;
+use crate::books::closed_windows::{ClosedBooks, ClosedWindow, WindowKey};
 use crate::books::performance::Window;
 use crate::books::window_books::holdings_now;
 use crate::error::{Error, Result};
@@ -19,16 +20,24 @@ use crate::error::{Error, Result};
 pub struct WindowAnalysis {
     /// The analysis, including the books of the window.
     pub analysis: Analysis,
-    /// The symbols of all stocks in these books.
-    pub symbols: BTreeMap<StockId, Symbol>,
+    /// The symbols of all stocks in those books.
+    pub symbols: Arc<BTreeMap<StockId, Symbol>>,
 }
 
 /// A window ready to be measured.
 #[derive(Debug, Clone)]
 pub struct MeasuredWindow {
+    /// Has only the last day if `closed_points` has the others.
     pub analyzed: WindowAnalysis,
     /// All points but the last, as the caller serialized them before. `None` if the window does not end now.
     pub closed_points: Option<Arc<[u8]>>,
+}
+
+/// Writes the closed points of a window once, for all later answers.
+#[derive(Debug, Clone, Copy)]
+pub struct PointsWriter {
+    pub form: PointsForm,
+    pub write: fn(&Analysis) -> Vec<u8>,
 }
 
 /// Whether the error means that the source does not have the stock or its current prices.
@@ -64,7 +73,7 @@ impl Books {
     }
 
     /// Returns the window ready to be measured, as [`Books::analysis`] does, without the journal that explanations
-    /// need. For a window that ends now, the closed days come from memory if the portfolio has not changed; `write`
+    /// need. For a window that ends now, the closed days come from memory if the portfolio has not changed; `points`
     /// serializes them only once.
     ///
     /// # Errors
@@ -74,34 +83,33 @@ impl Books {
         portfolio: PortfolioRef,
         window: Window,
         benchmark: Option<&Symbol>,
-        write: fn(&Analysis) -> Vec<u8>,
+        points: PointsWriter,
     ) -> Result<MeasuredWindow> {
-        let key = WindowKey { portfolio: portfolio.id, window, benchmark: benchmark.cloned() };
+        let key =
+            WindowKey { portfolio: portfolio.id, window, benchmark: benchmark.cloned(), form: points.form };
         if let Some(found) = self.window_from_memory(portfolio, &key).await? {
             self.closed_windows.count_hit();
             return Ok(found);
         }
+        let mut turn = self.closed_windows.turn_now();
+        if turn.is_none() {
+            turn = self.closed_windows.turn().await;
+            // Another request may have read the same window meanwhile.
+            if let Some(found) = self.window_from_memory(portfolio, &key).await? {
+                self.closed_windows.count_hit();
+                return Ok(found);
+            }
+        }
         let ReadWindow { analyzed, closed } = self.read_window(portfolio, window, benchmark).await?;
-        let Some((version, receivable, kept)) = closed else {
+        let Some((closed, last)) = closed.and_then(|closed| closed.window(&analyzed, points.write)) else {
             return Ok(MeasuredWindow { analyzed, closed_points: None });
         };
-        let series = &analyzed.analysis.series;
-        let (Some(days), Some(last)) = (ClosedDays::of(series), series.days.last()) else {
-            return Ok(MeasuredWindow { analyzed, closed_points: None });
-        };
-        let points: Arc<[u8]> = write(&analyzed.analysis).into();
-        let books = analyzed.analysis.books.as_ref();
-        let books = ClosedBooks {
-            start: books.map_or_else(Vec::new, |books| books.start.clone()),
-            sums: books.map_or_else(BookSums::default, |books| books.sums.clone()),
-            receivable,
-            symbols: analyzed.symbols.clone(),
-        };
-        let (today, flow_today) = (last.date, last.net_flow.clone());
-        let closed =
-            ClosedWindow { version, today, days, flow_today, books, benchmark: kept, points: points.clone() };
+        let closed_points = Some(closed.points.clone());
+        let series = Series::continued(closed.days.clone(), &last);
+        let analyzed = WindowAnalysis { analysis: Analysis { series, ..analyzed.analysis }, ..analyzed };
         self.closed_windows.insert(key, closed).await;
-        Ok(MeasuredWindow { analyzed, closed_points: Some(points) })
+        drop(turn);
+        Ok(MeasuredWindow { analyzed, closed_points })
     }
 
     /// Returns a window whose closed days, books and benchmark are cached, with the current value as its last point.
@@ -122,12 +130,16 @@ impl Books {
             total_value: valued.valuation.total_value.clone(),
             net_flow: kept.flow_today.clone(),
         };
-        let series = kept.days.with_day(&last);
+        let series = Series::continued(kept.days.clone(), &last);
         let symbol = key.benchmark.as_ref().unwrap_or(&valued.portfolio.benchmark);
         let Ok(closed) = self.closed_benchmark(portfolio.user, symbol, &series, now).await else {
             return Ok(None);
         };
         if !Arc::ptr_eq(&closed, &kept.benchmark) {
+            return Ok(None);
+        }
+        let benchmark = self.benchmark_until(portfolio.user, symbol, &closed, now).await;
+        if !is_for_last_day(&benchmark, &closed, &kept.days) {
             return Ok(None);
         }
         let ClosedBooks { start, sums, receivable, symbols } = &kept.books;
@@ -137,7 +149,6 @@ impl Books {
             entries: Vec::new(),
             sums: sums.clone(),
         };
-        let benchmark = self.benchmark_until(portfolio.user, symbol, &closed, now).await;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
         let analysis = Analysis { series, settings, benchmark: Some(benchmark), books: Some(books) };
         let analyzed = WindowAnalysis { analysis, symbols: symbols.clone() };
@@ -153,9 +164,9 @@ impl Books {
         let closes = self.window_closes(portfolio, window, true).await?;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
         let mut analysis = Analysis::new(closes.before.as_ref(), &closes.window, settings);
-        let mut symbols = BTreeMap::new();
+        let mut symbols = Arc::default();
         if let Some(books) = closes.books {
-            symbols = self.symbols_in(&books).await?;
+            symbols = Arc::new(self.symbols_in(&books).await?);
             analysis = analysis.with_books(books);
         }
         let symbol = benchmark.unwrap_or(&closes.benchmark);
@@ -170,7 +181,11 @@ impl Books {
             kept => {
                 let kept = kept?;
                 let compared = self.benchmark_until(portfolio.user, symbol, &kept, now).await;
-                closed = closes.until_now.map(|(version, receivable)| (version, receivable, kept));
+                closed = closes.until_now.map(|(version, receivable)| ReadNow {
+                    version,
+                    receivable,
+                    benchmark: kept,
+                });
                 compared
             }
         };
@@ -184,6 +199,51 @@ impl Books {
 /// A window that was read from the database.
 struct ReadWindow {
     analyzed: WindowAnalysis,
-    /// Data to cache with a window that ends now: the version that was read, the dividends owed, and the benchmark.
-    closed: Option<(Version, BTreeMap<StockId, Money>, Arc<ClosedBenchmark>)>,
+    closed: Option<ReadNow>,
+}
+
+/// What else is kept of a window that ends now.
+struct ReadNow {
+    /// The version that was read.
+    version: Version,
+    /// Dividends owed by stock.
+    receivable: BTreeMap<StockId, Money>,
+    benchmark: Arc<ClosedBenchmark>,
+}
+
+impl ReadNow {
+    /// The window to be kept, and its last close. `None` if it has no days, or if the closed ones may still change.
+    fn window(
+        self,
+        analyzed: &WindowAnalysis,
+        write: fn(&Analysis) -> Vec<u8>,
+    ) -> Option<(ClosedWindow, Close)> {
+        let Self { version, receivable, benchmark } = self;
+        let analysis = &analyzed.analysis;
+        let days = Arc::new(ClosedDays::of(analysis)?);
+        let last = analysis.series.last_day()?;
+        let compared = analysis.benchmark.as_ref()?;
+        let books = analysis.books.as_ref()?;
+        if !is_for_last_day(compared, &benchmark, &days) {
+            return None;
+        }
+        let books = ClosedBooks {
+            start: books.start.clone(),
+            sums: books.sums.clone(),
+            receivable,
+            symbols: analyzed.symbols.clone(),
+        };
+        let last =
+            Close { date: last.date, total_value: last.end_value.clone(), net_flow: last.net_flow.clone() };
+        let (today, flow_today) = (last.date, last.net_flow.clone());
+        let points = write(analysis).into();
+        Some((ClosedWindow { version, today, days, flow_today, books, benchmark, points }, last))
+    }
+}
+
+/// Whether the newest price of a benchmark, if it has one, changes nothing but the last day. After the close of a
+/// session it stands for that session until the bar is there.
+fn is_for_last_day(benchmark: &Benchmark, closed: &ClosedBenchmark, days: &ClosedDays) -> bool {
+    let has_newest = benchmark.last_on() != closed.closed.last_on();
+    !has_newest || benchmark.last_on() > days.end_on()
 }

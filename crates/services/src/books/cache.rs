@@ -13,14 +13,33 @@ use moka::future::Cache;
 use persistence::{Lane, Store, portfolios};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most positions and journal lines in a cache: about 50 MB.
-const MOST_ROWS: u64 = 100_000;
+use crate::books::sweeper::Sweeper;
+
+/// The most bytes of one kind of values.
+const MOST_BYTES: u64 = 16 << 20;
 /// How long a value is cached. Company names are not part of a portfolio and change without a new version.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// The number of rows in a value.
-pub(crate) trait Rows: Clone + Send + Sync + 'static {
-    fn rows(&self) -> usize;
+/// A value that is kept in memory.
+pub(crate) trait CachedValue: Clone + Send + Sync + 'static {
+    /// The bytes that the value takes, estimated for texts.
+    fn size(&self) -> usize;
+}
+
+/// How much a cache holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSize {
+    /// As metrics call it.
+    pub cache: &'static str,
+    pub entries: u64,
+    /// Estimated for texts and maps.
+    pub bytes: u64,
+}
+
+impl CacheSize {
+    pub(crate) fn new(cache: &'static str, entries: u64, bytes: u64) -> Self {
+        Self { cache, entries, bytes }
+    }
 }
 
 /// A version of a user's portfolio and of its snapshots.
@@ -47,15 +66,18 @@ impl Version {
 /// A cache of one kind of portfolio data.
 pub(crate) struct CacheEntry<T> {
     values: Cache<PortfolioId, (Version, T)>,
+    sweeper: Sweeper,
 }
 
-impl<T: Rows> CacheEntry<T> {
+impl<T: CachedValue> CacheEntry<T> {
     pub fn new() -> Self {
+        /// The entry itself, with its place in the queues of the cache.
+        const ENTRY: usize = 300;
         let weight = |_: &PortfolioId, (_, value): &(Version, T)| {
-            u32::try_from(value.rows()).unwrap_or(u32::MAX).saturating_add(1)
+            u32::try_from(value.size() + ENTRY).unwrap_or(u32::MAX)
         };
-        let values = Cache::builder().max_capacity(MOST_ROWS).weigher(weight).time_to_live(KEPT_FOR).build();
-        Self { values }
+        let values = Cache::builder().max_capacity(MOST_BYTES).weigher(weight).time_to_live(KEPT_FOR).build();
+        Self { values, sweeper: Sweeper::default() }
     }
 
     /// Returns the cached value if it is of this version.
@@ -67,9 +89,15 @@ impl<T: Rows> CacheEntry<T> {
         self.values.entry_count()
     }
 
+    /// The bytes of all values.
+    pub fn bytes(&self) -> u64 {
+        self.values.weighted_size()
+    }
+
     /// Caches a value that was read after its version: it may be newer, but never older.
     pub async fn insert(&self, portfolio: PortfolioId, version: Version, value: T) {
         self.values.insert(portfolio, (version, value)).await;
+        self.sweeper.sweep(&self.values);
     }
 }
 

@@ -9,6 +9,7 @@ use domain::performance::{Benchmark, Series};
 use domain::{Bar, CorporateAction, Symbol, Timestamp, UserId};
 
 use crate::books::Books;
+use crate::books::cache::CacheSize;
 use crate::error::{Error, Result};
 
 /// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
@@ -16,8 +17,8 @@ const DAYS_BEFORE_WINDOW: Days = Days::new(10);
 /// How long an entry is used before its bars are read again. Changes that another process learns late appear after this
 /// time.
 const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
-/// The most entries. With five years of bars in each, they take about 2 MB.
-const CAPACITY: usize = 32;
+/// The most bytes: about 90 benchmarks over five years.
+const MOST_BYTES: usize = 4 << 20;
 
 /// A benchmark until the last closed session. If the bars are read again and have not changed, the same `Arc` is
 /// returned.
@@ -66,7 +67,8 @@ impl ClosedBenchmarks {
         read_at: Timestamp,
     ) -> Arc<ClosedBenchmark> {
         let mut entries = self.entries();
-        if entries.len() >= CAPACITY && !entries.contains_key(&key) {
+        let is_full = bytes(&entries) + benchmark.closed.size() > MOST_BYTES;
+        if is_full && !entries.contains_key(&key) {
             entries.clear();
         }
         let before = entries.get(&key).map(|entry| entry.benchmark.clone());
@@ -75,9 +77,14 @@ impl ClosedBenchmarks {
         benchmark
     }
 
-    pub fn len(&self) -> usize {
-        self.entries().len()
+    pub fn size(&self) -> CacheSize {
+        let entries = self.entries();
+        CacheSize::new("benchmarks", entries.len() as u64, bytes(&entries) as u64)
     }
+}
+
+fn bytes(entries: &HashMap<Key, Entry>) -> usize {
+    entries.values().map(|entry| size_of::<(Key, Entry)>() + entry.benchmark.closed.size()).sum()
 }
 
 impl Books {

@@ -81,6 +81,12 @@ pub(crate) fn owners() -> Owners {
     Arc::new(Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KEPT_FOR).build())
 }
 
+/// The number of owners in memory, and their bytes with their places in the queues of the cache.
+pub(crate) fn cached(owners: &Owners) -> (u64, u64) {
+    const ENTRY_BYTES: u64 = 200;
+    (owners.entry_count(), owners.entry_count() * ENTRY_BYTES)
+}
+
 /// Sets the visibility of a portfolio. Each time it changes to sharing by link, the portfolio gets a new key, so that
 /// earlier links stay invalid.
 pub(crate) fn share(tx: &mut Tx<'_>, portfolio: PortfolioRef, visibility: Visibility) -> Result<()> {

@@ -6,7 +6,7 @@ use domain::{JournalEntry, PortfolioRef, Symbol, Timestamp, TransactionFilter, T
 use persistence::transactions;
 
 use crate::books::Books;
-use crate::books::cache::Rows;
+use crate::books::cache::CachedValue;
 use crate::error::{Error, Result};
 use crate::{Page, one_more};
 
@@ -26,9 +26,9 @@ pub(crate) struct NewestPage {
     page: Page<NamedEntry, Cursor>,
 }
 
-impl Rows for Arc<NewestPage> {
-    fn rows(&self) -> usize {
-        self.page.items.len()
+impl CachedValue for Arc<NewestPage> {
+    fn size(&self) -> usize {
+        size_of::<NewestPage>() + self.page.items.len() * size_of::<NamedEntry>()
     }
 }
 

@@ -7,14 +7,14 @@ use domain::composition::Composition;
 use domain::performance::Explanation;
 use domain::valuation::{BookFigure, Cash, Dividends, Priced};
 use domain::{
-    Freshness, JournalEntry, Money, PortfolioId, PortfolioRef, Position, Quantity, Quote, Stock, StockId,
-    Timestamp, UserId, Valuation,
+    Freshness, JournalEntry, Listing, Money, PortfolioId, PortfolioRef, Position, Quantity, Quote, Stock,
+    StockId, Timestamp, UserId, Valuation,
 };
 use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
 use crate::books::Books;
-use crate::books::cache::{Rows, Version};
+use crate::books::cache::{CachedValue, Version};
 use crate::books::portfolios::PortfolioSummary;
 use crate::error::{Error, NotFound, Result};
 
@@ -38,9 +38,14 @@ pub(crate) struct Loaded {
     dividends_today: Vec<(StockId, Money)>,
 }
 
-impl Rows for Arc<Loaded> {
-    fn rows(&self) -> usize {
-        self.positions.len() + self.today.len()
+impl CachedValue for Arc<Loaded> {
+    fn size(&self) -> usize {
+        /// A stock's listing, which is not part of the position.
+        const LISTING: usize = size_of::<Listing>() + 64;
+        size_of::<Loaded>()
+            + self.positions.len() * (size_of::<(Stock, Position, Quantity)>() + LISTING)
+            + self.today.len() * size_of::<JournalEntry>()
+            + self.dividends_today.len() * size_of::<(StockId, Money)>()
     }
 }
 

@@ -8,9 +8,10 @@ use market_data::Purpose;
 use persistence::{Store, Tx, listings, stocks};
 
 use crate::Market;
+use crate::confirmed_rows::ReadStart;
 use crate::error::{Error, Result};
 use crate::market::former_symbols::PricedStocks;
-use crate::market::stock_memory::{ReadStart, StockMemory};
+use crate::market::stock_memory::StockMemory;
 
 /// Stocks by symbol, without their last prices: only data that does not change in the database.
 #[derive(Clone, Default)]
@@ -73,7 +74,7 @@ impl Instruments {
         let Some(read) = self.memory.due_read(wall) else { return };
         let (store, memory) = (self.store.clone(), self.memory.clone());
         tokio::spawn(async move {
-            let symbols = read.symbols.clone();
+            let symbols = read.keys.clone();
             let found =
                 store.query(move |statement| stocks::called_any(statement, &symbols).map_err(Error::from));
             match found.await {
@@ -88,9 +89,9 @@ impl Instruments {
         });
     }
 
-    /// The number of stocks in memory.
-    pub(crate) fn remembered_stocks(&self) -> usize {
-        self.memory.len()
+    /// The number and the bytes of the stocks in memory.
+    pub(crate) fn remembered_stocks(&self) -> (usize, usize) {
+        (self.memory.len(), self.memory.bytes())
     }
 
     /// Records the start of a read, for [`Instruments::remember`].

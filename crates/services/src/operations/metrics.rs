@@ -2,6 +2,7 @@
 
 use prometheus_client::registry::Registry;
 
+pub use crate::books::cache::CacheSize;
 use crate::operations::Operations;
 
 /// Registers the metrics of this process, including those of the crates that `services` uses.
@@ -21,10 +22,7 @@ pub struct ProcessFigures {
     pub most_streams: usize,
     pub connections_in_use: usize,
     pub most_connections: usize,
-    /// The number of entries per cache.
-    pub caches: Vec<(&'static str, u64)>,
-    /// The number of bytes per cache, for caches with a limit in bytes.
-    pub cache_bytes: Vec<(&'static str, u64)>,
+    pub caches: Vec<CacheSize>,
     /// The number of performance windows answered from the cache since the start.
     pub windows_from_memory: u64,
     /// The state of calls to the provider; `None` for the simulated market.
@@ -42,9 +40,10 @@ pub struct ProviderFigures {
 impl Operations {
     pub async fn process_figures(&self) -> ProcessFigures {
         let load = self.trading.desk().load();
-        let mut caches = vec![("tokens", self.accounts.cached_tokens() as u64)];
-        caches.push(("stocks", self.books.remembered_stocks() as u64));
-        caches.extend(self.books.cached());
+        let mut caches = vec![self.accounts.cached_tokens()];
+        caches.extend(self.books.caches());
+        let provider = self.market.quotes.cache_sizes();
+        caches.extend(provider.map(|(cache, entries, bytes)| CacheSize::new(cache, entries, bytes)));
         ProcessFigures {
             desk_queued: load.queued,
             desk_busy_for: load.busy_for.as_secs_f64(),
@@ -53,7 +52,6 @@ impl Operations {
             connections_in_use: self.store.connections_in_use(),
             most_connections: self.store.connections(),
             caches,
-            cache_bytes: vec![("performance_windows", self.books.performance_cache_bytes())],
             windows_from_memory: self.books.windows_from_memory(),
             provider: self.provider_figures().await,
         }

@@ -2,7 +2,9 @@
 
 use domain::performance::{Analysis, Measures, Period};
 use domain::{Side, UserId};
+use futures::future::join_all;
 use persistence::snapshots;
+use services::books::analysis::{MeasuredWindow, PointsForm, PointsWriter, WindowAnalysis};
 use services::books::performance::Window;
 use services::books::portfolios::PortfolioUpdate;
 use services::books::snapshots::IdRange;
@@ -35,11 +37,11 @@ async fn five_days(exchange: &Exchange) -> Investor {
     sam
 }
 
-/// The days of a window and their returns as text.
-fn written(analysis: &Analysis, closed_only: bool) -> String {
+/// The days of a window but the last, and their returns, as text.
+fn written(analysis: &Analysis) -> String {
     let series = &analysis.series;
     let of_benchmark = analysis.benchmark.as_ref().unwrap().cumulative(series).unwrap_or_default();
-    let days = &series.days[..series.days.len() - usize::from(closed_only)];
+    let (_, days) = series.days().split_last().unwrap();
     days.iter()
         .map(|day| {
             let returns = of_benchmark.iter().find(|(date, _)| *date == day.date);
@@ -48,28 +50,36 @@ fn written(analysis: &Analysis, closed_only: bool) -> String {
         .collect()
 }
 
+fn last_day(analysis: &Analysis) -> String {
+    let returns = analysis.benchmark.as_ref().unwrap().until_last_day(&analysis.series);
+    format!("{:?} {returns:?}\n", analysis.series.last_day().unwrap())
+}
+
+fn named(window: &WindowAnalysis) -> String {
+    window.symbols.values().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+const PLAIN: PointsWriter =
+    PointsWriter { form: PointsForm::Plain, write: |analysis| written(analysis).into_bytes() };
+
 /// Days, closed points and measures from the cache, if it has them.
 async fn seen(services: &Services, who: Investor, window: Window) -> Result<(String, Measures)> {
-    let write = |analysis: &Analysis| written(analysis, true).into_bytes();
-    let found = services.books().measured_window(who.reference(), window, None, write).await?;
-    let analysis = &found.analyzed.analysis;
-    if let Some(closed) = found.closed_points {
-        assert_eq!(
-            String::from_utf8_lossy(&closed),
-            written(analysis, true),
-            "the points are of another window"
-        );
-    }
-    let named = found.analyzed.symbols.values().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    Ok((format!("{}{named}", written(analysis, false)), analysis.measures()))
+    let found = services.books().measured_window(who.reference(), window, None, PLAIN).await?;
+    let MeasuredWindow { analyzed, closed_points } = found;
+    let closed = match closed_points {
+        Some(closed) => String::from_utf8_lossy(&closed).into_owned(),
+        None => written(&analyzed.analysis),
+    };
+    let days = format!("{closed}{}{}", last_day(&analyzed.analysis), named(&analyzed));
+    Ok((days, analyzed.analysis.measures()))
 }
 
 /// The answer that a process with an empty cache reads for explanations, with the journal.
 async fn read(exchange: &Exchange, who: Investor, window: Window) -> (String, Measures) {
     let fresh = exchange.another_process();
     let found = fresh.books().analysis(who.reference(), window, None).await.unwrap();
-    let named = found.symbols.values().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    (format!("{}{named}", written(&found.analysis, false)), found.analysis.measures())
+    let days = format!("{}{}{}", written(&found.analysis), last_day(&found.analysis), named(&found));
+    (days, found.analysis.measures())
 }
 
 fn hits(services: &Services) -> u64 {
@@ -225,6 +235,17 @@ async fn cached_windows_are_shown_only_to_their_owner() {
         let stranger = Investor { user: mia, ..sam };
         assert_not_found(NotFound::Portfolio, seen(&exchange, stranger, WINDOW).await);
     }
+}
+
+#[tokio::test]
+async fn callers_that_wait_for_their_turn_find_the_window_in_memory() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    let expected = read(&exchange, sam, WINDOW).await;
+    let all = join_all((0..12).map(|_| seen(&exchange, sam, WINDOW))).await;
+    assert!(all.into_iter().all(|found| found.unwrap() == expected));
+    // Four read the database at a time.
+    assert!((8..12).contains(&hits(&exchange)), "{} from memory", hits(&exchange));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn the_combined_return_matches_a_hand_calculation() {
     let exchange = Exchange::new().await;
     let (growth, _) = two_portfolios(&exchange).await;
     let overview = exchange.books().overview(growth.user).await.unwrap();
-    let days: Vec<_> = overview.together.series.days.iter().collect();
+    let days: Vec<_> = overview.together.series.days().iter().collect();
     let values: Vec<String> = days.iter().map(|day| day.end_value.to_string()).collect();
     let flows: Vec<String> = days.iter().map(|day| day.net_flow.to_string()).collect();
     assert_eq!(values, ["1050.00", "1028.00", "1600.00", "1555.00", "1630.00"]);

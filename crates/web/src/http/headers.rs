@@ -59,6 +59,7 @@ pub async fn compress_what_pays(
     let mut response = next.call(request).await?;
     if let BodySize::Sized(size) = response.response().body().size()
         && size < SMALL_BODY_BYTES
+        && !response.headers().contains_key(header::CONTENT_ENCODING)
     {
         response.headers_mut().insert(header::CONTENT_ENCODING, IDENTITY);
     }

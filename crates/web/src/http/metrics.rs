@@ -231,14 +231,14 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
         "stockyard_cache_entries",
         "Entries that this process keeps in memory",
         ["cache"],
-        process.caches.iter().map(|(cache, entries)| ([(*cache).to_owned()], number(*entries))),
+        process.caches.iter().map(|size| ([size.cache.to_owned()], number(size.entries))),
     );
     gauges(
         registry,
         "stockyard_cache_bytes",
-        "Bytes of the caches that are limited by bytes",
+        "Bytes of these entries, estimated for texts",
         ["cache"],
-        process.cache_bytes.iter().map(|(cache, bytes)| ([(*cache).to_owned()], number(*bytes))),
+        process.caches.iter().map(|size| ([size.cache.to_owned()], number(size.bytes))),
     );
     counter(
         registry,

@@ -1,6 +1,7 @@
 //! The page that shows how a figure was computed, and the rows of its tables as CSV.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
@@ -96,7 +97,7 @@ struct Shown {
     inputs: Vec<Step>,
     steps: Vec<Step>,
     result: Result<Value, String>,
-    symbols: BTreeMap<StockId, Symbol>,
+    symbols: Arc<BTreeMap<StockId, Symbol>>,
     /// The address under which the explanations of the portfolio are; links to CSV begin with it.
     base: String,
     back: String,
@@ -167,7 +168,7 @@ impl Shown {
     fn new<M>(
         (name, title): (&'static str, &'static str),
         explained: Explanation<M>,
-        symbols: BTreeMap<StockId, Symbol>,
+        symbols: Arc<BTreeMap<StockId, Symbol>>,
         place: Place,
     ) -> Self {
         let Explanation { formula, inputs, steps, result, .. } = explained;
@@ -332,7 +333,7 @@ async fn shown(
         };
         let explained = books.explain_figure(access.portfolio, figure, symbol.as_ref()).await?;
         let names = (figure.as_str(), book_title(figure));
-        return Ok(Shown::new(names, explained, BTreeMap::new(), Place { base, back, back_to, question }));
+        return Ok(Shown::new(names, explained, Arc::default(), Place { base, back, back_to, question }));
     }
     let measure: Measure = figure.parse().map_err(|_| Problem::not_found())?;
     let (window, _) = window(asked)?;
@@ -371,7 +372,7 @@ async fn shown_of_all(state: &AppState, user: UserId) -> Result<Shown, PageError
         question: String::new(),
     };
     let names = (Measure::Twr.as_str(), "Time-weighted return of all portfolios");
-    let shown = Shown::new(names, explained, BTreeMap::new(), place);
+    let shown = Shown::new(names, explained, Arc::default(), place);
     Ok(Shown { note: OF_ALL_NOTE, ..shown })
 }
 

@@ -141,7 +141,7 @@ pub fn benchmark(asked: &PerformanceQuery) -> Result<Option<Symbol>, Problem> {
 
 /// The figures of a window that need only its closes.
 fn performance_of(analysis: &Analysis) -> Performance {
-    let days = analysis.series.days.iter().map(|day| Close {
+    let days = analysis.series.days().iter().map(|day| Close {
         date: day.date,
         total_value: day.end_value.clone(),
         net_flow: day.net_flow.clone(),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{
-    Analysis, Contributions, Day, DayReturn as MeasuredDay, Measure, Measures, Period, Undefined,
-    cumulative_twr,
+    Contributions, Day, DayReturn as MeasuredDay, Measure, Measures, Period, Undefined,
 };
 use domain::{Money, Snapshot as Stored, StockId, Symbol};
 use serde::{Deserialize, Serialize};
@@ -23,6 +22,7 @@ use crate::http::input::Query;
 use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
+use crate::portfolios::performance_body::{self, points};
 use crate::portfolios::performance_words;
 use crate::portfolios::risk::refused_benchmark;
 
@@ -130,6 +130,13 @@ pub struct PerformancePoint {
     /// Total return of the benchmark since the start of the window: a ratio. Null if its prices begin later than the
     /// window, because this would be the return of another window.
     pub benchmark: Option<f64>,
+}
+
+impl PerformancePoint {
+    pub fn new(day: &Day, twr: f64, benchmark: Option<f64>) -> Self {
+        let (total_value, net_flow) = (day.end_value.clone(), day.net_flow.clone());
+        Self { date: day.date, total_value, net_flow, twr, benchmark }
+    }
 }
 
 /// The return of a day, a ratio.
@@ -308,7 +315,8 @@ pub struct Performance {
 }
 
 impl Performance {
-    fn new(window: &WindowAnalysis, series: Vec<PerformancePoint>, explain: Option<Measure>) -> Self {
+    /// The answer of a window with these points.
+    pub fn new(window: &WindowAnalysis, series: Vec<PerformancePoint>, explain: Option<Measure>) -> Self {
         let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
         let Measures { max_drawdown: drawdown, what_if, benchmark: compared, contributions: gains, .. } =
@@ -347,7 +355,7 @@ impl Performance {
                 .monthly_returns
                 .iter()
                 .map(|of| MonthReturn {
-                    month: of.first.format("%Y-%m").to_string(),
+                    month: format!("{:04}-{:02}", of.first.year(), of.first.month()),
                     monthly_return: of.period_return,
                 })
                 .collect(),
@@ -426,20 +434,6 @@ fn year_dividends(
     paid.iter().filter_map(row).collect()
 }
 
-pub fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
-    let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
-    let mut returns = returns.and_then(Result::ok).unwrap_or_default().into_iter().peekable();
-    let days = analysis.series.days.iter().zip(cumulative_twr(&analysis.series));
-    let point = |(day, twr): (&Day, f64)| PerformancePoint {
-        date: day.date,
-        total_value: day.end_value.clone(),
-        net_flow: day.net_flow.clone(),
-        twr,
-        benchmark: returns.next_if(|(date, _)| *date == day.date).map(|(_, of_benchmark)| of_benchmark),
-    };
-    days.map(point).collect()
-}
-
 /// Get the performance of a portfolio over a window, compared with a benchmark.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/performance", tag = "performance", operation_id = "getPerformance",
@@ -451,6 +445,7 @@ pub async fn show(
     access: ReadAccess,
     asked: Query<PerformanceQuery>,
     state: Data<AppState>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let PerformanceQuery { period, from, to, benchmark, explain } = asked.into_inner();
     let window = window(period.as_deref(), from.as_deref(), to.as_deref())?;
@@ -466,53 +461,13 @@ pub async fn show(
             Some(measure),
         )));
     }
-    let measured =
-        books.measured_window(access.portfolio, window, benchmark.as_ref(), write_closed_points).await;
+    let form = performance_body::form(&request);
+    let measured = books.measured_window(access.portfolio, window, benchmark.as_ref(), form.writer()).await;
     let MeasuredWindow { analyzed, closed_points } = measured.map_err(refused)?;
     let Some(closed) = closed_points else {
         return Ok(HttpResponse::Ok().json(Performance::new(&analyzed, points(&analyzed.analysis), None)));
     };
-    let body = with_points(&closed, &analyzed)?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
-}
-
-/// Writes all points except the last as JSON, with a comma after each.
-fn write_closed_points(analysis: &Analysis) -> Vec<u8> {
-    let mut text = Vec::new();
-    let mut points = points(analysis);
-    points.pop();
-    for point in points {
-        // Writing to memory does not fail, and a point has no maps.
-        if serde_json::to_writer(&mut text, &point).is_ok() {
-            text.push(b',');
-        }
-    }
-    text
-}
-
-/// The response for a window; `closed` has all points except the last, as JSON.
-fn with_points(closed: &[u8], analyzed: &WindowAnalysis) -> Result<Vec<u8>, Problem> {
-    const EMPTY: &[u8] = br#"{"series":["#;
-    let last = last_point(&analyzed.analysis).map(|point| serde_json::to_vec(&point));
-    let last = last.transpose().map_err(|_| Problem::internal())?.unwrap_or_default();
-    let rest = serde_json::to_vec(&Performance::new(analyzed, Vec::new(), None));
-    let rest = rest.map_err(|_| Problem::internal())?;
-    let rest = rest.strip_prefix(EMPTY).ok_or_else(Problem::internal)?;
-    Ok([EMPTY, closed, &last, rest].concat())
-}
-
-/// The last item of [`points`].
-fn last_point(analysis: &Analysis) -> Option<PerformancePoint> {
-    let day = analysis.series.days.last()?;
-    let returns = analysis.series.returns().map(|(_, daily)| 1.0 + daily);
-    let benchmark = analysis.benchmark.as_ref();
-    Some(PerformancePoint {
-        date: day.date,
-        total_value: day.end_value.clone(),
-        net_flow: day.net_flow.clone(),
-        twr: returns.product::<f64>() - 1.0,
-        benchmark: benchmark.and_then(|benchmark| benchmark.until_last_day(&analysis.series)),
-    })
+    performance_body::respond(form, closed, &analyzed)
 }
 
 const EXPLAINED: &str = "send the name of a measure in this response, such as twr, xirr, contributions or sharpe; the twr of the \

@@ -13,7 +13,7 @@ use services::books::sharing::PortfolioAccess;
 use services::books::transactions::NamedEntry;
 
 use super::csv_table::{Cell, TableFormat, file, whole};
-use super::performance_api::points;
+use super::performance_body::points;
 use crate::http::problem::Problem;
 use crate::portfolios::risk::refused_benchmark;
 use crate::stocks::corporate_actions::sentence;

@@ -35,6 +35,7 @@ mod orders;
 mod page_rights;
 mod pages;
 mod performance;
+mod performance_bodies;
 mod portfolios;
 mod protocol;
 mod providers;

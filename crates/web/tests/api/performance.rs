@@ -265,9 +265,8 @@ async fn a_snapshot_on_request_is_provisional_until_the_close() {
     assert_eq!((rows.len(), &rows[0]["provisional"]), (1, &Value::Bool(false)));
 }
 
-/// Thirty sessions without closing hours from Friday, 20 November 2026 on. The portfolio holds only AAPL; the benchmark
-/// is MSFT.
-async fn thirty_days(app: &TestApp) -> (Person, String) {
+/// Thirty sessions around the clock from Friday, 20 November 2026 on. The portfolio holds AAPL alone; MSFT is the benchmark.
+pub async fn thirty_days(app: &TestApp) -> (Person, String) {
     let date = |day: u64| (NaiveDate::from_ymd_opt(2026, 11, 19).unwrap() + Days::new(day)).to_string();
     for day in 0..=30 {
         let wave = [0, 3, -2, 5, -4][usize::try_from(day % 5).unwrap()];
