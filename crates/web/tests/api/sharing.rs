@@ -264,7 +264,7 @@ async fn the_owner_shares_a_portfolio_on_its_page_and_sees_the_address() {
         [("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("unit", "shares"), ("type", "market")];
     owner.submit(&page, &format!("/portfolios/{}/orders/preview", shared.id), &ticket).await.is(303);
     let reader = shared.app.browser().get(&page).await.is(200).text();
-    assert!(reader.contains("which its owner shares"), "{reader}");
+    assert!(reader.contains("that its owner shares"), "{reader}");
 }
 
 #[tokio::test]
