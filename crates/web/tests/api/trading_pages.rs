@@ -341,7 +341,7 @@ async fn an_order_is_changed_by_form() {
     let dear = [("quantity", "100"), ("limit_price", "145"), ("time_in_force", "gtc")];
     assert_says(
         &browser.refused(&page, &target, &dear).await.text(),
-        "This costs 14,500.00 and 10,000.00 is there",
+        "The order costs 14,500.00 and your buying power is 10,000.00",
     );
 
     let changes =
