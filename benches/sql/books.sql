@@ -1,6 +1,6 @@
 -- Initial books of a benchmark, for PostgreSQL and SQLite. The tables and the stocks exist already. :portfolios portfolios
--- trade, each with five positions. :readers more, only on PostgreSQL, are read (readers.sql fills their journal). Columns
--- that are not named here have their defaults. :now is the current time, as a literal for both databases.
+-- trade, each with five positions. :readers more, only on PostgreSQL, are read (readers.sql fills their journal), and :busy
+-- more have traded since the last close (busy.sql). Columns that are not named here have their defaults. :now is the current time, as a literal for both databases.
 --
 -- `stockyard verify` does not accept these books, because the positions have no journal entries.
 
@@ -10,7 +10,7 @@ UPDATE corporate_actions SET applied_at = known_at;
 BEGIN;
 
 CREATE TEMPORARY TABLE numbers AS
-    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :portfolios + :readers)
+    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :portfolios + :readers + :busy)
     SELECT n FROM numbers;
 CREATE TEMPORARY TABLE held AS SELECT n AS k FROM numbers WHERE n < :held;
 

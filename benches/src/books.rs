@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
+use chrono::NaiveDate;
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use domain::{
@@ -17,6 +18,7 @@ use tokio::runtime::Runtime;
 
 const BOOKS: &str = include_str!("../sql/books.sql");
 const READERS_JOURNAL: &str = include_str!("../sql/readers.sql");
+const BUSY_JOURNAL: &str = include_str!("../sql/busy.sql");
 
 /// Portfolios with orders, with five positions each.
 pub const PORTFOLIOS: i64 = 200_000;
@@ -31,7 +33,7 @@ pub const HISTORIES: i64 = 100;
 
 /// The values of `:name` in the SQL scripts of both sides. `held` and `journal`: positions and transactions of a
 /// reader.
-pub const SIZES: [(&str, i64); 8] = [
+pub const SIZES: [(&str, i64); 10] = [
     ("portfolios", PORTFOLIOS),
     ("readers", READERS),
     ("users", USERS),
@@ -40,6 +42,8 @@ pub const SIZES: [(&str, i64); 8] = [
     ("journal", 200),
     ("histories", HISTORIES),
     ("days", 1_830),
+    ("busy", 214),
+    ("lines", 701),
 ];
 
 pub fn with_sizes(script: &str) -> String {
@@ -66,7 +70,8 @@ impl Books {
             // the time.
             conn.batch_execute("SET session_replication_role = replica")?;
             conn.batch_execute(&with_sizes(BOOKS).replace(":now", now))?;
-            conn.batch_execute(&with_sizes(READERS_JOURNAL).replace(":now", now))
+            conn.batch_execute(&with_sizes(READERS_JOURNAL).replace(":now", now))?;
+            conn.batch_execute(&with_sizes(BUSY_JOURNAL).replace(":now", now))
         })
     }
 
@@ -111,6 +116,12 @@ impl Books {
             }
             Ok(Self { services, tokens, symbols, one_share: "1".parse()? })
         })
+    }
+
+    /// The day of the last session that has closed.
+    pub fn last_closed(&self) -> NaiveDate {
+        let market = self.services.market();
+        market.calendar.last_closed(market.now()).date
     }
 
     /// The owner of a portfolio, as in `books.sql`.

@@ -183,7 +183,7 @@ impl Bench {
                 self.prices(&books, &batching)?;
             }
             if self.wants(Part::Snapshots) {
-                self.snapshots(&opponent, &url)?;
+                self.snapshots(&opponent, &url, &books, &batching)?;
             }
         }
         let after_minute = "MiB a minute after the load";
@@ -257,15 +257,23 @@ impl Bench {
         Ok(())
     }
 
-    fn snapshots(&mut self, opponent: &Opponent, url: &str) -> Result<()> {
+    fn snapshots(&mut self, opponent: &Opponent, url: &str, books: &Books, server: &Server) -> Result<()> {
         let theirs = opponent.snapshots()?;
-        let ours = snapshots::take(&self.stockyard, url)?;
+        opponent::forget_snapshots(url)?;
+        let ours = snapshots::take(&self.stockyard, url, None)?;
         self.report.note("seconds for one INSERT … SELECT of all snapshots", theirs.as_secs_f64(), "");
         self.report.note("seconds for the snapshots of all portfolios", ours.took.as_secs_f64(), "");
         let ratio = ours.took.as_secs_f64() / theirs.as_secs_f64();
         self.report.note("snapshots / INSERT … SELECT", ratio, "at most 1.5");
         self.report.note("MiB of the process that takes snapshots", ours.most_mib, "at most 100");
-        Ok(())
+        let busy = snapshots::take(&self.stockyard, url, Some(books.last_closed()))?;
+        self.report.note("MiB with 150,000 lines since that close", busy.most_mib, "at most 100");
+
+        self.load(report::ORDERS_ALONE, server, books, &[READERS], Target::Spread)?;
+        let stockyard = self.stockyard.clone();
+        snapshots::take_during(&stockyard, url, || {
+            self.load(report::ORDERS_DURING_SNAPSHOTS, server, books, &[READERS], Target::Spread)
+        })
     }
 
     fn on_sqlite(&mut self) -> Result<()> {

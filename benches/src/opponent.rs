@@ -105,6 +105,14 @@ pub fn create_database(server: &str, name: &str) -> Result<String> {
     Ok(format!("{base}/{name}"))
 }
 
+/// Deletes today's snapshots, so that the next run writes new rows as every day's first one.
+pub fn forget_snapshots(url: &str) -> Result<()> {
+    let mut conn = PgConnection::establish(url)?;
+    conn.batch_execute("DELETE FROM portfolio_snapshots WHERE provisional")?;
+    conn.batch_execute("VACUUM portfolio_snapshots")?;
+    Ok(conn.batch_execute("CHECKPOINT")?)
+}
+
 /// Vacuums and analyzes the databases, so that the first measurement is not slowed down by the filling.
 pub fn settle(databases: &[&str]) -> Result<()> {
     for url in databases {

@@ -25,6 +25,8 @@ pub const ONE_YEAR: &str = "performance, 1 year";
 pub const FIVE_YEARS: &str = "performance, 5 years";
 pub const QUOTE: &str = "quote";
 pub const SEARCH: &str = "search";
+pub const ORDERS_ALONE: &str = "orders, no snapshots";
+pub const ORDERS_DURING_SNAPSHOTS: &str = "orders during snapshots";
 pub const SQLITE: &str = "SQLite: orders";
 pub const SQLITE_ONE_PORTFOLIO: &str = "SQLite: orders on one portfolio";
 pub const SQLITE_UNBATCHED: &str = "SQLite: orders one by one";
@@ -191,6 +193,9 @@ impl Report {
         ratio("performance of 5 years / pgbench reading its rows", ours, theirs, "at least 2");
         let (ours, theirs) = (self.rate(QUOTE, crate::READERS), self.rate(SEARCH, crate::READERS));
         ratio("quote / search", ours, theirs, "at least 0.85");
+        let during = self.rate(ORDERS_DURING_SNAPSHOTS, crate::READERS);
+        let alone = self.rate(ORDERS_ALONE, crate::READERS);
+        ratio("orders during snapshots / without", during, alone, "at least 0.7");
         lines
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use chrono::NaiveDate;
 
 pub struct Taken {
     pub took: Duration,
@@ -12,12 +14,13 @@ pub struct Taken {
     pub most_mib: f64,
 }
 
-/// Writes provisional snapshots of all portfolios at current prices.
-pub fn take(binary: &Path, database: &str) -> Result<Taken> {
+/// Writes the snapshots of all portfolios: of a session that has closed, or provisional ones at current prices.
+pub fn take(binary: &Path, database: &str, session: Option<NaiveDate>) -> Result<Taken> {
     let folder = tempfile::tempdir()?;
     let start = Instant::now();
     let mut process = Command::new(binary)
         .arg("snapshot")
+        .args(session.iter().flat_map(|date| ["--date".to_owned(), date.to_string()]))
         .env_clear()
         .env("DATABASE_URL", database)
         .env("DATA_DIR", folder.path())
@@ -38,6 +41,23 @@ pub fn take(binary: &Path, database: &str) -> Result<Taken> {
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
+}
+
+/// Takes provisional snapshots of all portfolios again and again while `work` runs.
+pub fn take_during<T>(binary: &Path, database: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| -> Result<()> {
+            while !is_over.load(Ordering::Relaxed) {
+                take(binary, database, None)?;
+            }
+            Ok(())
+        });
+        let done = work();
+        is_over.store(true, Ordering::Relaxed);
+        taking.join().map_err(|_| anyhow!("the thread that takes snapshots panicked"))??;
+        done
+    })
 }
 
 fn peak_mib(process: u32) -> Option<f64> {

@@ -28,6 +28,7 @@ use worker::WorkerConfig;
 use crate::config::{BadConfig, Config};
 use crate::database_file::{Create, DatabaseFile};
 use crate::descriptors;
+use crate::progress::Progress;
 use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
 use crate::telemetry;
 use crate::wiring::{self, Role};
@@ -147,15 +148,6 @@ pub async fn migrate(config: &Config, create: Create) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A progress bar on a terminal, nothing elsewhere.
-fn progress_bar(what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {pos} {msg}, {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
 /// A progress bar for work whose length is known.
 pub fn measured_bar(what: &'static str) -> ProgressBar {
     let style =
@@ -171,16 +163,16 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let market = services.market();
     let date = date.unwrap_or_else(|| market.calendar.booking_session(market.now()).date);
-    let bar = progress_bar("portfolios");
+    let mut progress = Progress::start("portfolios", services.books().portfolio_count().await?);
     let count = services
         .books()
         .take_snapshots(date, IdRange::ALL, |done| {
-            bar.set_position(done as u64);
+            progress.advance(done);
             true
         })
         .await
         .map_err(|error| told(error, "--date"))?;
-    bar.finish_and_clear();
+    progress.finish();
     let kind = match count.provisional {
         0 => "final".to_owned(),
         all if all == count.portfolios => "provisional".to_owned(),

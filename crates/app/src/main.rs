@@ -19,6 +19,7 @@ mod config;
 mod database_file;
 mod demo;
 mod descriptors;
+mod progress;
 mod provider_check;
 mod startup;
 mod telemetry;

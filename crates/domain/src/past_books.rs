@@ -14,6 +14,71 @@ pub struct PastPosition {
     pub cost_basis: Money,
 }
 
+/// The changes by the lines of one portfolio since an instant, added up. Lines may be added in any order, so a long
+/// journal can be read in parts.
+#[derive(Debug)]
+pub struct LaterLines {
+    cash: Money,
+    stocks: BTreeMap<StockId, LaterShares>,
+}
+
+impl Default for LaterLines {
+    fn default() -> Self {
+        Self { cash: Money::zero(), stocks: BTreeMap::new() }
+    }
+}
+
+/// The changes of one position since an instant.
+#[derive(Debug)]
+pub struct LaterShares {
+    added: Quantity,
+    removed: Quantity,
+    /// Cost that left the books.
+    cost_taken: Money,
+}
+
+impl Default for LaterShares {
+    fn default() -> Self {
+        Self { added: Quantity::zero(), removed: Quantity::zero(), cost_taken: Money::zero() }
+    }
+}
+
+impl LaterShares {
+    /// The quantity before these changes, from the one after them. Zero if the books contradict each other.
+    pub fn undo(&self, now: &Quantity) -> Quantity {
+        (now.clone() + &self.removed).checked_sub(&self.added).unwrap_or_else(Quantity::zero)
+    }
+}
+
+impl LaterLines {
+    /// Adds a line if it is at or after `until`. Cash and cost count from the time of a line, the shares of a split from
+    /// its effective time.
+    pub fn add(&mut self, entry: &JournalEntry, until: Timestamp) {
+        if entry.timestamp < until {
+            return;
+        }
+        self.cash += &entry.amount;
+        let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) else { return };
+        let change = self.stocks.entry(stock).or_default();
+        change.cost_taken += &cost_taken(entry);
+        if entry.shares_since() >= until {
+            let (added, removed) = entry.shares();
+            change.added = change.added.clone() + &added;
+            change.removed = change.removed.clone() + &removed;
+        }
+    }
+
+    /// The cash before these lines, from the cash after them.
+    pub fn cash_before(&self, now: Money) -> Money {
+        now - &self.cash
+    }
+
+    /// The changed positions, in the order of the stocks.
+    pub fn stocks(&self) -> impl Iterator<Item = (StockId, &LaterShares)> {
+        self.stocks.iter().map(|(stock, change)| (*stock, change))
+    }
+}
+
 /// Cash and positions at an earlier instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastBooks {
@@ -23,8 +88,8 @@ pub struct PastBooks {
 }
 
 impl PastBooks {
-    /// Undoes every line of `entries` at or after `until` in the current books. `entries` are ordered by id and contain
-    /// all lines since `until`; earlier lines are ignored.
+    /// Undoes every line of `entries` at or after `until` in the current books. `entries` contain all lines since `until`,
+    /// in any order; earlier lines are ignored.
     ///
     /// Cash and cost change at the time of a line. The shares of a split change at its effective time, even if the
     /// split became known later.
@@ -34,26 +99,21 @@ impl PastBooks {
         positions_now: impl IntoIterator<Item = (StockId, Position)>,
         entries: &[JournalEntry],
     ) -> Self {
-        let mut cash_balance = cash_now;
+        let mut later = LaterLines::default();
+        entries.iter().for_each(|entry| later.add(entry, until));
         let mut positions: HashMap<StockId, PastPosition> = positions_now
             .into_iter()
             .map(|(stock, Position { quantity, cost_basis, .. })| {
                 (stock, PastPosition { quantity, cost_basis })
             })
             .collect();
-        // Newest first, so that no intermediate quantity is negative.
-        for entry in entries.iter().rev().filter(|entry| entry.timestamp >= until) {
-            cash_balance -= &entry.amount;
-            let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) else { continue };
+        for (stock, change) in &later.stocks {
             let none = || PastPosition { quantity: Quantity::zero(), cost_basis: Money::zero() };
-            let position = positions.entry(stock).or_insert_with(none);
-            position.cost_basis += &cost_taken(entry);
-            if entry.shares_since() >= until {
-                let (added, taken) = entry.shares();
-                let before = std::mem::replace(&mut position.quantity, Quantity::zero()) + &taken;
-                position.quantity = before.checked_sub(&added).unwrap_or_else(Quantity::zero);
-            }
+            let position = positions.entry(*stock).or_insert_with(none);
+            position.cost_basis += &change.cost_taken;
+            position.quantity = change.undo(&position.quantity);
         }
+        let cash_balance = later.cash_before(cash_now);
         positions.retain(|_, position| !position.quantity.is_zero() || !position.cost_basis.is_zero());
         Self { cash_balance, positions }
     }

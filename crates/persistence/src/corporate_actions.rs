@@ -17,6 +17,7 @@ use domain::{
 };
 
 use crate::connection::{Conn, each};
+use crate::positions::dense_range;
 use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
 use crate::{Statement, StoreError, Tx};
 
@@ -445,39 +446,53 @@ pub struct Owed {
     pub paid_at: Option<Timestamp>,
 }
 
+macro_rules! owed_since {
+    ($from:expr) => {
+        portfolio_actions::table
+            .inner_join(corporate_actions::table)
+            .filter(corporate_actions::kind.eq("cash_dividend"))
+            .filter(portfolio_actions::paid_at.is_null().or(portfolio_actions::paid_at.ge($from)))
+            .order((portfolio_actions::portfolio_id, portfolio_actions::action_id))
+            .select((
+                portfolio_actions::portfolio_id,
+                portfolio_actions::action_id,
+                corporate_actions::stock_id,
+                portfolio_actions::amount,
+                corporate_actions::effective_at,
+                portfolio_actions::paid_at,
+            ))
+    };
+}
+
+type OwedRow = (PortfolioId, ActionId, StockId, Money, Timestamp, Option<Timestamp>);
+
 /// Dividends of these portfolios that were owed at `from` or later, ordered by portfolio and action.
 pub fn owed_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
     from: Timestamp,
 ) -> Result<Vec<Owed>, StoreError> {
-    type Row = (PortfolioId, ActionId, StockId, Money, Timestamp, Option<Timestamp>);
-    let rows: Vec<Row> = portfolio_actions::table
-        .inner_join(corporate_actions::table)
-        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
-        .filter(corporate_actions::kind.eq("cash_dividend"))
-        .filter(portfolio_actions::paid_at.is_null().or(portfolio_actions::paid_at.ge(from)))
-        .order((portfolio_actions::portfolio_id, portfolio_actions::action_id))
-        .select((
-            portfolio_actions::portfolio_id,
-            portfolio_actions::action_id,
-            corporate_actions::stock_id,
-            portfolio_actions::amount,
-            corporate_actions::effective_at,
-            portfolio_actions::paid_at,
-        ))
-        .load(tx.conn)?;
-    Ok(rows
-        .into_iter()
-        .map(|(portfolio_id, action_id, stock_id, amount, since, paid_at)| Owed {
-            portfolio_id,
-            action_id,
-            stock_id,
-            amount,
-            since,
-            paid_at,
-        })
-        .collect())
+    let rows: Vec<OwedRow> =
+        owed_since!(from).filter(portfolio_actions::portfolio_id.eq_any(portfolios)).load(tx.conn)?;
+    Ok(rows.into_iter().map(Owed::from).collect())
+}
+
+/// The same for many portfolios, whose ids are in order. Some portfolios between them may be included.
+pub fn owed_by_many_since(
+    tx: &mut Tx<'_>,
+    ids: &[PortfolioId],
+    from: Timestamp,
+) -> Result<Vec<Owed>, StoreError> {
+    let Some((first, last)) = dense_range(ids) else { return owed_since(tx, ids, from) };
+    let rows: Vec<OwedRow> =
+        owed_since!(from).filter(portfolio_actions::portfolio_id.between(first, last)).load(tx.conn)?;
+    Ok(rows.into_iter().map(Owed::from).collect())
+}
+
+impl From<OwedRow> for Owed {
+    fn from((portfolio_id, action_id, stock_id, amount, since, paid_at): OwedRow) -> Self {
+        Self { portfolio_id, action_id, stock_id, amount, since, paid_at }
+    }
 }
 
 impl Owed {

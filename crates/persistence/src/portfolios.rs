@@ -339,21 +339,31 @@ pub fn range(
         .load(tx.conn)?)
 }
 
-/// Returns at most `limit` portfolios with ids above `after` and up to `last` that were open at `at`, ordered by id.
-pub fn active_range(
+/// The cash of one portfolio.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct PortfolioCash {
+    pub id: PortfolioId,
+    pub cash_balance: Money,
+    /// Not before the time of any line of its journal.
+    pub updated_at: Timestamp,
+}
+
+/// The cash of up to `limit` portfolios with ids in `(after, last]` that were opened before `at` and not archived then, in
+/// order of id.
+pub fn active_cash(
     tx: &mut Tx<'_>,
     after: PortfolioId,
     last: PortfolioId,
     at: Timestamp,
     limit: i64,
-) -> Result<Vec<PortfolioRecord>, StoreError> {
+) -> Result<Vec<PortfolioCash>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::id.gt(after).and(portfolios::id.le(last)))
         .filter(portfolios::created_at.lt(at))
         .filter(portfolios::archived_at.is_null().or(portfolios::archived_at.ge(at)))
         .order(portfolios::id)
         .limit(limit)
-        .select(PortfolioRecord::as_select())
+        .select((portfolios::id, portfolios::cash_balance, portfolios::updated_at))
         .load(tx.conn)?)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{BigInt, Bool, Date};
 use domain::sql::Exact;
 use domain::{Money, PortfolioId, Snapshot};
@@ -57,27 +58,27 @@ const SQLITE_SAVE: &str = concat!(
     replace!()
 );
 
-/// Writes the rows, replacing provisional ones. A final row is never replaced by a provisional one.
+/// The number of portfolios whose rows are looked up before new ones are written.
+const PROBES: usize = 8;
+
+/// Writes the rows, replacing provisional ones. A final row is never replaced by a provisional one. The rows are of one
+/// day, in order of portfolio.
 pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
     if snapshots.is_empty() {
         return Ok(());
     }
     match &mut *tx.conn {
         Conn::Postgres(conn) => {
-            Unnest::<()>::new(
-                "INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow, \
-                 dividends_receivable, provisional) SELECT * FROM",
-                replace!(),
-            )
-            .column::<BigInt, _>(snapshots.iter().map(|row| row.portfolio_id))
-            .column::<Date, _>(snapshots.iter().map(|row| row.date))
-            .column::<Exact, _>(snapshots.iter().map(|row| &row.total_value))
-            .column::<Exact, _>(snapshots.iter().map(|row| &row.cash_balance))
-            .column::<Exact, _>(snapshots.iter().map(|row| &row.positions_value))
-            .column::<Exact, _>(snapshots.iter().map(|row| &row.net_flow))
-            .column::<Exact, _>(snapshots.iter().map(|row| &row.dividends_receivable))
-            .column::<Bool, _>(snapshots.iter().map(|row| row.provisional))
-            .execute(conn)?;
+            // Most runs write the first rows of a day. Without a rule for conflicts that takes a third less time.
+            let is_new = !has_any(conn, snapshots)?
+                && match conn.transaction(|conn| saving(snapshots, "").execute(conn)) {
+                    Ok(_) => true,
+                    Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => false,
+                    Err(error) => return Err(error.into()),
+                };
+            if !is_new {
+                saving(snapshots, replace!()).execute(conn)?;
+            }
         }
         Conn::Sqlite(conn) => {
             for row in snapshots {
@@ -95,6 +96,32 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
         }
     }
     count_write(tx, snapshots)
+}
+
+fn saving<'a>(snapshots: &'a [Snapshot], on_conflict: &'static str) -> Unnest<'a, ()> {
+    Unnest::<()>::new(
+        "INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow, \
+         dividends_receivable, provisional) SELECT * FROM",
+        on_conflict,
+    )
+    .column::<BigInt, _>(snapshots.iter().map(|row| row.portfolio_id))
+    .column::<Date, _>(snapshots.iter().map(|row| row.date))
+    .column::<Exact, _>(snapshots.iter().map(|row| &row.total_value))
+    .column::<Exact, _>(snapshots.iter().map(|row| &row.cash_balance))
+    .column::<Exact, _>(snapshots.iter().map(|row| &row.positions_value))
+    .column::<Exact, _>(snapshots.iter().map(|row| &row.net_flow))
+    .column::<Exact, _>(snapshots.iter().map(|row| &row.dividends_receivable))
+    .column::<Bool, _>(snapshots.iter().map(|row| row.provisional))
+}
+
+/// Whether some of these portfolios have rows of the day already. Only a few are looked up.
+fn has_any(conn: &mut PgConnection, snapshots: &[Snapshot]) -> QueryResult<bool> {
+    let probed = snapshots.iter().step_by(snapshots.len().div_ceil(PROBES)).chain(snapshots.last());
+    let ids: Vec<PortfolioId> = probed.map(|row| row.portfolio_id).collect();
+    let existing = portfolio_snapshots::table
+        .filter(portfolio_snapshots::portfolio_id.eq_any(ids))
+        .filter(portfolio_snapshots::date.eq(snapshots[0].date));
+    diesel::select(diesel::dsl::exists(existing)).get_result(conn)
 }
 
 /// The number of portfolio ids that share a version.

@@ -305,21 +305,44 @@ pub fn since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The entries of several portfolios at or after `from`, and their deposits and withdrawals at or after `flows_from`,
-/// ordered by id.
-pub fn since_with_flows(
+/// The amounts of the deposits (positive) and withdrawals (negative) of these portfolios from `from` to just before
+/// `until`, in order of portfolio and id.
+pub fn flows_between(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
     from: Timestamp,
-    flows_from: Timestamp,
-) -> Result<Vec<JournalEntry>, StoreError> {
+    until: Timestamp,
+) -> Result<Vec<(PortfolioId, Money)>, StoreError> {
     let flows = [TransactionType::Deposit, TransactionType::Withdrawal];
-    let rows: Vec<TransactionRow> = transactions::table
-        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::timestamp.ge(flows_from)))
-        .filter(transactions::timestamp.ge(from).or(transactions::transaction_type.eq_any(flows)))
-        .order(transactions::id)
+    Ok(transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios))
+        .filter(transactions::timestamp.ge(from).and(transactions::timestamp.lt(until)))
+        .filter(transactions::transaction_type.eq_any(flows))
+        .order((transactions::portfolio_id, transactions::id))
+        .select((transactions::portfolio_id, transactions::amount))
+        .load(tx.conn)?)
+}
+
+/// Up to `limit` entries of one portfolio at or after `from` and before the entry with that time and id, newest first.
+pub fn page_since(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    from: Timestamp,
+    before: Option<(Timestamp, TransactionId)>,
+    limit: i64,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let mut query = transactions::table
+        .filter(transactions::portfolio_id.eq(portfolio).and(transactions::timestamp.ge(from)))
         .select(TransactionRow::as_select())
-        .load(tx.conn)?;
+        .into_boxed();
+    if let Some((at, id)) = before {
+        query = query
+            // The first condition lets the database begin at that place of the index.
+            .filter(transactions::timestamp.le(at))
+            .filter(transactions::timestamp.lt(at).or(transactions::id.lt(id)));
+    }
+    let query = query.order((transactions::timestamp.desc(), transactions::id.desc())).limit(limit);
+    let rows: Vec<TransactionRow> = query.load(tx.conn)?;
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 

@@ -214,6 +214,10 @@ async fn snapshots_of(installation: Installation) {
 
     let told = installation.run(&["snapshot"]).await;
     assert_eq!(told.succeeded(), "1 snapshots of 2026-03-02, provisional.\n");
+    // Standard error is no terminal here: plain lines instead of a bar.
+    let lines: Vec<&str> = told.stderr.lines().filter(|line| line.contains("portfolios")).collect();
+    assert_eq!(lines.len(), 1, "{told:?}");
+    assert!(lines[0].starts_with("1 of 1 portfolios, ") && lines[0].ends_with(" per second"), "{told:?}");
     let snapshots = sam.portfolio(id, "/snapshots").await;
     let row = &items(&snapshots)[0];
     assert_eq!(

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bank::{Bank, Prices, soaking};
 use crate::client::{Client, PASSWORD};
 use crate::installation::Installation;
-use crate::process::eventually;
+use crate::process::{Process, eventually};
 use crate::stack::Stack;
 
 /// The maximum duration of a start after a crash.
@@ -132,14 +132,15 @@ async fn sigterm_ends_web_and_worker_processes_within_ten_seconds() {
 }
 
 /// Enough portfolios for snapshots that take a while, in partitions of five thousand.
-const PORTFOLIOS: i64 = 20_000;
+const PORTFOLIOS: i64 = 60_000;
 
+/// Three workers share the partitions of one session. One of them is killed in the middle.
 #[tokio::test]
-async fn snapshots_of_a_killed_worker_are_finished_by_another() {
+async fn snapshots_are_shared_by_workers_and_those_of_a_killed_one_are_finished_by_others() {
     // The first session closes a moment after the start, the next one minutes later.
     let date = NaiveDate::from_ymd_opt(2026, 3, 2).unwrap();
     let installation =
-        Installation::full().with("CLOCK_START", "2026-03-03T04:59:00Z").with("CLOCK_SPEED", "200");
+        Installation::full().with("CLOCK_START", "2026-03-03T04:59:00Z").with("CLOCK_SPEED", "100");
     installation.migrate().await;
     let owner = ["user", "create", "--username", "sam", "--email", "sam@example.org"];
     installation.run_with_input(&owner, PASSWORD).await.succeeded();
@@ -153,21 +154,35 @@ async fn snapshots_of_a_killed_worker_are_finished_by_another() {
          ANALYZE"
     ));
 
-    let mut first = installation.worker().await;
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(installation.worker().await);
+    }
+    let runs = format!("job_runs WHERE kind = 'snapshot_portfolios' AND key = '{date}'");
+    let of = |worker: &Process| format!("{runs} AND worker LIKE '%-{}-%'", worker.id());
     let patience = Duration::from_secs(60);
-    eventually("the snapshots are half done", patience, async || (books.snapshots(date) > 0).then_some(()))
-        .await;
-    first.kill();
-    let (written, running) = (books.snapshots(date), books.snapshot_runs(date, "running"));
+    // A worker's name contains the id of its process.
+    let victim = eventually("a worker is in the middle of its snapshots", patience, async || {
+        let is_busy = |worker: &Process| books.count(&format!("{} AND status = 'running'", of(worker))) > 0;
+        workers.iter().position(is_busy).filter(|_| books.snapshots(date) > 0)
+    })
+    .await;
+    workers[victim].kill();
+    let killed = of(&workers.swap_remove(victim));
+    let (written, running) =
+        (books.snapshots(date), books.count(&format!("{killed} AND status = 'running'")));
     assert!(written < PORTFOLIOS && running > 0, "it was too quick: {written} snapshots, {running} runs");
-    drop(first);
 
-    let second = installation.worker().await;
     // A worker counts as dead after half a minute without a heartbeat.
-    eventually("another worker has finished", Duration::from_secs(90), async || {
+    eventually("the other workers have finished", Duration::from_secs(90), async || {
         (books.snapshot_runs(date, "done") == PORTFOLIOS / 5000).then_some(())
     })
     .await;
+    assert!(
+        books.count(&format!("(SELECT DISTINCT worker FROM {runs}) AS one")) > 1,
+        "workers share the runs"
+    );
+    assert_eq!(books.count(&killed), books.count(&format!("{killed} AND status = 'done'")));
     assert_eq!(books.snapshots(date), PORTFOLIOS);
     let of_each =
         format!("(SELECT DISTINCT portfolio_id FROM portfolio_snapshots WHERE date = '{date}') AS one");
@@ -177,8 +192,5 @@ async fn snapshots_of_a_killed_worker_are_finished_by_another() {
          AND (provisional OR total_value <> 1000 OR cash_balance <> 1000 OR net_flow <> 1000)"
     );
     assert_eq!(books.count(&wrong), 0);
-    let taken_over =
-        format!("job_runs WHERE kind = 'snapshot_portfolios' AND key = '{date}' AND attempts > 1");
-    assert_eq!(books.count(&taken_over), running);
-    drop(second);
+    assert_eq!(books.count(&format!("{runs} AND attempts > 1")), running);
 }

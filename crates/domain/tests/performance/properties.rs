@@ -152,6 +152,9 @@ proptest! {
             let midnight = day.close.date.succ_opt().unwrap().and_time(chrono::NaiveTime::MIN).and_utc();
             let past = PastBooks::at(midnight.into(), now.cash.clone(), now.positions.clone(), &entries);
             prop_assert_eq!(&past.cash_balance, &day.cash);
+            let reversed: Vec<_> = entries.iter().rev().cloned().collect();
+            let same = PastBooks::at(midnight.into(), now.cash.clone(), now.positions.clone(), &reversed);
+            prop_assert_eq!(&same, &past);
             let held = day.positions.iter().filter(|(_, position)| !position.quantity.is_zero());
             for (stock, position) in held.clone() {
                 let found = &past.positions[stock];

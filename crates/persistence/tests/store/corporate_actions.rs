@@ -163,6 +163,17 @@ async fn a_dividend_is_owed_until_it_is_paid() {
     assert_eq!(unpaid(pays_at).await, []);
     let owed = db.read(move |tx| actions::owed_since(tx, &[portfolio], moment(0))).await.remove(0);
     assert!(owed.at(pays_at) && !owed.at(pays_at + TimeDelta::seconds(1)));
+    let by_many = |ids: Vec<i64>, from| {
+        let ids: Vec<PortfolioId> = ids.into_iter().map(PortfolioId).collect();
+        db.read(move |tx| actions::owed_by_many_since(tx, &ids, from))
+    };
+    let number = portfolio.0;
+    for ids in [vec![number], vec![number, number + 1], vec![number, number + 1_000_000]] {
+        assert_eq!(by_many(ids, moment(0)).await, [owed.clone()]);
+    }
+    assert_eq!(by_many(vec![number], pays_at + TimeDelta::seconds(1)).await, []);
+    assert_eq!(by_many(vec![number + 1], moment(0)).await, []);
+    assert_eq!(by_many(vec![number + 1, number + 1_000_000], moment(0)).await, []);
     assert_eq!(
         db.read(move |tx| actions::owed_since(tx, &[portfolio], pays_at + TimeDelta::seconds(1))).await,
         []

@@ -1,5 +1,5 @@
 use domain::{Portfolio, PortfolioId, UserId};
-use persistence::portfolios::{self, PortfolioChanges, PortfolioRecord};
+use persistence::portfolios::{self, PortfolioCash, PortfolioChanges, PortfolioRecord};
 use persistence::sessions::NewSession;
 use persistence::tokens::Token;
 use persistence::{StoreError, sessions, snapshots, stocks, tokens, transactions, users, watchlists};
@@ -131,9 +131,12 @@ async fn a_range_omits_later_portfolios() {
     let last = ids[3];
     assert_eq!(db.read(portfolios::extent).await, Some((last, moment(0))));
     let range = |after: i64, until: PortfolioId, limit| {
-        db.read(move |tx| portfolios::active_range(tx, PortfolioId(after), until, moment(30), limit))
+        db.read(move |tx| portfolios::active_cash(tx, PortfolioId(after), until, moment(30), limit))
     };
-    let of = |records: Vec<PortfolioRecord>| records.iter().map(|record| record.id).collect::<Vec<_>>();
+    let of = |rows: Vec<PortfolioCash>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    let one = range(ids[2].0, last, 1).await.remove(0);
+    let updated_at = new_portfolio(sam, "One", "1").updated_at;
+    assert_eq!(one, PortfolioCash { id: last, cash_balance: money("1"), updated_at });
     assert_eq!(of(range(0, last, 10).await), ids[1..]);
     assert_eq!(of(range(ids[1].0, last, 1).await), ids[2..3]);
     assert_eq!(of(range(0, ids[2], 10).await), ids[1..3]);

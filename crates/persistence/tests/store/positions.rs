@@ -1,4 +1,5 @@
-use domain::{Position, Quantity};
+use domain::{PortfolioId, Position, Quantity};
+use persistence::positions::HeldShares;
 use persistence::{StoreError, positions};
 
 use crate::harness::{Db, money, position_of, save_position, shares};
@@ -69,4 +70,17 @@ async fn holdings_include_their_stocks_ordered_by_symbol() {
     assert_eq!(several[&one], [(tesla, held.clone()), (apple, sold)]);
     assert_eq!(several[&two], [(apple, held)]);
     assert!(!several.contains_key(&none));
+    let shares_of = |ids: Vec<PortfolioId>| db.read(move |tx| positions::shares_of(tx, &ids));
+    let of = |rows: Vec<HeldShares>| {
+        let row = |row: HeldShares| (row.portfolio_id, row.stock_id, row.quantity.to_string());
+        rows.into_iter().map(row).collect::<Vec<_>>()
+    };
+    let all = [(one, tesla, "2".to_owned()), (one, apple, "0".to_owned()), (two, apple, "2".to_owned())];
+    assert_eq!(of(shares_of(vec![one, two, none]).await), all, "in order of portfolio and stock");
+    assert_eq!(of(shares_of(vec![one]).await), all[..2]);
+    assert_eq!(of(shares_of(vec![two, none]).await), all[2..]);
+    assert_eq!(of(shares_of(vec![]).await), []);
+    let far = PortfolioId(none.0 + 1_000_000);
+    assert_eq!(of(shares_of(vec![two, far]).await), all[2..]);
+    assert_eq!(of(shares_of(vec![one, far]).await), all[..2], "not all portfolios between them are read");
 }

@@ -165,6 +165,100 @@ async fn a_snapshot_needs_its_portfolio() {
 }
 
 #[tokio::test]
+async fn one_missing_portfolio_among_many_is_found_whether_rows_are_new_or_replaced() {
+    let db = Db::new().await;
+    let sam = db.user("sam").await.id;
+    let (one, gone, two) =
+        (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
+    db.write(move |tx| portfolios::delete(tx, gone, sam)).await;
+    let rows = move |total| [one, gone, two].map(|id| snapshot(id, november(20), total, true));
+    for total in ["1.00", "2.00"] {
+        let refused = db.try_write(move |tx| snapshots::save(tx, &rows(total))).await;
+        assert!(matches!(refused, Err(StoreError::MissingReference(_))), "{refused:?}");
+        assert_eq!(
+            all(&db, one).await.len() + all(&db, two).await.len(),
+            if total == "1.00" { 0 } else { 2 }
+        );
+        save(&db, [one, two].map(|id| snapshot(id, november(20), "1.00", true)).into()).await;
+    }
+}
+
+/// The rows at the places that are looked up first are new, others are there already.
+#[tokio::test]
+async fn new_rows_and_rows_to_replace_can_be_mixed() {
+    let db = Db::new().await;
+    let sam = db.user("sam").await.id;
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(db.portfolio(sam, "5").await.id);
+    }
+    let row = |id: &PortfolioId, total| snapshot(*id, november(20), total, false);
+    save(&db, vec![row(&ids[3], "1.00"), row(&ids[17], "1.00")]).await;
+    save(&db, ids.iter().map(|id| row(id, "2.00")).collect()).await;
+    for id in ids {
+        assert_eq!(all(&db, id).await, [row(&id, "2.00")]);
+    }
+}
+
+#[tokio::test]
+async fn a_portfolio_that_is_deleted_while_its_snapshot_is_written_leaves_none() {
+    let db = Db::new().await;
+    let sam = db.user("sam").await.id;
+    let id = db.portfolio(sam, "5").await.id;
+    let (saved, is_saved) = tokio::sync::oneshot::channel();
+    let (store, url) = (db.store(), db.url());
+    let writing = tokio::spawn(async move {
+        store
+            .write(move |tx| {
+                snapshots::save(tx, &[snapshot(id, november(20), "7.00", false)])?;
+                saved.send(()).unwrap();
+                Db::until_somebody_waits(&url);
+                Ok::<_, StoreError>(())
+            })
+            .await
+    });
+    is_saved.await.unwrap();
+    db.write(move |tx| portfolios::delete(tx, id, sam)).await;
+    writing.await.unwrap().unwrap();
+    assert_eq!(db.read(snapshots::count).await, 0);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_portfolio_that_is_being_deleted_is_refused() {
+    let db = Db::new().await;
+    let sam = db.user("sam").await.id;
+    let id = db.portfolio(sam, "5").await.id;
+    let (deleted, is_deleted) = tokio::sync::oneshot::channel();
+    let (store, url) = (db.store(), db.url());
+    let deleting = tokio::spawn(async move {
+        store
+            .write(move |tx| {
+                portfolios::delete(tx, id, sam)?;
+                deleted.send(()).unwrap();
+                Db::until_somebody_waits(&url);
+                Ok::<_, StoreError>(())
+            })
+            .await
+    });
+    is_deleted.await.unwrap();
+    let row = snapshot(id, november(20), "7.00", false);
+    let refused = db.try_write(move |tx| snapshots::save(tx, &[row])).await;
+    assert!(matches!(refused, Err(StoreError::MissingReference(_))), "{refused:?}");
+    deleting.await.unwrap().unwrap();
+    assert_eq!(db.read(snapshots::count).await, 0);
+}
+
+#[tokio::test]
+async fn ids_of_portfolios_with_snapshots_do_not_change() {
+    let db = Db::new().await;
+    let id = portfolio(&db).await;
+    save(&db, vec![snapshot(id, november(20), "7.00", false)]).await;
+    db.sql("UPDATE portfolios SET id = 99").unwrap_err();
+    db.sql("UPDATE portfolio_snapshots SET portfolio_id = 99").unwrap_err();
+    assert_eq!(all(&db, id).await.len(), 1);
+}
+
+#[tokio::test]
 async fn every_write_increments_the_version_of_its_portfolios() {
     let db = Db::new().await;
     let id = portfolio(&db).await;

@@ -202,7 +202,54 @@ async fn entries_are_found_by_order_by_time_and_by_portfolio() {
 }
 
 #[tokio::test]
-async fn flows_are_only_deposits_and_withdrawals() {
+async fn the_entries_since_an_instant_can_be_read_in_parts() {
+    let db = Db::new().await;
+    let (one, other) = (portfolio(&db).await, db.portfolio(db.user("eve").await.id, "5").await.id);
+    // Several at the same time, and one that was booked late.
+    for at in [1, 5, 5, 5, 7, 6, 9] {
+        for of in [one, other] {
+            db.write(move |tx| append(tx, JournalEntry::cash(of, money("1"), moment(at)))).await;
+        }
+    }
+    let mut expected: Vec<_> = db
+        .read(move |tx| transactions::since(tx, &[one], moment(5)))
+        .await
+        .into_iter()
+        .map(|entry| (entry.timestamp, entry.id.unwrap()))
+        .collect();
+    assert_eq!(expected.len(), 6);
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    for limit in [1, 2, 5, 6, 7] {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let part = db.read(move |tx| transactions::page_since(tx, one, moment(5), before, limit)).await;
+            found.extend(part.iter().map(|entry| (entry.timestamp, entry.id.unwrap())));
+            if part.is_empty() {
+                break;
+            }
+            before = found.last().copied();
+        }
+        assert_eq!(found, expected, "{limit} at a time");
+    }
+}
+
+#[tokio::test]
+async fn flows_between_instants_are_signed_and_exclude_trades() {
+    let db = Db::new().await;
+    let (one, two) = (portfolio(&db).await, db.portfolio(db.user("eve").await.id, "5").await.id);
+    let stock = db.stock("AAPL").await;
+    db.filled(&buy(1, one, stock, "AAPL")).await;
+    for (of, amount, at) in [(two, "7", 3), (one, "-2", 5), (one, "3", 2), (one, "4", 6), (one, "1", 1)] {
+        db.write(move |tx| append(tx, JournalEntry::cash(of, money(amount), moment(at)))).await;
+    }
+    let flows =
+        |of: Vec<PortfolioId>| db.read(move |tx| transactions::flows_between(tx, &of, moment(2), moment(6)));
+    assert_eq!(flows(vec![one, two]).await, [(one, money("-2")), (one, money("3")), (two, money("7"))]);
+    assert_eq!(flows(vec![two]).await, [(two, money("7"))]);
+}
+
+#[tokio::test]
+async fn flows_are_deposits_and_withdrawals_alone() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let stock = db.stock("AAPL").await;

@@ -440,7 +440,7 @@ async fn an_archived_portfolio_is_listed_separately_and_not_in_later_sessions() 
     for (at, expected) in [(1, vec![old, new]), (10, vec![old, new]), (11, vec![new])] {
         let range = db
             .read(move |tx| {
-                portfolios::active_range(tx, PortfolioId(0), PortfolioId(i64::MAX), moment(at), 10)
+                portfolios::active_cash(tx, PortfolioId(0), PortfolioId(i64::MAX), moment(at), 10)
             })
             .await;
         assert_eq!(range.iter().map(|row| row.id).collect::<Vec<_>>(), expected, "at {at}");

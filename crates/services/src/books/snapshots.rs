@@ -4,27 +4,21 @@
 //! undone. Prices are the closing prices of the session, stored in `price_bars`. A snapshot taken late, twice, or by
 //! several workers therefore has the same result.
 
+mod batch;
+
 use std::collections::HashMap;
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::past_books::PastBooks;
 use domain::period::{EARLIEST, LATEST};
 use domain::share_basis::session_basis;
-use domain::{
-    AsTraded, Bar, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
-    Stock, StockId, Timestamp,
-};
+use domain::{AsTraded, Bar, Calendar, PortfolioId, Price, Session, Stock, StockId, Timestamp};
 use market_data::Purpose;
-use persistence::corporate_actions::Owed;
-use persistence::portfolios::PortfolioRecord;
-use persistence::{
-    StoreError, Tx, corporate_actions, former_symbols, installation, jobs, portfolios, positions, snapshots,
-    stocks, transactions,
-};
+use persistence::{StoreError, Tx, former_symbols, installation, jobs, portfolios, snapshots, stocks};
 
 use serde::{Deserialize, Serialize};
 
+use self::batch::{Batch, BooksWanted};
 use crate::books::Books;
 use crate::corporate_actions::splits::price_before_split;
 use crate::corporate_actions::{ActionHistories, clear_stale, stale_since};
@@ -35,10 +29,8 @@ use crate::stocks::quotes::Asker;
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
 /// The number of portfolios that are read in one transaction and written in another.
 const BATCH: i64 = 2_500;
+/// The same on SQLite, where orders wait while a batch is written.
 const SMALL_BATCH: i64 = 500;
-/// The most journal lines after the close in one batch, unless a single portfolio has more. Their effects are undone in
-/// memory, where a line takes about half a kilobyte.
-const MOST_LINES: i64 = 20_000;
 /// After this many sessions, the missing close of a delisted stock's last session is no longer expected.
 const SESSIONS_TO_WAIT: usize = 10;
 /// The number of later closes that show that a session without a close had no trade. One is not enough: the newest
@@ -128,44 +120,29 @@ impl Books {
             asked_at: now,
             known: HashMap::new(),
         };
+        let wanted = BooksWanted { until, flows_from: previous_close };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
-        // On SQLite, orders wait while a batch is written.
-        let batch_size = if self.store.has_one_writer() { SMALL_BATCH } else { BATCH };
-        loop {
-            let batch = self
-                .store
-                .read(move |tx| {
-                    let mut rows = portfolios::active_range(tx, after, range.last, until, batch_size)?;
-                    let mut ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
-                    if !in_progress {
-                        let counts = transactions::counts_since(tx, &ids, until)?;
-                        let fitting = portfolios_within(&ids, &counts, MOST_LINES);
-                        rows.truncate(fitting);
-                        ids.truncate(fitting);
-                    }
-                    let held = positions::of_portfolios(tx, &ids)?;
-                    let entries = transactions::since_with_flows(tx, &ids, until, previous_close)?;
-                    let owed = corporate_actions::owed_since(tx, &ids, until)?;
-                    Ok::<_, Error>(states_at(rows, held, entries, owed, until))
-                })
-                .await?;
-            let Some(last) = batch.last() else { break };
-            let last = last.id;
-            self.gather_prices(&mut prices, &batch).await?;
-            let rows: Vec<Snapshot> = batch.into_iter().map(|state| state.at(&prices)).collect();
-            let (written, provisional) = (rows.len(), rows.iter().filter(|row| row.provisional).count());
-            match self.store.write(move |tx| snapshots::save(tx, &rows).map_err(Error::from)).await {
+        let mut batch = self.read_batch(range, wanted).await?;
+        while let Some(last) = batch.last() {
+            // The next batch is read while this one is valued and written.
+            let next = self.read_batch(IdRange { after: last, ..range }, wanted);
+            let (next, saved) = tokio::join!(next, self.save_batch(batch, &mut prices));
+            let (written, provisional) = match saved {
                 // A portfolio was deleted after it was read: try again without it.
-                Err(Error::Store(StoreError::MissingReference(_))) => continue,
+                Err(Error::Store(StoreError::MissingReference(_))) => {
+                    batch = self.read_batch(IdRange { after, ..range }, wanted).await?;
+                    continue;
+                }
                 saved => saved?,
-            }
+            };
             after = last;
             count.portfolios += written;
             count.provisional += provisional;
             if !progress(count.portfolios) {
                 break;
             }
+            batch = next?;
         }
         if count.portfolios > count.provisional {
             self.note_final_snapshot(date).await?;
@@ -173,16 +150,30 @@ impl Books {
         Ok(count)
     }
 
-    /// Fetches the prices that the batch needs and that are not known yet.
-    async fn gather_prices(&self, prices: &mut Prices, batch: &[State]) -> Result<()> {
-        let mut missing: Vec<StockId> = batch
-            .iter()
-            .flat_map(|state| state.quantities.keys().copied())
-            .filter(|id| !prices.known.contains_key(id))
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        self.price_stocks(prices, missing).await
+    /// The number of portfolios, archived ones included.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn portfolio_count(&self) -> Result<usize> {
+        let count = self.store.read(|tx| portfolios::count(tx).map_err(Error::from)).await?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Reads the next portfolios of the range.
+    async fn read_batch(&self, range: IdRange, wanted: BooksWanted) -> Result<Batch> {
+        let limit = if self.store.has_one_writer() { SMALL_BATCH } else { BATCH };
+        self.store.read(move |tx| Batch::read(tx, range, wanted, limit)).await
+    }
+
+    /// Values the portfolios and writes their rows. Returns the number of rows, and the number of provisional rows.
+    async fn save_batch(&self, batch: Batch, prices: &mut Prices) -> Result<(usize, usize)> {
+        let mut missing = batch.stocks();
+        missing.retain(|stock| !prices.known.contains_key(stock));
+        self.price_stocks(prices, missing).await?;
+        let rows = batch.snapshots(prices.session.date, prices);
+        let (written, provisional) = (rows.len(), rows.iter().filter(|row| row.provisional).count());
+        self.store.write(move |tx| snapshots::save(tx, &rows).map_err(Error::from)).await?;
+        Ok((written, provisional))
     }
 
     /// Returns the stored prices that the snapshots of an ended session use. A stock without any price is left out.
@@ -466,97 +457,4 @@ fn older_prices(
 
 fn no_price(stock: &Stock) -> Error {
     Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None }
-}
-
-/// A portfolio as it was at an instant.
-struct State {
-    id: PortfolioId,
-    cash_balance: Money,
-    /// Only positions with shares.
-    quantities: HashMap<StockId, Quantity>,
-    net_flow: Money,
-    dividends_receivable: Money,
-}
-
-impl State {
-    fn at(self, prices: &Prices) -> Snapshot {
-        let mut positions_value = Money::zero();
-        let mut provisional = prices.in_progress;
-        for (stock, quantity) in &self.quantities {
-            let (price, older) = &prices.known[stock];
-            positions_value += &price.times(quantity);
-            provisional |= older;
-        }
-        Snapshot {
-            portfolio_id: self.id,
-            date: prices.session.date,
-            total_value: positions_value.clone() + &self.cash_balance + &self.dividends_receivable,
-            cash_balance: self.cash_balance,
-            positions_value,
-            dividends_receivable: self.dividends_receivable,
-            net_flow: self.net_flow,
-            provisional,
-        }
-    }
-}
-
-/// How many of `portfolios`, counted from the first, have at most `most` lines together; at least one.
-fn portfolios_within(portfolios: &[PortfolioId], lines: &HashMap<PortfolioId, i64>, most: i64) -> usize {
-    let mut sum = 0;
-    let fits = |id: &&PortfolioId| {
-        sum += lines.get(id).copied().unwrap_or(0);
-        sum <= most
-    };
-    portfolios.iter().take_while(fits).count().max(1)
-}
-
-/// Returns the portfolios as they were at `until`, by undoing the journal lines from then on. `entries` are all lines
-/// since then, and the deposits and withdrawals since the previous close.
-fn states_at(
-    rows: Vec<PortfolioRecord>,
-    mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
-    entries: Vec<JournalEntry>,
-    owed: Vec<Owed>,
-    until: Timestamp,
-) -> Vec<State> {
-    let mut receivable: HashMap<PortfolioId, Money> = HashMap::new();
-    for owed in owed.iter().filter(|owed| owed.at(until)) {
-        *receivable.entry(owed.portfolio_id).or_insert_with(Money::zero) += &owed.amount;
-    }
-    let mut by_portfolio: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
-    for entry in entries {
-        by_portfolio.entry(entry.portfolio_id).or_default().push(entry);
-    }
-    rows.into_iter()
-        .map(|row| {
-            let entries = by_portfolio.remove(&row.id).unwrap_or_default();
-            let held = held.remove(&row.id).unwrap_or_default();
-            let past = PastBooks::at(until, row.cash_balance, held, &entries);
-            let flows = entries.iter().filter(|entry| entry.timestamp < until);
-            let flows = flows.filter(|entry| entry.transaction_type.is_external_flow());
-            let quantities = past.positions.into_iter().map(|(stock, held)| (stock, held.quantity));
-            State {
-                id: row.id,
-                cash_balance: past.cash_balance,
-                quantities: quantities.filter(|(_, quantity)| !quantity.is_zero()).collect(),
-                net_flow: flows.map(|entry| &entry.amount).sum(),
-                dividends_receivable: receivable.remove(&row.id).unwrap_or_else(Money::zero),
-            }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_ends_before_it_exceeds_the_line_limit() {
-        let ids: Vec<PortfolioId> = (1..=5).map(PortfolioId).collect();
-        let lines = HashMap::from([(PortfolioId(1), 4), (PortfolioId(3), 6), (PortfolioId(5), 1)]);
-        for (most, fitting) in [(3, 1), (4, 2), (9, 2), (10, 4), (11, 5), (i64::MAX, 5)] {
-            assert_eq!(portfolios_within(&ids, &lines, most), fitting, "{most}");
-        }
-        assert_eq!(portfolios_within(&ids, &HashMap::new(), 0), 5);
-    }
 }

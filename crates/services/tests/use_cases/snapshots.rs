@@ -1,6 +1,7 @@
 use chrono::{NaiveDate, TimeDelta};
-use domain::{Calendar, Freshness, PortfolioId, Snapshot};
+use domain::{Calendar, Freshness, JournalEntry, Money, PortfolioId, Snapshot};
 use market_data::QuoteError;
+use persistence::{portfolios, transactions};
 use services::accounts::actor::Administrator;
 use services::books::performance::Window;
 use services::books::snapshots::IdRange;
@@ -9,7 +10,7 @@ use services::jobs::{JobKind, RunStatus};
 use services::testing::FixedPrices;
 use services::{Error, Result};
 
-use crate::harness::{Exchange, Investor, amounts, day, fields, moment};
+use crate::harness::{Exchange, Investor, amounts, day, fields, moment, money};
 
 /// Prices of a live source with the calendar of the New York exchanges.
 fn new_york() -> FixedPrices {
@@ -72,6 +73,39 @@ async fn a_row_is_the_portfolio_at_the_close_despite_later_changes() {
         1,
         "the other portfolio was not there yet"
     );
+    exchange.assert_books_balance().await;
+}
+
+/// More lines after the close than are read at a time, among portfolios with few or none.
+#[tokio::test]
+async fn a_long_journal_is_taken_back_in_parts() {
+    const LINES: i64 = 20_050;
+    let exchange = Exchange::new().await;
+    let sam = two_shares(&exchange).await;
+    let mia = exchange.investor("mia", "500.00").await;
+    let eve = exchange.investor("eve", "800.00").await;
+    exchange.at("2026-11-21T05:05:00Z");
+    exchange.sell(sam, "AAPL", "1").await.unwrap();
+    exchange.deposit(mia, "5.00").await.unwrap();
+    exchange.deposit(eve, "6.00").await.unwrap();
+    let now = exchange.now();
+    exchange
+        .write(move |tx| {
+            let line = JournalEntry::cash(sam.portfolio, money("0.01"), now);
+            transactions::append(tx, &vec![line; usize::try_from(LINES).unwrap()])?;
+            let mut locked = portfolios::lock(tx, &[sam.portfolio])?;
+            let portfolio = &mut locked[0].portfolio;
+            portfolio.cash_balance += &Money::from_cents(LINES);
+            portfolios::save_cash(tx, &[(portfolio, now)])
+        })
+        .await;
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    let [of_sam, of_mia, of_eve] =
+        [only_row(&exchange, sam).await, only_row(&exchange, mia).await, only_row(&exchange, eve).await];
+    assert_eq!(amounts(&of_sam), ["1010.00", "700.00", "310.00", "1000.00"]);
+    assert_eq!(amounts(&of_mia), ["500.00", "500.00", "0.00", "500.00"]);
+    assert_eq!(amounts(&of_eve), ["800.00", "800.00", "0.00", "800.00"]);
     exchange.assert_books_balance().await;
 }
 
