@@ -1,13 +1,14 @@
 //! The orders of portfolios.
 
+mod insertion;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use domain::money::{AveragePrice, ExactAmount};
-use domain::sql::{Exact, Moment};
 use domain::{
     Money, Order, OrderClass, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, OrderType, Percent,
     PortfolioId, Price, Quantity, Side, StockId, Symbol, TimeInForce, Timestamp, Trail,
@@ -17,6 +18,8 @@ use crate::bulk::Unnest;
 use crate::connection::Conn;
 use crate::schema::{orders, stocks, transactions};
 use crate::{StoreError, Tx};
+
+pub(crate) use insertion::insertion;
 
 #[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = orders, treat_none_as_default_value = false, treat_none_as_null = true)]
@@ -176,50 +179,6 @@ pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError>
         }
     }
     Ok(())
-}
-
-/// The statement that inserts `rows`, which were made from `new`.
-pub(crate) fn insertion<'a>(rows: &'a [OrderRow], new: &'a [(&Order, &str)]) -> Unnest<'a, ()> {
-    Unnest::<()>::new(
-        "INSERT INTO orders (id, portfolio_id, stock_id, client_order_id, request, side, order_type, \
-         time_in_force, quantity, notional, status, filled_quantity, filled_price, submitted_at, filled_at, \
-         order_class, parent_order_id, replaces, limit_price, stop_price, trail_price, trail_percent, \
-         triggered_at, high_water_price, reserved_cash, reserved_quantity, filled_amount, commission, \
-         last_matched_at, canceled_at, expires_at, reject_reason) SELECT * FROM",
-        "",
-    )
-    .column::<Text, _>(rows.iter().map(|row| row.id))
-    .column::<BigInt, _>(rows.iter().map(|row| row.portfolio_id))
-    .column::<BigInt, _>(rows.iter().map(|row| row.stock_id))
-    .column::<Nullable<Text>, _>(rows.iter().map(|row| row.client_order_id.as_deref()))
-    .column::<Text, _>(new.iter().map(|(_, request)| *request))
-    .column::<Text, _>(rows.iter().map(|row| row.side))
-    .column::<Text, _>(rows.iter().map(|row| row.order_type))
-    .column::<Text, _>(rows.iter().map(|row| row.time_in_force))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.quantity.as_ref()))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.notional.as_ref()))
-    .column::<Text, _>(rows.iter().map(|row| row.status))
-    .column::<Exact, _>(rows.iter().map(|row| &row.filled_quantity))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.filled_price.as_ref()))
-    .column::<Moment, _>(rows.iter().map(|row| row.submitted_at))
-    .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.filled_at))
-    .column::<Text, _>(rows.iter().map(|row| row.order_class))
-    .column::<Nullable<Text>, _>(rows.iter().map(|row| row.parent_order_id))
-    .column::<Nullable<Text>, _>(rows.iter().map(|row| row.replaces))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.limit_price.as_ref()))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.stop_price.as_ref()))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.trail_price.as_ref()))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.trail_percent.as_ref()))
-    .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.triggered_at))
-    .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.high_water_price.as_ref()))
-    .column::<Exact, _>(rows.iter().map(|row| &row.reserved_cash))
-    .column::<Exact, _>(rows.iter().map(|row| &row.reserved_quantity))
-    .column::<Exact, _>(rows.iter().map(|row| &row.filled_amount))
-    .column::<Exact, _>(rows.iter().map(|row| &row.commission))
-    .column::<Moment, _>(rows.iter().map(|row| row.last_matched_at))
-    .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.canceled_at))
-    .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.expires_at))
-    .column::<Nullable<Text>, _>(rows.iter().map(|row| row.reject_reason.as_deref()))
 }
 
 /// Updates existing orders.
