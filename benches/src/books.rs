@@ -1,5 +1,6 @@
 //! The content of Stockyard's database for the measurements, and orders that fit it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,7 @@ use tokio::runtime::Runtime;
 
 const BOOKS: &str = include_str!("../sql/books.sql");
 const READERS_JOURNAL: &str = include_str!("../sql/readers.sql");
+const GROWTH: &str = include_str!("../sql/growth.sql");
 const BUSY_JOURNAL: &str = include_str!("../sql/busy.sql");
 
 /// Portfolios with orders, with five positions each.
@@ -60,6 +62,10 @@ pub struct Books {
     /// The symbols of all stocks, by stock id.
     symbols: Vec<Symbol>,
     one_share: Quantity,
+    /// The portfolios that trade have the ids from 1 to this number.
+    portfolios: i64,
+    /// The ids of the portfolios that are read.
+    readers: RangeInclusive<i64>,
 }
 
 impl Books {
@@ -73,6 +79,18 @@ impl Books {
             conn.batch_execute(&with_sizes(READERS_JOURNAL).replace(":now", now))?;
             conn.batch_execute(&with_sizes(BUSY_JOURNAL).replace(":now", now))
         })
+    }
+
+    /// Fills the database with balanced books: portfolios with `fills` orders each, which trade and are read.
+    pub fn of_size(runtime: &Runtime, url: &str, portfolios: i64, fills: i64) -> Result<Self> {
+        let mut conn = diesel::PgConnection::establish(url)?;
+        let books = Self::fill(runtime, DatabaseUrl::Postgres(url.to_owned()), |now| {
+            conn.batch_execute("SET session_replication_role = replica")?;
+            let script = GROWTH.replace(":portfolios", &portfolios.to_string());
+            let script = script.replace(":fills", &fills.to_string());
+            conn.batch_execute(&with_sizes(&script).replace(":now", now))
+        })?;
+        Ok(Self { portfolios, readers: 1..=portfolios, ..books })
     }
 
     pub fn on_sqlite(runtime: &Runtime, path: &str) -> Result<Self> {
@@ -114,8 +132,23 @@ impl Books {
                     services.accounts().create_token(UserId(user), "bench", Scope::Trade, None).await?.1,
                 );
             }
-            Ok(Self { services, tokens, symbols, one_share: "1".parse()? })
+            Ok(Self {
+                services,
+                tokens,
+                symbols,
+                one_share: "1".parse()?,
+                portfolios: PORTFOLIOS,
+                readers: PORTFOLIOS + 1..=PORTFOLIOS + READERS,
+            })
         })
+    }
+
+    pub fn random_portfolio(&self) -> PortfolioId {
+        PortfolioId(rand::random_range(1..=self.portfolios))
+    }
+
+    pub fn random_reader(&self) -> PortfolioId {
+        PortfolioId(rand::random_range(self.readers.clone()))
     }
 
     /// The day of the last session that has closed.
@@ -153,17 +186,9 @@ impl Books {
     }
 }
 
-pub fn random_portfolio() -> PortfolioId {
-    PortfolioId(rand::random_range(1..=PORTFOLIOS))
-}
-
 /// A reader with a history.
 pub fn random_history() -> PortfolioId {
     PortfolioId(PORTFOLIOS + rand::random_range(1..=HISTORIES))
-}
-
-pub fn random_reader() -> PortfolioId {
-    PortfolioId(PORTFOLIOS + rand::random_range(1..=READERS))
 }
 
 fn index(place: i64) -> usize {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::books::{self, Books};
+use crate::books::Books;
 use crate::report::Sample;
 
 /// How many orders are in flight at any moment.
@@ -33,7 +33,7 @@ pub fn run(runtime: &Runtime, books: &Arc<Books>, time: Duration) -> Result<Samp
 async fn one_after_the_other(books: Arc<Books>, end: Instant) -> Result<Sample> {
     let mut sample = Sample::new()?;
     while Instant::now() < end {
-        let portfolio = books::random_portfolio();
+        let portfolio = books.random_portfolio();
         let order = books.random_order(portfolio);
         let sent = Instant::now();
         match books

@@ -46,7 +46,7 @@ impl Target {
 
     fn write_request(self, books: &Books, request: &mut Vec<u8>) -> std::io::Result<()> {
         match self {
-            Self::Spread => write_order(books, books::random_portfolio(), request),
+            Self::Spread => write_order(books, books.random_portfolio(), request),
             Self::OnePortfolio => write_order(books, PortfolioId(1), request),
             Self::Valuation => write_get(books, "valuation", request),
             Self::Transactions => write_get(books, "transactions?limit=50", request),
@@ -57,11 +57,11 @@ impl Target {
             }
             Self::Quote => {
                 let path = format!("stocks/{}/quote", books.random_symbol());
-                write_get_as(books, books::random_reader(), &path, request)
+                write_get_as(books, books.random_reader(), &path, request)
             }
             Self::Search => {
                 let path = format!("stocks?search={}", books.random_symbol());
-                write_get_as(books, books::random_reader(), &path, request)
+                write_get_as(books, books.random_reader(), &path, request)
             }
         }
     }
@@ -83,7 +83,7 @@ fn write_order(books: &Books, portfolio: PortfolioId, request: &mut Vec<u8>) -> 
 }
 
 fn write_get(books: &Books, what: &str, request: &mut Vec<u8>) -> std::io::Result<()> {
-    let portfolio = books::random_reader();
+    let portfolio = books.random_reader();
     write_get_as(books, portfolio, &format!("portfolios/{portfolio}/{what}"), request)
 }
 

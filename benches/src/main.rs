@@ -9,6 +9,7 @@ mod cpu;
 mod desk;
 mod load;
 mod opponent;
+mod process;
 mod quotes;
 mod report;
 mod server;
@@ -50,6 +51,8 @@ enum Part {
     Quotes,
     /// Event streams that follow prices
     Stream,
+    /// Orders, reads and `verify` with growing books on PostgreSQL; measured only when it is named
+    Growth,
 }
 
 /// Compares Stockyard with PostgreSQL's pgbench.
@@ -69,6 +72,12 @@ struct Args {
     /// How many event streams there are
     #[arg(long, default_value_t = 15000)]
     clients: usize,
+    /// The numbers of portfolios for `growth`
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000])]
+    portfolios: Vec<i64>,
+    /// The number of filled orders of each of them
+    #[arg(long, default_value_t = 10)]
+    fills: i64,
     /// The PostgreSQL server: the URL of a superuser, ending in the name of a database
     #[arg(long)]
     postgres: String,
@@ -143,6 +152,9 @@ impl Bench {
         }
         if self.wants(Part::Sqlite) {
             self.on_sqlite().context("on SQLite")?;
+        }
+        if self.args.parts.contains(&Part::Growth) {
+            self.growth().context("with growing books")?;
         }
         print!("{}", self.report);
         Ok(self.report.refused)
@@ -233,6 +245,30 @@ impl Bench {
         self.load(report::SEARCH, server, books, &[READERS], Target::Search)?;
         self.load(report::QUOTE, server, books, &[READERS], Target::Quote)?;
         self.report.note("MiB after quotes", server.memory_mib()?.0, "at most 100");
+        Ok(())
+    }
+
+    /// Measures each size on a new database. It is the last one that stays.
+    fn growth(&mut self) -> Result<()> {
+        for portfolios in self.args.portfolios.clone() {
+            eprintln!("filling {portfolios} portfolios");
+            let url = opponent::create_database(&self.args.postgres, "growth")?;
+            let books = Books::of_size(&self.runtime, &url, portfolios, self.args.fills)?;
+            opponent::settle(&[&url])?;
+            let size = format!("{portfolios} portfolios");
+            let verified = process::run(&self.stockyard, &url, &["verify"])?;
+            self.report.note(&format!("{size}: seconds of verify"), verified.took.as_secs_f64(), "");
+            self.report.note(&format!("{size}: MiB of verify"), verified.most_mib, "");
+            self.report.note(&format!("{size}: MiB of the database"), opponent::size_mib(&url)?, "");
+            let server = Server::start(&self.stockyard, &url, Some(&self.args.redis), BATCHING)?;
+            for (what, target) in [
+                ("orders", Target::Spread),
+                ("valuation", Target::Valuation),
+                ("transactions", Target::Transactions),
+            ] {
+                self.load(&format!("{what}, {size}"), &server, &books, &[READERS], target)?;
+            }
+        }
         Ok(())
     }
 

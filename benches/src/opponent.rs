@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, PgConnection, RunQueryDsl};
 
 use crate::books::{HISTORIES, PORTFOLIOS, READERS, SIZES, with_sizes};
@@ -111,6 +111,19 @@ pub fn forget_snapshots(url: &str) -> Result<()> {
     conn.batch_execute("DELETE FROM portfolio_snapshots WHERE provisional")?;
     conn.batch_execute("VACUUM portfolio_snapshots")?;
     Ok(conn.batch_execute("CHECKPOINT")?)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Bytes {
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+/// The size of a database with its indexes.
+pub fn size_mib(url: &str) -> Result<f64> {
+    let query = diesel::sql_query("SELECT pg_database_size(current_database()) AS bytes");
+    let found: Bytes = query.get_result(&mut PgConnection::establish(url)?)?;
+    Ok(found.bytes as f64 / 1024.0 / 1024.0)
 }
 
 /// Vacuums and analyzes the databases, so that the first measurement is not slowed down by the filling.
