@@ -25,6 +25,8 @@ keywords! {
         Open = "open",
         /// The last price of a session, for an order at the close.
         Close = "close",
+        /// A trade made elsewhere, at the price that its owner stated.
+        Imported = "imported",
     }
 }
 

@@ -21,8 +21,9 @@ use crate::delisting::DelistingEvidenceKind;
 use crate::money::{AveragePrice, ExactAmount};
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
-    ActionId, FillRule, Freshness, Money, OrderId, PerShare, Percent, PortfolioId, Price, Quantity, StockId,
-    Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, Visibility, WatchlistId,
+    ActionId, FillRule, Freshness, Money, OrderId, PerShare, Percent, PortfolioId, PortfolioKind, Price,
+    Quantity, StockId, Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, Visibility,
+    WatchlistId,
 };
 
 /// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. SQL neither sums nor compares it.
@@ -227,7 +228,7 @@ words!(
     Symbol,
     Visibility
 );
-words!(DelistingEvidenceKind);
+words!(DelistingEvidenceKind, PortfolioKind);
 
 macro_rules! uuids {
     ($($name:ident),+) => { $(

@@ -409,6 +409,22 @@ pub fn unpaid(
     rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
 }
 
+/// The dividends that a portfolio is owed and that are due by `at`, in order of action.
+pub fn unpaid_of(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    at: Timestamp,
+) -> Result<Vec<(KnownAction, Applied)>, StoreError> {
+    let rows: Vec<(ActionRow, Applied)> = corporate_actions::table
+        .inner_join(portfolio_actions::table)
+        .filter(portfolio_actions::portfolio_id.eq(portfolio).and(portfolio_actions::paid_at.is_null()))
+        .filter(corporate_actions::pays_at.le(at))
+        .order(portfolio_actions::action_id)
+        .select((ActionRow::as_select(), Applied::as_select()))
+        .load(tx.conn)?;
+    rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
+}
+
 /// Returns the portfolios among `portfolios` to which the dividend `action` is not paid yet.
 pub fn still_unpaid(
     tx: &mut Tx<'_>,

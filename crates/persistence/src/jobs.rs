@@ -121,6 +121,9 @@ fn insert(tx: &mut Tx<'_>, run: &NewRun<'_>, now: Timestamp) -> Result<bool, Sto
 /// The kind of runs that take the snapshots of a session. Their keys are the days of the sessions.
 pub const SNAPSHOT_PORTFOLIOS: &str = "snapshot_portfolios";
 
+/// The kind of the runs that learn of corporate actions and take the snapshots of past days.
+pub const CORPORATE_ACTIONS: &str = "corporate_actions";
+
 /// The newest session whose snapshots were planned.
 pub fn newest_planned_session(tx: &mut Tx<'_>) -> Result<Option<NaiveDate>, StoreError> {
     Ok(newest_key(tx, SNAPSHOT_PORTFOLIOS)?.and_then(|key| key.parse().ok()))

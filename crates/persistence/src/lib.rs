@@ -35,6 +35,7 @@ pub mod flash_messages;
 pub mod former_symbols;
 pub mod holdings;
 pub mod idempotency;
+pub mod imports;
 pub mod installation;
 pub mod jobs;
 pub mod listings;

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use domain::sql::{Exact, Moment};
-use domain::{Money, Portfolio, PortfolioId, Symbol, Timestamp, UserId, Visibility};
+use domain::{Money, Portfolio, PortfolioId, PortfolioKind, Symbol, Timestamp, UserId, Visibility};
 
 use crate::bulk::{PerRow, Unnest};
 use crate::connection::{Conn, Locked};
@@ -36,6 +36,7 @@ pub struct PortfolioRecord {
     pub visibility: Visibility,
     /// The key that replaces the id in addresses; set exactly when the visibility is `Link`.
     pub link_key: Option<String>,
+    pub kind: PortfolioKind,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -47,6 +48,7 @@ pub struct NewPortfolio {
     pub cash_balance: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub kind: PortfolioKind,
 }
 
 #[derive(Debug, Clone, Default, AsChangeset)]
@@ -162,6 +164,7 @@ pub struct LockedPortfolio {
     /// The time of the last order or cash movement.
     pub last: Timestamp,
     pub archived: bool,
+    pub kind: PortfolioKind,
 }
 
 /// Locks the rows in the order of their ids, so that orders and cash movements of a portfolio are executed one at a
@@ -196,6 +199,7 @@ pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>
                 user_id: row.user_id,
                 last: row.updated_at,
                 archived: row.archived_at.is_some(),
+                kind: row.kind,
             }
         })
         .collect())
@@ -308,6 +312,18 @@ pub(crate) fn saving<'a>(changed: &'a [(&Portfolio, Timestamp)]) -> Unnest<'a, (
     .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.cash_balance))
     .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.reserved.cash))
     .column::<Moment, _>(changed.iter().map(|(_, now)| *now))
+}
+
+/// Lets a portfolio without transactions begin at an earlier time, from which on it records trades.
+pub fn begin_at(tx: &mut Tx<'_>, id: PortfolioId, at: Timestamp) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.find(id))
+        .set((
+            portfolios::created_at.eq(at),
+            portfolios::updated_at.eq(at),
+            portfolios::version.eq(portfolios::version + 1),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
 }
 
 /// Makes the portfolio read-only.

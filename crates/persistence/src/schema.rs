@@ -80,7 +80,7 @@ table! {
         created_at -> Moment, updated_at -> Moment, reserved_cash -> Exact, archived_at -> Nullable<Moment>,
         dividends -> Exact, dividends_receivable -> Exact,
         version -> BigInt, benchmark -> Text,
-        visibility -> Text, link_key -> Nullable<Text>,
+        visibility -> Text, link_key -> Nullable<Text>, kind -> Text,
     }
 }
 table! {
@@ -138,6 +138,20 @@ table! {
     use diesel::sql_types::*;
     use domain::sql::Moment;
     watchlist_items (watchlist_id, stock_id) { watchlist_id -> BigInt, stock_id -> BigInt, added_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    imported_rows (portfolio_id, row_hash) {
+        portfolio_id -> BigInt, row_hash -> Text, file_hash -> Text, line -> BigInt, imported_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    import_files (portfolio_id) {
+        portfolio_id -> BigInt, file_hash -> Text, content -> Text, uploaded_at -> Moment,
+    }
 }
 table! {
     concentration_limits (portfolio_id) {

@@ -95,7 +95,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
             }
         }
     }
-    count_write(tx, snapshots)
+    count_write(tx, snapshots.iter().map(|row| row.portfolio_id))
 }
 
 fn saving<'a>(snapshots: &'a [Snapshot], on_conflict: &'static str) -> Unnest<'a, ()> {
@@ -127,10 +127,9 @@ fn has_any(conn: &mut PgConnection, snapshots: &[Snapshot]) -> QueryResult<bool>
 /// The number of portfolio ids that share a version.
 pub(crate) const BATCH: i64 = 4096;
 
-/// Increments the version of the portfolios of these rows, in the order of their batches, so that two writers cannot
-/// deadlock.
-fn count_write(tx: &mut Tx<'_>, rows: &[Snapshot]) -> Result<(), StoreError> {
-    let batches: BTreeSet<i64> = rows.iter().map(|row| row.portfolio_id.0 / BATCH).collect();
+/// Increments the version of these portfolios, in the order of their batches, so that two writers cannot deadlock.
+fn count_write(tx: &mut Tx<'_>, portfolios: impl Iterator<Item = PortfolioId>) -> Result<(), StoreError> {
+    let batches: BTreeSet<i64> = portfolios.map(|id| id.0 / BATCH).collect();
     for batch in batches {
         each!(&mut *tx.conn, c => diesel::insert_into(snapshot_versions::table)
             .values((snapshot_versions::batch.eq(batch), snapshot_versions::version.eq(1)))
@@ -171,6 +170,27 @@ pub fn window(
         .select(SnapshotRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(Snapshot::from).collect())
+}
+
+/// Deletes the rows of a portfolio on that day and later.
+pub fn delete_since(tx: &mut Tx<'_>, portfolio: PortfolioId, first: NaiveDate) -> Result<(), StoreError> {
+    let rows = portfolio_snapshots::table
+        .filter(portfolio_snapshots::portfolio_id.eq(portfolio).and(portfolio_snapshots::date.ge(first)));
+    diesel::delete(rows).execute(tx.conn)?;
+    count_write(tx, std::iter::once(portfolio))
+}
+
+/// Deletes the provisional rows of a portfolio before that day.
+pub fn delete_provisional(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    before: NaiveDate,
+) -> Result<(), StoreError> {
+    let rows = portfolio_snapshots::table
+        .filter(portfolio_snapshots::portfolio_id.eq(portfolio))
+        .filter(portfolio_snapshots::date.lt(before).and(portfolio_snapshots::provisional.eq(true)));
+    diesel::delete(rows).execute(tx.conn)?;
+    count_write(tx, std::iter::once(portfolio))
 }
 
 /// The number of final rows of the portfolios with ids in `(after, last]`; portfolios without any are omitted.

@@ -377,6 +377,16 @@ pub fn of_portfolio(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
+/// When the newest entry of a portfolio was booked; `None` when it has none.
+pub fn newest_time(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Option<Timestamp>, StoreError> {
+    Ok(transactions::table
+        .filter(transactions::portfolio_id.eq(portfolio))
+        .order((transactions::timestamp.desc(), transactions::id.desc()))
+        .select(transactions::timestamp)
+        .first(tx.conn)
+        .optional()?)
+}
+
 /// The entries of one portfolio at or after a time and up to `last`, ordered by id.
 pub fn since_up_to(
     statement: Statement<'_>,

@@ -6,6 +6,7 @@ mod closed_benchmarks;
 mod closed_windows;
 pub mod concentration;
 mod explain;
+pub mod import;
 pub mod overview;
 pub mod performance;
 pub mod portfolios;

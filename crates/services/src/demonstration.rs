@@ -151,16 +151,14 @@ impl Services {
 
     /// Rejects a database with portfolios: a clock that starts years ago would change their past.
     async fn check_empty(&self) -> Result<()> {
-        if !self.books().has_portfolios().await? {
-            return Ok(());
-        }
         let why = match self.books().recorded_demonstration().await? {
             Some(record) if record == UNFINISHED => {
                 "contains an incomplete demonstration; delete the database and create the demonstration again"
             }
-            _ => {
+            _ if self.books().has_portfolios().await? => {
                 "has portfolios already; create the demonstration in a new database, like sqlite://data/demo.db"
             }
+            _ => return Ok(()),
         };
         Err(Error::invalid("database", why))
     }

@@ -74,6 +74,9 @@ pub enum Error {
     /// The portfolio was archived by a reset and is read-only.
     #[error("the portfolio is archived and read-only")]
     Archived,
+    /// The portfolio is for practice.
+    #[error("the portfolio is for practice and takes no imports: open one that records trades")]
+    NotARecord,
     /// The queue of the order desk is full.
     #[error("too many orders are waiting: try again in a moment")]
     Busy,

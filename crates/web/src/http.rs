@@ -16,3 +16,4 @@ pub(crate) mod portfolio_access;
 pub(crate) mod problem;
 pub(crate) mod request_size;
 pub(crate) mod session;
+pub(crate) mod upload;

@@ -44,6 +44,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/portfolios/{id}/snapshots.csv").get(portfolios::tables_api::snapshots_page))
         .service(page("/portfolios/{id}/performance.csv").get(portfolios::tables_api::performance_page))
         .service(page("/portfolios/{id}/positions.csv").get(portfolios::tables_api::positions_page))
+        .service(
+            page("/portfolios/{id}/import")
+                .get(portfolios::import_page::show)
+                .post(portfolios::import_page::upload),
+        )
+        .service(page("/portfolios/{id}/import/confirm").post(portfolios::import_page::confirm))
         .service(page("/portfolios/{id}/performance").get(portfolios::performance::show))
         .service(page("/portfolios/{id}/benchmark").post(portfolios::benchmark_page::choose))
         .service(page("/portfolios/{id}/explain/{figure}").get(portfolios::explain_page::show))

@@ -12,6 +12,8 @@ pub(crate) mod explanation;
 pub(crate) mod explanations_api;
 pub(crate) mod flow_marks;
 pub(crate) mod heat_map;
+pub(crate) mod import_api;
+pub(crate) mod import_page;
 pub(crate) mod overview;
 pub(crate) mod pages;
 pub(crate) mod performance;

@@ -21,6 +21,7 @@ macro_rules! api {
             $(
                 let resource = web::resource($path);
                 $(let resource = resource.route(web::$method().to($($handler)::+));)+
+                let resource = if $path.ends_with("/import") { extract::with_file_limit(resource) } else { resource };
                 config.service(or_method_not_allowed(resource, &[$(stringify!($method)),+]));
             )+
         }
@@ -51,6 +52,7 @@ api! {
     }
     "/portfolios/{id}/valuation" { get: portfolios::valuation_api::show }
     "/portfolios/{id}/transactions" { get: portfolios::transactions_api::list }
+    "/portfolios/{id}/transactions/import" { post: portfolios::import_api::import }
     "/auth/register" { post: accounts::auth_api::register }
     "/auth/login" { post: accounts::auth_api::log_in }
     "/auth/logout" { post: accounts::auth_api::log_out }

@@ -218,6 +218,7 @@ pub fn new_portfolio(user_id: UserId, name: &str, cash: &str) -> NewPortfolio {
         cash_balance: money(cash),
         created_at: moment(0),
         updated_at: moment(0),
+        kind: domain::PortfolioKind::Practice,
     }
 }
 

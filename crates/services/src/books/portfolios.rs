@@ -1,8 +1,8 @@
 //! Portfolios: opening, renaming, depositing and withdrawing cash, resetting, deleting.
 
 use domain::{
-    JournalEntry, Money, OrderId, Portfolio, PortfolioId, PortfolioRef, Symbol, Timestamp, TransactionId,
-    TransactionType, UserId, Visibility,
+    JournalEntry, Money, OrderId, Portfolio, PortfolioId, PortfolioKind, PortfolioRef, Symbol, Timestamp,
+    TransactionId, TransactionType, UserId, Visibility,
 };
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, positions, transactions};
@@ -43,6 +43,7 @@ pub struct PortfolioSummary {
     pub visibility: Visibility,
     /// The key that replaces the id in the addresses of a portfolio that is shared by link.
     pub link_key: Option<String>,
+    pub kind: PortfolioKind,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -62,6 +63,7 @@ impl From<PortfolioRecord> for PortfolioSummary {
             benchmark: row.benchmark,
             visibility: row.visibility,
             link_key: row.link_key,
+            kind: row.kind,
         }
     }
 }
@@ -116,7 +118,7 @@ fn lock_active(tx: &mut Tx<'_>, portfolio: PortfolioRef) -> Result<LockedPortfol
 fn open(
     tx: &mut Tx<'_>,
     user: UserId,
-    (name, description): (String, String),
+    (name, description, kind): (String, String, PortfolioKind),
     cash_balance: Money,
     now: Timestamp,
 ) -> Result<PortfolioSummary> {
@@ -127,6 +129,7 @@ fn open(
         cash_balance: cash_balance.clone(),
         created_at: now,
         updated_at: now,
+        kind,
     };
     let row = portfolios::insert(tx, new).map_err(|error| match error {
         StoreError::MissingReference(_) => Error::NotFound(NotFound::User),
@@ -186,15 +189,33 @@ impl Books {
         command: OpenPortfolio,
         key: Option<IdempotencyKey>,
     ) -> Result<Once<PortfolioSummary>> {
+        self.open_portfolio_of_kind_once(trader, command, PortfolioKind::Practice, key).await
+    }
+
+    /// As [`Books::open_portfolio_once`], for practice or as a record of trades. A record begins without cash unless its
+    /// owner says otherwise.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_portfolio_of_kind_once(
+        &self,
+        trader: Trader,
+        command: OpenPortfolio,
+        kind: PortfolioKind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Once<PortfolioSummary>> {
         let (name, description) = (command.name.trim().to_owned(), command.description.trim().to_owned());
-        let cash_balance = command.cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
+        let cash_balance = command.cash_balance.unwrap_or_else(|| self.usual_cash(kind));
         let mut fields = Fields::default();
         check_name(&mut fields, &name);
         check_description(&mut fields, &description);
         fields.check("cash_balance", !cash_balance.is_negative(), "must be zero or more");
         fields.done()?;
         let clock = self.market.clock.clone();
-        let line = format!("open {name:?} {description:?} {cash_balance}");
+        let line = match kind {
+            PortfolioKind::Practice => format!("open {name:?} {description:?} {cash_balance}"),
+            PortfolioKind::Record => format!("open record {name:?} {description:?} {cash_balance}"),
+        };
         let user = trader.user();
         let request = OnceRequest { user, key, line };
         idempotency::write_once(&self.store, move |tx| {
@@ -203,7 +224,7 @@ impl Books {
                 if portfolios::of_user(tx, user)?.len() >= MOST_PORTFOLIOS {
                     return Err(Error::TooManyPortfolios(MOST_PORTFOLIOS));
                 }
-                let opened = open(tx, user, (name, description), cash_balance, now)?;
+                let opened = open(tx, user, (name, description, kind), cash_balance, now)?;
                 let id = opened.id.0;
                 Ok((opened, id))
             };
@@ -212,6 +233,14 @@ impl Books {
             })
         })
         .await
+    }
+
+    /// What a portfolio begins with unless its owner says otherwise.
+    fn usual_cash(&self, kind: PortfolioKind) -> Money {
+        match kind {
+            PortfolioKind::Practice => self.config.starting_cash.clone(),
+            PortfolioKind::Record => Money::zero(),
+        }
     }
 
     /// Returns a user's portfolios in the order they were opened: either the active or the archived ones.
@@ -340,8 +369,8 @@ impl Books {
         let old = control.reference();
         let user = old.user;
         let asked = cash_balance.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
-        let cash_balance = cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
-        if cash_balance.is_negative() {
+        let usual = self.config.starting_cash.clone();
+        if cash_balance.as_ref().is_some_and(Money::is_negative) {
             return Err(Error::invalid("cash_balance", "must be zero or more"));
         }
         let clock = self.market.clock.clone();
@@ -354,7 +383,9 @@ impl Books {
                 portfolios::save_cash(tx, &[(&portfolio, now)])?;
                 portfolios::archive(tx, old.id, now)?;
                 let archived = owned(tx, old)?;
-                let opened = open(tx, user, (archived.name, archived.description), cash_balance, now)?;
+                let usual = if archived.kind == PortfolioKind::Record { Money::zero() } else { usual };
+                let texts = (archived.name, archived.description, archived.kind);
+                let opened = open(tx, user, texts, cash_balance.unwrap_or(usual), now)?;
                 if let Some(limits) = concentration_limits::of_portfolio(tx, old.id)? {
                     concentration_limits::save(tx, opened.id, limits)?;
                 }

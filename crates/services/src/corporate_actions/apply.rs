@@ -69,19 +69,44 @@ fn apply_to(
     calendar: Calendar,
     now: Timestamp,
 ) -> Stored<Vec<Change>> {
+    let (changes, is_any_applied) = apply_once(tx, known, ids, now)?;
+    if is_any_applied {
+        mark_snapshots(tx, known.effective_at, calendar, now)?;
+    }
+    Ok(changes)
+}
+
+/// Applies an action to a portfolio that is being filled with transactions of the past, unless it has had it. Its
+/// snapshots are taken afterwards in any case.
+pub(crate) fn apply_in_books(
+    tx: &mut Tx<'_>,
+    known: &KnownAction,
+    id: PortfolioId,
+    now: Timestamp,
+) -> Stored<()> {
+    apply_once(tx, known, &[id], now).map(drop)
+}
+
+/// As [`apply_to`] without marking snapshots. Also answers whether the action concerns one of the portfolios.
+fn apply_once(
+    tx: &mut Tx<'_>,
+    known: &KnownAction,
+    ids: &[PortfolioId],
+    now: Timestamp,
+) -> Stored<(Vec<Change>, bool)> {
     let locked = portfolios::lock(tx, ids)?;
     let had = actions::have_had(tx, known.id, ids)?;
     let open: Vec<PortfolioId> =
         locked.iter().map(|locked| locked.portfolio.id).filter(|id| !had.contains(id)).collect();
     if open.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let stock = known.stock_id;
     if known.check.is_some() {
         // The shared lock keeps the action from being suspended until this transaction ends.
         match actions::lock_shared(tx, known.id)? {
             Some(known) if known.is_in_force() => {}
-            _ => return Ok(Vec::new()),
+            _ => return Ok((Vec::new(), false)),
         }
     }
     let mut batch = Affected::load(tx, known, locked, &open)?;
@@ -187,10 +212,7 @@ fn apply_to(
     batch.save(tx)?;
     actions::insert_applied(tx, &applied)?;
     owe(tx, &applied)?;
-    if !applied.is_empty() {
-        mark_snapshots(tx, known.effective_at, calendar, now)?;
-    }
-    Ok(changes)
+    Ok((changes, !applied.is_empty()))
 }
 
 /// The fractions of shares that earlier splits have cut off in these portfolios.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::portfolio::actions::Booking;
-use domain::{ActionId, Calendar, CorporateActionKind, PortfolioId, PortfolioRef, Timestamp};
+use domain::{ActionId, Calendar, CorporateActionKind, KnownAction, PortfolioId, PortfolioRef, Timestamp};
 use persistence::corporate_actions::{self as actions, Applied};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{Tx, portfolios, transactions};
@@ -29,6 +29,23 @@ fn pay_batch(
     due.retain(|(other, _)| other.id == known.id);
     let rows: Vec<Applied> = due.into_iter().map(|(_, row)| row).collect();
     let last = rows.last().map(|row| (row.action_id, row.portfolio_id));
+    let paid = pay(tx, &known, &rows)?;
+    for (at, _) in &paid {
+        mark_snapshots(tx, *at, calendar, now)?;
+    }
+    Ok((last, paid.into_iter().map(|(_, change)| change).collect()))
+}
+
+/// Pays the dividends that a portfolio is owed at an instant of the past, while it is filled with transactions of then.
+pub(crate) fn pay_in_books(tx: &mut Tx<'_>, id: PortfolioId, at: Timestamp) -> Result<()> {
+    for (known, row) in actions::unpaid_of(tx, id, at)? {
+        pay(tx, &known, &[row])?;
+    }
+    Ok(())
+}
+
+/// Pays one dividend to portfolios. Returns when each was paid, and the changes.
+fn pay(tx: &mut Tx<'_>, known: &KnownAction, rows: &[Applied]) -> Result<Vec<(Timestamp, Change)>> {
     let ids: Vec<PortfolioId> = rows.iter().map(|row| row.portfolio_id).collect();
     let mut locked: HashMap<PortfolioId, LockedPortfolio> =
         portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
@@ -39,7 +56,7 @@ fn pay_batch(
     let (CorporateActionKind::CashDividend { amount: per_share, .. }, Some(pays_at)) =
         (&known.action.kind, known.pays_at)
     else {
-        return Ok((last, Vec::new()));
+        return Ok(Vec::new());
     };
     let mut changes = Vec::new();
     for row in rows.iter().filter(|row| unpaid.contains(&row.portfolio_id)) {
@@ -54,10 +71,9 @@ fn pay_batch(
         let receivable = record.dividends_receivable.clone() - &row.amount;
         portfolios::save_dividends(tx, row.portfolio_id, &record.dividends, &receivable)?;
         actions::set_paid(tx, row.portfolio_id, known.id, at)?;
-        mark_snapshots(tx, at, calendar, now)?;
-        changes.push(Change::of_books(PortfolioRef::new(one.user_id, row.portfolio_id)));
+        changes.push((at, Change::of_books(PortfolioRef::new(one.user_id, row.portfolio_id))));
     }
-    Ok((last, changes))
+    Ok(changes)
 }
 
 impl CorporateActions {

@@ -37,7 +37,7 @@ impl JobKind {
             Self::SnapshotPortfolios => jobs::SNAPSHOT_PORTFOLIOS,
             Self::ProvisionalSnapshots => "provisional_snapshots",
             Self::RefreshQuotes => "refresh_quotes",
-            Self::CorporateActions => "corporate_actions",
+            Self::CorporateActions => jobs::CORPORATE_ACTIONS,
             Self::RefreshListings => "refresh_listings",
             Self::Prune => "prune",
         }

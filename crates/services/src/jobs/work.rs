@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, TimeDelta};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::{Freshness, PortfolioId};
-use persistence::{flash_messages, jobs, providers, sessions};
+use persistence::{flash_messages, imports, jobs, providers, sessions};
 
 use super::Jobs;
 use super::heart::Heart;
@@ -91,6 +91,7 @@ impl Jobs {
         let AppliedCount { actions, portfolios, payments } =
             self.corporate_actions.apply_corporate_actions().await?;
         let again = self.books.take_snapshots_again(&mut alive).await?
+            + self.books.value_past_days(&mut alive).await?
             + self.books.finalize_provisional(&mut alive).await?;
         let mut outcome =
             format!("{new} new, {actions} applied to {portfolios} portfolios, {payments} dividends paid");
@@ -129,6 +130,7 @@ impl Jobs {
                 flash_messages::delete_expired(tx, wall)?;
                 login_throttle::prune(tx, wall)?;
                 crate::idempotency::prune(tx, wall)?;
+                imports::delete_files_before(tx, wall - TimeDelta::days(1))?;
                 providers::delete_ended(tx, wall - TimeDelta::days(1))?;
                 let mut runs = 0;
                 for kind in JobKind::ALL {

@@ -22,6 +22,7 @@ mod folders;
 mod former_symbols;
 mod harness;
 mod idempotency;
+mod imports;
 mod jobs;
 mod kept_books;
 mod key_features;

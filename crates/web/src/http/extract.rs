@@ -27,10 +27,18 @@ use crate::http::{access_log, csrf, portfolio_access, session};
 /// The maximum size of a body. Bodies are small: orders, names, filters.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Replaces the framework's errors about bodies, queries and paths by problem documents.
-pub fn configure(config: &mut web::ServiceConfig) {
-    use actix_web::error::{JsonPayloadError, QueryPayloadError};
-    let json = web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|error, _| {
+/// A file to import, as a string in JSON, where each line end has two characters.
+const FILE_LIMIT: usize = 2 * services::books::import::MOST_BYTES;
+
+/// Lets a route take files.
+pub fn with_file_limit(resource: actix_web::Resource) -> actix_web::Resource {
+    resource.app_data(json_config(FILE_LIMIT))
+}
+
+/// Reads JSON bodies up to `limit` bytes; errors become problem documents.
+fn json_config(limit: usize) -> web::JsonConfig {
+    use actix_web::error::JsonPayloadError;
+    web::JsonConfig::default().limit(limit).error_handler(|error, _| {
         match &error {
             JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,7 +58,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
             _ => Problem::bad_request("unreadable_body", "The body cannot be read."),
         }
         .into()
-    });
+    })
+}
+
+/// Replaces the framework's errors about bodies, queries and paths by problem documents.
+pub fn configure(config: &mut web::ServiceConfig) {
+    use actix_web::error::QueryPayloadError;
+    let json = json_config(BODY_LIMIT);
     let query = web::QueryConfig::default().error_handler(|error, _| {
         let message = match error {
             QueryPayloadError::Deserialize(cause) => cause.to_string(),
@@ -397,14 +411,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
         let request = request.clone();
         async move {
             let mut fields = fields.await.map_err(|error| unreadable_form(&error))?.into_inner();
-            let own = state(&request).config.origin();
             let tokens: Vec<String> =
                 fields.extract_if(.., |(name, _)| name == csrf::FIELD).map(|(_, value)| value).collect();
-            let valid = tokens.iter().any(|token| csrf::is_valid(&request, token));
-            if !valid || !is_same_origin(request.headers(), &own) {
-                let detail =
-                    "The page was too old or came from another site. Go back, reload it and try again.";
-                return Err(Problem::forbidden("csrf", detail).into());
+            if !tokens.iter().any(|token| is_own_form(&request, token)) {
+                return Err(foreign_form().into());
             }
             let body = serde_urlencoded::to_string(&fields)
                 .map_err(|_| Problem::bad_request("unreadable_form", "The form cannot be read."))?;
@@ -436,6 +446,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for AdminForm<T> {
         }
         .boxed_local()
     }
+}
+
+/// Whether a form was sent from one of our own pages: its token is right, and the browser names no other origin.
+pub(crate) fn is_own_form(request: &HttpRequest, token: &str) -> bool {
+    csrf::is_valid(request, token) && is_same_origin(request.headers(), &state(request).config.origin())
+}
+
+/// The answer to a form from elsewhere.
+pub(crate) fn foreign_form() -> Problem {
+    let detail = "The page was too old or came from another site. Go back, reload it and try again.";
+    Problem::forbidden("csrf", detail)
 }
 
 fn unreadable_form(error: &actix_web::Error) -> Problem {

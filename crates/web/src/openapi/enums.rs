@@ -60,8 +60,8 @@ enums! {
     DelistingStatus: "`pending`: evidence is being collected; `refused`: an administrator says that the stock is traded.",
         "pending" | "refused" | "delisted";
     FillRule: "The price of the quote at which an order filled: `last` if the source gives no bid and ask, `past_close` while \
-        the exchange is closed, `open` and `close` for orders at an auction.",
-        "ask" | "bid" | "last" | "past_close" | "open" | "close";
+        the exchange is closed, `open` and `close` for orders at an auction; `imported` for a trade made elsewhere.",
+        "ask" | "bid" | "last" | "past_close" | "open" | "close" | "imported";
     Freshness: "How current the prices of a source are.", "simulated" | "realtime" | "delayed" | "end_of_day";
     HistoryInterval: "The time that a bar covers: a session, a week or a month.", "1d" | "1w" | "1mo";
     HistoryRange: "A period that ends today: a week, a month, three months, the year so far, a year, five years, or all.",
@@ -84,6 +84,8 @@ enums! {
     PerformancePeriod: "A period that ends today. Its returns count from the close before its first day: a week, a month, three or six \
         months, the year so far, one, three or five years, or all since the portfolio began.",
         "1W" | "1M" | "3M" | "6M" | "YTD" | "1Y" | "3Y" | "5Y" | "ALL";
+    PortfolioKind: "Whether a portfolio is for practice at the market's prices, or records trades made elsewhere and takes imports.",
+        "practice" | "record";
     PriceDoubt: "Why a price is not used before it is confirmed.",
         "unit_slip" | "large_move" | "split_not_booked" | "possible_split";
     Side: "Whether shares are bought or sold.", "buy" | "sell";
@@ -138,7 +140,8 @@ mod tests {
     use super::*;
     use domain::HistoryRange;
     use domain::{
-        FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType, Visibility,
+        FillRule, OrderClass, OrderStatus, OrderType, PortfolioKind, Side, TimeInForce, TransactionType,
+        Visibility,
     };
     use services::jobs::JobKind;
 
@@ -156,6 +159,7 @@ mod tests {
             OrderClass,
             OrderStatus,
             OrderType,
+            PortfolioKind,
             Side,
             TimeInForce,
             TransactionType,

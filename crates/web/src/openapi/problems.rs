@@ -66,7 +66,8 @@ pub const KINDS: &[ProblemKind] = kinds! {
     409 no_split_in_doubt [symbol] "No split of the stock is in doubt.";
     409 last_admin [] "The last administrator cannot be removed.";
     409 too_many_portfolios [] "The account has the maximum number of portfolios.";
-    413 payload_too_large [] "The body is larger than 64 KiB.";
+    409 not_a_record [] "The portfolio is for practice: only a record of trades takes imports.";
+    413 payload_too_large [] "The body is larger than 64 KiB, or 2 MiB for an import.";
     414 uri_too_long [] "The address is longer than 8 KiB.";
     415 unsupported_media_type [] "The body is not sent as `application/json`.";
     422 invalid_fields [errors] "Some fields are invalid; see `errors`.";

@@ -2,7 +2,9 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use domain::{DecimalText, Money, PortfolioId, Symbol, Timestamp, TransactionType, Visibility};
+use domain::{
+    DecimalText, Money, PortfolioId, PortfolioKind, Symbol, Timestamp, TransactionType, Visibility,
+};
 use serde::{Deserialize, Serialize};
 use services::Fields;
 use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary, PortfolioUpdate};
@@ -38,6 +40,8 @@ pub struct Portfolio {
     visibility: Visibility,
     /// Takes the place of the id in the addresses of a portfolio that is shared by link; null for others.
     link_key: Option<String>,
+    #[schema(value_type = enums::PortfolioKind)]
+    kind: PortfolioKind,
 }
 
 impl From<PortfolioSummary> for Portfolio {
@@ -54,6 +58,7 @@ impl From<PortfolioSummary> for Portfolio {
             benchmark: portfolio.benchmark,
             visibility: portfolio.visibility,
             link_key: portfolio.link_key,
+            kind: portfolio.kind,
         }
     }
 }
@@ -101,8 +106,11 @@ pub struct NewPortfolio {
     name: String,
     #[serde(default)]
     description: String,
-    /// The first deposit. Default: the installation's starting cash.
+    /// The first deposit. Default: the installation's starting cash, or nothing for a record.
     cash_balance: Option<DecimalText>,
+    /// Default: `practice`.
+    #[schema(value_type = Option<enums::PortfolioKind>)]
+    kind: Option<String>,
 }
 
 fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
@@ -126,10 +134,12 @@ pub async fn open(
     body: Json<NewPortfolio>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let NewPortfolio { name, description, cash_balance } = body.into_inner();
+    let NewPortfolio { name, description, cash_balance, kind } = body.into_inner();
     let cash_balance = starting_cash(cash_balance)?;
+    let kind = parse("kind", kind.as_deref(), "send practice or record")?.unwrap_or(PortfolioKind::Practice);
     let (key, command) = (idempotency_key(&request)?, OpenPortfolio { name, description, cash_balance });
-    Ok(opened(state.services.books().open_portfolio_once(user.trader()?, command, key).await?))
+    let books = state.services.books();
+    Ok(opened(books.open_portfolio_of_kind_once(user.trader()?, command, kind, key).await?))
 }
 
 /// The new start of a portfolio.

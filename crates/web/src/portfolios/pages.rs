@@ -5,7 +5,7 @@ use chrono::Months;
 use domain::allocation::Allocation;
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
-use domain::{Money, PortfolioId, PortfolioRef, Timestamp, UserId, Valuation};
+use domain::{Money, PortfolioId, PortfolioKind, PortfolioRef, Timestamp, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::books::overview::Overview;
 use services::books::portfolios::{OpenPortfolio, PortfolioSummary};
@@ -37,6 +37,8 @@ pub struct Named {
     pub opened: Moment,
     /// When it was archived and became read-only.
     pub archived: Option<Moment>,
+    /// Whether it records trades made elsewhere and takes imports.
+    pub is_record: bool,
 }
 
 impl From<&PortfolioSummary> for Named {
@@ -48,6 +50,7 @@ impl From<&PortfolioSummary> for Named {
             description: portfolio.description.clone(),
             opened: format::day(portfolio.created_at),
             archived: portfolio.archived_at.map(format::day),
+            is_record: portfolio.kind == PortfolioKind::Record,
         }
     }
 }
@@ -252,6 +255,9 @@ pub struct NewPortfolio {
     cash_balance: String,
     #[serde(default)]
     description: String,
+    /// `record`; anything else is for practice.
+    #[serde(default)]
+    kind: String,
     #[serde(default)]
     idempotency_key: String,
 }
@@ -265,9 +271,14 @@ pub async fn open(
     let form = FormView::new("new")
         .with("name", &posted.name)
         .with("cash_balance", &posted.cash_balance)
-        .with("description", &posted.description);
+        .with("description", &posted.description)
+        .with("kind", &posted.kind);
+    let kind = posted.kind.parse().unwrap_or(PortfolioKind::Practice);
+    let is_usual = posted.cash_balance.trim() == format::money(state.services.books().starting_cash());
     let cash_balance = match typed_number(&posted.cash_balance) {
         empty if empty.is_empty() => Ok(None),
+        // The amount that the form offers is for practice.
+        _ if is_usual && kind == PortfolioKind::Record => Ok(None),
         text => text.parse().map(Some),
     };
     let opened = match cash_balance {
@@ -275,7 +286,8 @@ pub async fn open(
             let NewPortfolio { name, description, idempotency_key, .. } = posted;
             let opening = OpenPortfolio { name, description, cash_balance };
             let key = idempotency_key.parse().ok();
-            state.services.books().open_portfolio_once(signed.trader(), opening, key).await
+            let books = state.services.books();
+            books.open_portfolio_of_kind_once(signed.trader(), opening, kind, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };

@@ -138,6 +138,12 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     let limits = json!({"stock_percent": 10, "sector_percent": 40, "cash_percent": null});
     recorder.send(sam, "PUT", &format!("{own}/composition/limits"), Some(limits)).await;
     recorder.get(sam, "/api/v1/portfolios/overview").await;
+    let record = json!({"name": "At my broker", "kind": "record"});
+    let record = sam.post("/api/v1/portfolios", record).await.is(201).json()["id"].as_i64().unwrap();
+    let csv = "date,action,symbol,quantity,price,fee,amount\n\
+               2026-11-02,deposit,,,,,2000\n2026-11-03,buy,AAPL,10,149.50,1.00,\n";
+    let file = json!({"csv": csv, "dry_run": false});
+    recorder.post(sam, &format!("/api/v1/portfolios/{record}/transactions/import"), file).await;
     closing(recorder, sam).await;
     recorder.get(sam, &format!("{own}/transactions?limit=2")).await;
     recorder.get(sam, &format!("{own}/transactions.csv?type=buy")).await;

@@ -390,6 +390,28 @@ impl Caller {
         Answer::to(request.form(fields), &Method::POST, path).await
     }
 
+    /// Chooses a file in the form of a page and sends it, with the page's token.
+    pub async fn upload(&self, page: &str, file: &[u8]) -> Answer {
+        let token = csrf_token(&self.get(page).await.is(200).text());
+        self.upload_with(page, &token, file).await
+    }
+
+    /// Sends a form with a file as browsers do.
+    pub async fn upload_with(&self, path: &str, token: &str, file: &[u8]) -> Answer {
+        const BOUNDARY: &str = "----stockyard-test";
+        let mut body = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{token}\r\n\
+             --{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"trades.csv\"\r\n\
+             Content-Type: text/csv\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend_from_slice(file);
+        body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let request = self.http.post(format!("{}{path}", self.base)).headers(self.headers.clone());
+        Answer::to(request.header("content-type", kind).body(body), &Method::POST, path).await
+    }
+
     /// Fills in the form that posts to `target` on a page, and sends it with the page's CSRF token.
     pub async fn submit(&self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
         let shown = self.get(page).await.is(200).text();

@@ -23,6 +23,7 @@ mod examples;
 mod health;
 mod idempotency;
 mod idempotency_keys;
+mod imports;
 mod logins;
 mod market;
 mod metrics;

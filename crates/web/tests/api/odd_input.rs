@@ -242,8 +242,10 @@ async fn odd_bodies_of_the_api_are_answered() {
                 is_orderly(&answer, &path);
             }
         }
+        // Larger than the bodies that the operation reads; a file to import may be longer than others.
+        let too_large = if path.ends_with("/import") { 600_000 } else { 20_000 };
         for content_type in ["application/json", "text/plain", "application/json; charset=utf-16", "x"] {
-            let answer = ada.tell(method.clone(), &path, content_type, "\u{1f4a9}".repeat(20_000)).await;
+            let answer = ada.tell(method.clone(), &path, content_type, "\u{1f4a9}".repeat(too_large)).await;
             is_orderly(&answer, &path);
             assert!(matches!(answer.status, 401 | 404 | 413 | 415), "{path}: {}", answer.text());
         }

@@ -57,6 +57,8 @@ impl Objects {
             "/portfolios/{id}/visibility" => vec![("visibility", "public")],
             "/portfolios/{id}/cash" => vec![("type", "deposit"), ("amount", "1.00")],
             "/portfolios/{id}/composition/limits" => vec![("stock_percent", "5")],
+            "/portfolios/{id}/import" => vec![("file", "date,action,amount\n2026-11-02,deposit,5\n")],
+            "/portfolios/{id}/import/confirm" => vec![("file", "5")],
             "/portfolios/{id}/benchmark" => vec![("benchmark", "MSFT")],
             "/portfolios/{id}/reset" => vec![("cash_balance", "1.00")],
             "/portfolios/{id}/delete" => vec![("confirm", "Growth")],

@@ -109,6 +109,18 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
         assert!(forms.follow(move_cash, page).await.contains(&kept), "{kind}");
     }
     forms.accepted(move_cash, &settings, &target, &[("type", "deposit"), ("amount", "100")]).await;
+    let record = json!({"name": "At my broker", "kind": "record"});
+    let record =
+        forms.browser.post("/api/v1/portfolios", record).await.is(201).json()["id"].as_i64().unwrap();
+    let (upload, page) = ("/portfolios/{id}/import", format!("/portfolios/{record}/import"));
+    forms.refused(upload, &page, &page, &[("file", "")], "Choose a file").await;
+    let file = "date,action,amount\n2026-11-02,deposit,5\n";
+    let preview = forms.browser.submit(&page, &page, &[("file", file)]).await;
+    let address = location(&preview);
+    assert!(forms.follow(upload, preview).await.contains("1 row to import"));
+    let (confirm, target) = ("/portfolios/{id}/import/confirm", format!("{page}/confirm"));
+    let hash = address.split("file=").nth(1).unwrap().to_owned();
+    forms.accepted(confirm, &address, &target, &[("file", &hash)]).await;
     let limits = "/portfolios/{id}/composition/limits";
     let limits_target = format!("{own}/composition/limits");
 
@@ -272,6 +284,8 @@ async fn errors_that_a_form_cannot_correct_have_an_error_page() {
         ("orders/preview", ("quantity", "x")),
         ("orders", ("client_order_id", "x")),
         ("composition/limits", ("stock_percent", "x")),
+        ("import", ("file", "")),
+        ("import/confirm", ("file", "x")),
     ] {
         let fields = [csrf, field, ("type", "deposit")];
         browser.post_form(&format!("/portfolios/{theirs}/{part}"), &fields).await.is(404);

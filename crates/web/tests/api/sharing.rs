@@ -12,7 +12,8 @@ use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token, trade, with}
 
 const PAGES: &str = include_str!("../../src/pages.rs");
 /// Pages of a portfolio that only its owner may read.
-const FOR_THE_OWNER: [&str; 2] = ["/portfolios/{id}/settings", "/portfolios/{id}/orders/preview"];
+const FOR_THE_OWNER: [&str; 3] =
+    ["/portfolios/{id}/settings", "/portfolios/{id}/orders/preview", "/portfolios/{id}/import"];
 /// Texts about the owner that no reader may see.
 const SECRETS: [&str; 4] = ["mara", "example.org", "Secret plan", PASSWORD];
 
@@ -142,6 +143,7 @@ async fn other_users_cannot_write_through_the_api_at_any_visibility() {
                     "{order_id}" => json!({"limit_price": "101.00"}),
                     "limits" => json!({"stock_percent": 30}),
                     "reset" => json!({}),
+                    "import" => json!({"csv": "date,action,amount\n2026-11-02,deposit,5\n"}),
                     _ => json!({"name": "Taken", "visibility": "public"}),
                 };
                 let path = shared.address(route, &portfolio);
@@ -187,7 +189,7 @@ async fn pages_follow_the_visibility_and_link_only_to_readable_pages() {
     let id = shared.id.to_string();
     for visibility in ["private", "link", "public"] {
         let key = shared.share(visibility).await.unwrap_or("0".repeat(32));
-        let mut led_to = BTreeSet::new();
+        let (mut led_to, mut linked_stocks) = (BTreeSet::new(), false);
         for page in pages().iter().filter(|page| page.reads) {
             for (portfolio, admitted) in [(&id, visibility == "public"), (&key, visibility == "link")] {
                 let address = shared.address(page.route, portfolio);
@@ -202,12 +204,16 @@ async fn pages_follow_the_visibility_and_link_only_to_readable_pages() {
                 tells_nothing_else(&visited);
                 tells_nothing_else(&theirs);
                 assert!(!visited.text().contains("method=\"post\""), "{address} shows a form");
+                let has_stock_link = |answer: &Answer| answer.text().contains("href=\"/stocks/");
+                assert!(!has_stock_link(&visited), "{address} has a link that leads to the login");
+                linked_stocks |= has_stock_link(&theirs);
                 led_to.extend(links(&visited.text()));
             }
         }
         for address in &led_to {
             visitor.get(address).await.is(200);
         }
+        assert_eq!(linked_stocks, visibility != "private", "users can open the pages of stocks");
         assert_eq!(led_to.len() > 10, visibility != "private", "{visibility}: {led_to:?}");
     }
 }

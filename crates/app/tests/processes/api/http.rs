@@ -247,6 +247,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/portfolios/{id}/snapshots.csv", "get"),
     ("/portfolios/{id}/performance.csv", "get"),
     ("/portfolios/{id}/positions.csv", "get"),
+    ("/portfolios/{id}/transactions/import", "post"),
     ("/portfolios/{id}/snapshots", "get"),
     ("/portfolios/{id}/performance", "get"),
     ("/stocks", "get"),

@@ -37,6 +37,7 @@ fn body_for(path: &str) -> Value {
             json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"})
         }
         "/api/v1/portfolios/{id}/orders/{order_id}" => json!({"limit_price": "1.00"}),
+        "/api/v1/portfolios/{id}/transactions/import" => json!({"csv": "date,action,amount\n"}),
         "/api/v1/portfolios/{id}/composition/limits" => json!({"stock_percent": 30}),
         "/api/v1/portfolios/{id}/reset" => json!({}),
         "/api/v1/portfolios/{id}"

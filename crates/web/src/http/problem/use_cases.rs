@@ -26,6 +26,9 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "order_not_open", "Order not open", detail)
                     .fact("order_status", status)
             }
+            Error::NotARecord => {
+                Self::new(StatusCode::CONFLICT, "not_a_record", "Not a record of trades", detail)
+            }
             Error::Archived => Self::new(StatusCode::CONFLICT, "portfolio_archived", "Archived", detail),
             Error::Busy => {
                 let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
@@ -239,6 +242,7 @@ mod tests {
             Error::IdempotencyKeyReused => Error::IdempotencyKeyReused,
             Error::OrderNotOpen { .. } => Error::OrderNotOpen { status: OrderStatus::Expired },
             Error::Archived => Error::Archived,
+            Error::NotARecord => Error::NotARecord,
             Error::Busy => Error::Busy,
             Error::InsufficientCash { .. } => Error::InsufficientCash {
                 required: "1711.01".parse().unwrap(),

@@ -219,6 +219,7 @@ fn price_name(rule: FillRule) -> &'static str {
         FillRule::PastClose => "past close",
         FillRule::Open => "opening price",
         FillRule::Close => "closing price",
+        FillRule::Imported => "imported price",
     }
 }
 
