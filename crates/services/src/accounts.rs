@@ -19,7 +19,7 @@ use std::time::Duration;
 use persistence::Store;
 
 use crate::Clock;
-use crate::books::cache::CacheSize;
+use crate::cache_size::CacheSize;
 use password::Hasher;
 use token_cache::TokenCache;
 use turns::Turns;

@@ -25,11 +25,12 @@ use domain::Money;
 use persistence::Store;
 
 use crate::Market;
+use crate::cache_size::CacheSize;
 use crate::corporate_actions::CorporateActions;
 use crate::events::Events;
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
-use cache::{CacheEntry, CacheSize, Versions};
+use cache::{CacheEntry, Versions};
 use closed_benchmarks::ClosedBenchmarks;
 use closed_windows::ClosedWindows;
 

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod books;
+pub mod cache_size;
 mod confirmed_rows;
 pub mod corporate_actions;
 pub mod demonstration;

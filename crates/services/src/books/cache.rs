@@ -26,22 +26,6 @@ pub(crate) trait CachedValue: Clone + Send + Sync + 'static {
     fn size(&self) -> usize;
 }
 
-/// How much a cache holds now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheSize {
-    /// As metrics call it.
-    pub cache: &'static str,
-    pub entries: u64,
-    /// Estimated for texts and maps.
-    pub bytes: u64,
-}
-
-impl CacheSize {
-    pub(crate) fn new(cache: &'static str, entries: u64, bytes: u64) -> Self {
-        Self { cache, entries, bytes }
-    }
-}
-
 /// A version of a user's portfolio and of its snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {

@@ -9,7 +9,7 @@ use domain::performance::{Benchmark, Series};
 use domain::{Bar, CorporateAction, Symbol, Timestamp, UserId};
 
 use crate::books::Books;
-use crate::books::cache::CacheSize;
+use crate::cache_size::CacheSize;
 use crate::error::{Error, Result};
 
 /// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.

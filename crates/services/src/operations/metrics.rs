@@ -2,7 +2,7 @@
 
 use prometheus_client::registry::Registry;
 
-pub use crate::books::cache::CacheSize;
+pub use crate::cache_size::CacheSize;
 use crate::operations::Operations;
 
 /// Registers the metrics of this process, including those of the crates that `services` uses.
