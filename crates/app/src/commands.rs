@@ -92,12 +92,12 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     let ending = services.clone();
     let connections = web_config.connections.total;
     tracing::info!(%address, connections, database = %config.database_url, source = %services.market().price_source(), "listening");
-    telemetry::announce(&format!("Stockyard is at {}", config.public_url));
+    telemetry::print_line(&format!("Stockyard is at {}", config.public_url));
     web::run(services, web_config, listener, stopped(stop)).await?;
     if let Some(jobs) = jobs {
         jobs.await??;
     }
-    ending.operations().give_back_leases().await;
+    ending.operations().release_leases().await;
     if let Err(error) = ending.operations().checkpoint().await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -171,7 +171,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
             true
         })
         .await
-        .map_err(|error| told(error, "--date"))?;
+        .map_err(|error| with_field_errors(error, "--date"))?;
     progress.finish();
     let kind = match count.provisional {
         0 => "final".to_owned(),
@@ -183,7 +183,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
 }
 
 /// Converts an error to one whose text includes its invalid fields.
-pub fn told(error: Error, option: &str) -> anyhow::Error {
+pub fn with_field_errors(error: Error, option: &str) -> anyhow::Error {
     match error {
         Error::Invalid(fields) | Error::Taken(fields) => {
             let lines: Vec<String> = fields
@@ -309,7 +309,7 @@ pub async fn resolve_split(
         .corporate_actions()
         .resolve_split(&operator(), symbol, resolution, reason)
         .await
-        .map_err(|error| told(error, ""))?;
+        .map_err(|error| with_field_errors(error, ""))?;
     say!("The split of {symbol} is resolved: orders fill again.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -332,7 +332,7 @@ pub async fn resolve_delisting(
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let resolved =
         services.corporate_actions().resolve_delisting(symbol, resolution, reason, &operator()).await;
-    resolved.map_err(|error| told(error, ""))?;
+    resolved.map_err(|error| with_field_errors(error, ""))?;
     match resolution {
         DelistingResolution::Confirm { .. } => {
             match services.instruments().stored_stock(symbol).await?.delisted_on {
@@ -354,14 +354,15 @@ pub async fn close_out(
     reason: &str,
     yes: bool,
 ) -> Result<ExitCode> {
-    let (terms, on) = CloseOutTerms::parse(fields).map_err(|errors| told(Error::Invalid(errors), ""))?;
+    let (terms, on) =
+        CloseOutTerms::parse(fields).map_err(|errors| with_field_errors(Error::Invalid(errors), ""))?;
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let preview = services
         .corporate_actions()
         .preview_close_out(symbol, &terms, on)
         .await
-        .map_err(|error| told(error, ""))?;
+        .map_err(|error| with_field_errors(error, ""))?;
     let received = preview.received.as_ref();
     say!(
         "Portfolios: {}. Given: {} shares of {symbol}, which cost {}. Received: {} in cash{}. Realized: {}.",
@@ -384,7 +385,7 @@ pub async fn close_out(
         .corporate_actions()
         .close_out(symbol, &terms, on, reason, author)
         .await
-        .map_err(|error| told(error, ""))?;
+        .map_err(|error| with_field_errors(error, ""))?;
     say!("{symbol} is closed out.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -393,8 +394,11 @@ pub async fn rename_stock(config: &Config, request: RenameRequest) -> Result<Exi
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let symbol = request.symbol.clone();
-    let renamed =
-        services.corporate_actions().rename_stock(request).await.map_err(|error| told(error, ""))?;
+    let renamed = services
+        .corporate_actions()
+        .rename_stock(request)
+        .await
+        .map_err(|error| with_field_errors(error, ""))?;
     say!("The symbol of {symbol} is now {}.", renamed.listing.symbol)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -405,8 +409,11 @@ pub async fn create_user(config: &Config, username: String, email: String, admin
     let password = read_password()?;
     let registration =
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
-    let account =
-        services.accounts().create_user(registration, admin).await.map_err(|error| told(error, ""))?;
+    let account = services
+        .accounts()
+        .create_user(registration, admin)
+        .await
+        .map_err(|error| with_field_errors(error, ""))?;
     say!("Created the account {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
     Ok(ExitCode::SUCCESS)
 }

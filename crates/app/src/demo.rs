@@ -11,7 +11,7 @@ use services::market::price_source;
 use services::market::simulation::{SimulationSettings, SimulationUse, simulated_market};
 use services::{Clock, Market, Services};
 
-use crate::commands::{listen_for_stop, measured_bar, told};
+use crate::commands::{listen_for_stop, measured_bar, with_field_errors};
 use crate::config::{Config, MarketData};
 use crate::database_file::Create;
 use crate::startup::Waiting;
@@ -51,7 +51,7 @@ pub async fn make(config: &Config, create: Create, months: u32) -> Result<ExitCo
             bar.set_position(done as u64);
         })
         .await
-        .map_err(|error| told(error, "--months"))?;
+        .map_err(|error| with_field_errors(error, "--months"))?;
     bar.finish_and_clear();
     say!(
         "Created {} portfolios, with trades in {} sessions from {} to {}. `stockyard serve` shows them to everyone \

@@ -10,10 +10,10 @@ const RESERVED: u64 = 96;
 /// SQLite opens three files for each connection: the database, its log and its index.
 const PER_DATABASE_CONNECTION: u64 = 3;
 /// The minimum of connections: fewer would not be enough for one browser.
-const FEWEST: usize = 16;
+const MIN_CONNECTIONS: usize = 16;
 /// The default maximum, which suits machines with little memory.
-const MOST: usize = 20_000;
-const MOST_PER_ADDRESS: usize = 1024;
+const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
+const MAX_PER_ADDRESS: usize = 1024;
 
 /// Raises the limit on open descriptors to the system's maximum (soft limit to hard limit), and returns it.
 pub fn raise_limit() -> u64 {
@@ -38,16 +38,17 @@ pub fn raise_limit() -> u64 {
 /// The limits on connections: the configured ones, reduced to the available descriptors, and defaults that fit them.
 pub fn connection_limits(config: &Config, descriptors: u64) -> ConnectionLimits {
     let reserved = RESERVED + PER_DATABASE_CONNECTION * (u64::from(config.database_pool) + 2);
-    let available = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(FEWEST);
+    let available =
+        usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(MIN_CONNECTIONS);
     if let Some(wanted) = config.connections.filter(|wanted| *wanted > available) {
         tracing::warn!(
             "CONNECTIONS is {wanted}, but the process may open only {descriptors} files (ulimit -n): the limit is \
              {available} connections"
         );
     }
-    let total = config.connections.unwrap_or(MOST).min(available);
+    let total = config.connections.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(available);
     let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-    let per_address = config.connections_per_address.unwrap_or(MOST_PER_ADDRESS.min(half)).min(total);
+    let per_address = config.connections_per_address.unwrap_or(MAX_PER_ADDRESS.min(half)).min(total);
     ConnectionLimits { total, per_address, ..config.client_limits.clone() }
 }
 

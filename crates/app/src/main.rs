@@ -1,6 +1,6 @@
 //! The program `stockyard`: reads the configuration, creates the components, runs one command.
 // `println!` and `eprintln!` panic if the stream cannot be written, and block on a pipe that is not read. Use `say!` in
-// commands that end, and `telemetry::announce` in processes that keep running.
+// commands that end, and `telemetry::print_line` in processes that keep running.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 /// Writes a line of a command's result to standard output.
@@ -246,16 +246,16 @@ enum UserCommand {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = run(cli.command).unwrap_or_else(|error| {
-        telemetry::complain(&format!("stockyard: {error:#}"));
+        telemetry::print_error(&format!("stockyard: {error:#}"));
         ExitCode::FAILURE
     });
-    leave(code)
+    exit_without_handlers(code)
 }
 
 /// Ends the process without exit handlers. The handlers of libpq's TLS and of aws-lc free memory while other threads
 /// still open or close connections, which would crash the process. Stopping those threads is safe: both databases treat
 /// it as a crash and lose nothing.
-fn leave(code: ExitCode) -> ! {
+fn exit_without_handlers(code: ExitCode) -> ! {
     telemetry::flush();
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code != ExitCode::SUCCESS))

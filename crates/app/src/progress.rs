@@ -43,7 +43,7 @@ impl Progress {
         let tenths = tenths(done, self.total);
         if tenths > self.tenths_told {
             self.tenths_told = tenths;
-            telemetry::complain(&line(self.what, done, self.total, self.start.elapsed()));
+            telemetry::print_error(&line(self.what, done, self.total, self.start.elapsed()));
         }
     }
 

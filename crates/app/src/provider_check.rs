@@ -17,9 +17,9 @@ use crate::wiring::{self, Provider};
 /// The number of days of the requested series.
 const DAYS: u64 = 30;
 /// The check waits for a rate limit that ends within this time.
-const MOST_PATIENCE: Duration = Duration::from_secs(90);
+const MAX_WAIT: Duration = Duration::from_secs(90);
 
-const MOST_FAILURES: usize = 3;
+const MAX_FAILURES: usize = 3;
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +142,7 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
             }
         }
         // Stops if the other checks would fail for the same reason and use up calls, or after too many failures.
-        if answer.is_err_and(|error| is_about_everything(&error)) || failures == MOST_FAILURES {
+        if answer.is_err_and(|error| is_about_everything(&error)) || failures == MAX_FAILURES {
             break;
         }
     }
@@ -184,7 +184,7 @@ async fn answer(
     let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &first else { return first };
     let wait = *retry_at - services.market().wall_time().utc();
     match wait.to_std() {
-        Ok(wait) if wait <= MOST_PATIENCE => {
+        Ok(wait) if wait <= MAX_WAIT => {
             let _ = say!("  waiting {} s for the limit of calls per minute", wait.as_secs() + 1);
             tokio::time::sleep(wait + Duration::from_secs(1)).await;
             ask(services, provider, check, symbol).await
@@ -211,7 +211,7 @@ async fn ask(
     let answer = match check {
         Check::Quote => {
             let quote = source.quotes(std::slice::from_ref(symbol), now, payer).await.pop();
-            quote.unwrap_or(Err(QuoteError::Unreachable)).map(|quote| told(&quote))
+            quote.unwrap_or(Err(QuoteError::Unreachable)).map(|quote| price_text(&quote))
         }
         Check::Quotes => {
             let second = if symbol.as_str() == "MSFT" { "IBM" } else { "MSFT" };
@@ -219,7 +219,7 @@ async fn ask(
                 [symbol.as_str(), second].iter().filter_map(|text| text.parse().ok()).collect();
             let quotes: Result<Vec<Quote>, QuoteError> =
                 source.quotes(&both, now, payer).await.into_iter().collect();
-            quotes.map(|quotes| quotes.iter().map(told).collect::<Vec<_>>().join("; "))
+            quotes.map(|quotes| quotes.iter().map(price_text).collect::<Vec<_>>().join("; "))
         }
         Check::Search => source.search(symbol.as_str(), 10, now, payer).await.map(|found| {
             let first = found.first().map_or_else(String::new, |first| format!(", first {}", first.symbol));
@@ -305,7 +305,7 @@ fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'st
     }
 }
 
-fn told(quote: &Quote) -> String {
+fn price_text(quote: &Quote) -> String {
     format!("{} {} as of {}", quote.symbol, quote.price, quote.as_of)
 }
 

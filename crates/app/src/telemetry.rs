@@ -73,17 +73,17 @@ pub fn dropped_lines() -> Arc<AtomicU64> {
 }
 
 /// Writes a line to standard output. Unlike `println!` it never panics, and it waits at most half a second.
-pub fn announce(text: &str) {
+pub fn print_line(text: &str) {
     if let Some(telemetry) = TELEMETRY.get() {
-        telemetry.sink.announce(text);
+        telemetry.sink.print_line(text);
         telemetry.sink.flush(LAST_LINES_WITHIN);
     }
 }
 
 /// Writes a line to standard error without a log prefix.
-pub fn complain(text: &str) {
+pub fn print_error(text: &str) {
     match TELEMETRY.get() {
-        Some(telemetry) => telemetry.sink.complain(text),
+        Some(telemetry) => telemetry.sink.print_error(text),
         None => {
             let _ = writeln!(std::io::stderr(), "{text}");
         }

@@ -130,7 +130,7 @@ async fn check_tables(config: &Config, store: &Store) -> Result<()> {
 fn announce_new_database(file: &DatabaseFile) {
     let path = file.path().display();
     tracing::warn!(file = %path, "a new, empty database was created");
-    crate::telemetry::announce(&format!("Stockyard has created a new, empty database: {path}"));
+    crate::telemetry::print_line(&format!("Stockyard has created a new, empty database: {path}"));
 }
 
 fn cannot_be_opened(config: &Config) -> String {
@@ -228,7 +228,7 @@ impl Provider {
 /// The services with this database and the configured market.
 pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
     if let Role::Process { .. } = role {
-        tokio::spawn(store.clone().look_after_idle_connections());
+        tokio::spawn(store.clone().probe_idle_connections());
     }
     Clock::system().continue_from_books(&store).await?;
     let market = match (Provider::from_config(config)?, &config.market_data) {
@@ -248,7 +248,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
             };
             let simulated = simulated_market(&store, settings, by, clock.now()).await?;
             if simulated.canceled_orders > 0 {
-                crate::telemetry::announce(&format!(
+                crate::telemetry::print_line(&format!(
                     "The simulated market now has another seed: {} open orders were canceled, and their owners see \
                      the reason",
                     simulated.canceled_orders
@@ -264,7 +264,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
             let accepted = accept_price_source_change;
             let canceled = price_source::claim_price_source(&store, &source, accepted, market.now()).await?;
             if canceled > 0 {
-                crate::telemetry::announce(&format!(
+                crate::telemetry::print_line(&format!(
                     "The price source is now {source}: {canceled} open orders were canceled, and their owners see \
                      the reason"
                 ));
@@ -310,6 +310,6 @@ pub async fn shutdown_signal() {
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(9500));
         tracing::error!("some requests or jobs did not end in time");
-        crate::leave(ExitCode::FAILURE);
+        crate::exit_without_handlers(ExitCode::FAILURE);
     });
 }

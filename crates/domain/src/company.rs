@@ -20,7 +20,7 @@ pub struct KnownCompany {
 
 /// The company of a symbol as a source reports it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldCompany {
+pub struct ReportedCompany {
     pub name: String,
     pub is_fund: bool,
     pub listed_on: Option<NaiveDate>,
@@ -34,22 +34,22 @@ pub struct ToldCompany {
 ///
 /// A new name alone means a renamed company; a new listing date alone means a correction. A missing name does not
 /// count; sources then report the symbol as the name.
-pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
-    let is_told = |name: &str| !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case(&known.symbol);
-    if !is_told(&known.name) || !is_told(&told.name) || is_same_name(&known.name, &told.name) {
+pub fn is_another_company(known: &KnownCompany, reported: &ReportedCompany) -> bool {
+    let is_named = |name: &str| !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case(&known.symbol);
+    if !is_named(&known.name) || !is_named(&reported.name) || is_same_name(&known.name, &reported.name) {
         return false;
     }
     let is_later_than = |day: Option<NaiveDate>| {
-        told.listed_on.zip(day).is_some_and(|(listed_on, day)| listed_on > day + SAME_LISTING)
+        reported.listed_on.zip(day).is_some_and(|(listed_on, day)| listed_on > day + SAME_LISTING)
     };
     known.is_delisted
-        || known.is_fund != told.is_fund
+        || known.is_fund != reported.is_fund
         || is_later_than(known.listed_on)
         || is_later_than(known.priced_since)
 }
 
 /// Whether a former symbol of a stock now belongs to another company. `given_up_on` is the first day of the stock's
-/// next symbol, `told_on` the day of the source's report.
+/// next symbol, `reported_on` the day of the source's report.
 ///
 /// As in [`is_another_company`], both the name and the listing must differ. A listing also counts as different if it
 /// begins on or after the day on which the stock gave the symbol up, or, if there is no listing date, if the source
@@ -57,20 +57,20 @@ pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
 pub fn is_successor(
     known: &KnownCompany,
     given_up_on: NaiveDate,
-    told: &ToldCompany,
-    told_on: NaiveDate,
+    reported: &ReportedCompany,
+    reported_on: NaiveDate,
 ) -> bool {
     // The delisting of the stock under its new symbol does not matter for the old symbol.
     let known = &KnownCompany { is_delisted: false, ..known.clone() };
-    if is_another_company(known, told) {
+    if is_another_company(known, reported) {
         return true;
     }
-    let is_later = match told.listed_on {
+    let is_later = match reported.listed_on {
         Some(listed_on) => listed_on >= given_up_on,
-        None => told_on > given_up_on + SAME_LISTING,
+        None => reported_on > given_up_on + SAME_LISTING,
     };
-    let is_told = !told.name.trim().is_empty();
-    is_told && is_later && !is_same_name(&known.name, &told.name)
+    let is_named = !reported.name.trim().is_empty();
+    is_named && is_later && !is_same_name(&known.name, &reported.name)
 }
 
 /// Whether two names belong to one company. Only words are compared, without case, punctuation and legal forms, and one
@@ -81,7 +81,7 @@ pub fn is_same_name(one: &str, other: &str) -> bool {
 }
 
 fn words(name: &str) -> Vec<String> {
-    const FORMS: [&str; 27] = [
+    const LEGAL_FORMS: [&str; 27] = [
         "inc",
         "incorporated",
         "corp",
@@ -112,7 +112,7 @@ fn words(name: &str) -> Vec<String> {
     ];
     let lower = name.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 1);
-    words.filter(|word| !FORMS.contains(word)).map(str::to_owned).collect()
+    words.filter(|word| !LEGAL_FORMS.contains(word)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    fn told(name: &str, listed_on: Option<NaiveDate>) -> ToldCompany {
-        ToldCompany { name: name.into(), is_fund: false, listed_on }
+    fn reported(name: &str, listed_on: Option<NaiveDate>) -> ReportedCompany {
+        ReportedCompany { name: name.into(), is_fund: false, listed_on }
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
             ("xyz", day("2026-11-02"), false),
         ] {
             assert_eq!(
-                is_another_company(&known(), &told(name, listed_on)),
+                is_another_company(&known(), &reported(name, listed_on)),
                 expected,
                 "{name} {listed_on:?}"
             );
@@ -179,11 +179,11 @@ mod tests {
 
     #[test]
     fn a_delisting_a_change_of_kind_or_older_prices_mean_another_listing() {
-        let bio = |listed_on| told("Xyon Bio Inc", listed_on);
+        let bio = |listed_on| reported("Xyon Bio Inc", listed_on);
         let delisted = KnownCompany { is_delisted: true, listed_on: None, priced_since: None, ..known() };
         assert!(is_another_company(&delisted, &bio(None)));
-        assert!(!is_another_company(&delisted, &told("Xylophone Zither, Inc.", None)));
-        let fund = ToldCompany { is_fund: true, ..told("Xtra Yield ETF", None) };
+        assert!(!is_another_company(&delisted, &reported("Xylophone Zither, Inc.", None)));
+        let fund = ReportedCompany { is_fund: true, ..reported("Xtra Yield ETF", None) };
         assert!(is_another_company(&known(), &fund));
         let unknown = KnownCompany { listed_on: None, ..known() };
         assert!(is_another_company(&unknown, &bio(day("2026-11-02"))));
@@ -204,7 +204,7 @@ mod tests {
         let unknown = KnownCompany { listed_on: None, ..meta.clone() };
         let delisted = KnownCompany { is_delisted: true, ..meta.clone() };
         let given_up_on = day("2026-11-23").unwrap();
-        for (known, name, listed_on, told_on, expected) in [
+        for (known, name, listed_on, reported_on, expected) in [
             (&meta, "Fresh Brands Inc", day("2026-12-07"), "2026-12-07", true),
             // Within the 30 days by which listing dates may differ.
             (&unknown, "Fresh Brands Inc", day("2026-11-23"), "2026-11-24", true),
@@ -218,8 +218,9 @@ mod tests {
             (&meta, "", day("2026-12-07"), "2026-12-07", false),
             (&delisted, "Facebook, Inc.", day("2012-05-18"), "2026-12-07", false),
         ] {
-            let found = is_successor(known, given_up_on, &told(name, listed_on), told_on.parse().unwrap());
-            assert_eq!(found, expected, "{name} {listed_on:?} {told_on}");
+            let found =
+                is_successor(known, given_up_on, &reported(name, listed_on), reported_on.parse().unwrap());
+            assert_eq!(found, expected, "{name} {listed_on:?} {reported_on}");
         }
     }
 }

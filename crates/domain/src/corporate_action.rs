@@ -130,15 +130,15 @@ impl FromStr for PerShare {
     /// Parses plain notation with up to six decimals, above zero and at most 10,000,000.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         const RANGE: (&str, &str) = ("0.000001", "10000000");
-        let out_of_range = DecimalError::OutOfRange { least: RANGE.0, most: RANGE.1 };
+        let out_of_range = DecimalError::OutOfRange { min: RANGE.0, max: RANGE.1 };
         let exact = Decimal::parse(text).map_err(|unreadable| match unreadable {
             decimal::Unreadable::Malformed => DecimalError::Malformed,
             decimal::Unreadable::TooLarge => out_of_range.clone(),
-            decimal::Unreadable::TooPrecise => DecimalError::TooPrecise { most: PER_SHARE_SCALE },
+            decimal::Unreadable::TooPrecise => DecimalError::TooPrecise { max: PER_SHARE_SCALE },
         })?;
         let exact = exact.normalized();
         if exact.scale() > PER_SHARE_SCALE {
-            return Err(DecimalError::TooPrecise { most: PER_SHARE_SCALE });
+            return Err(DecimalError::TooPrecise { max: PER_SHARE_SCALE });
         }
         match exact.is_positive() && exact <= Decimal::whole(10_000_000) {
             true => Ok(Self(exact)),
@@ -200,7 +200,7 @@ impl KnownAction {
     }
 
     /// Whether some portfolios may still have the effect of a split that is no longer in force.
-    pub fn is_to_be_reversed(&self) -> bool {
+    pub fn needs_reversal(&self) -> bool {
         !self.is_in_force() && self.reversed_at.is_none()
     }
 

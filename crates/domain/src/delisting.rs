@@ -108,8 +108,8 @@ pub fn judge_delisting(
 /// ten or twenty are delisted per week; a truncated table lacks many more.
 pub fn is_whole_table(listed_before: usize, lost: usize) -> bool {
     const FEW: usize = 5;
-    const MOST_LOST_PERCENT: usize = 3;
-    lost <= FEW || lost * 100 <= listed_before * MOST_LOST_PERCENT
+    const MAX_LOST_PERCENT: usize = 3;
+    lost <= FEW || lost * 100 <= listed_before * MAX_LOST_PERCENT
 }
 
 /// Whether the answers of one round show a working source: it knows at least one stock, and the number of stocks that
@@ -136,7 +136,7 @@ mod tests {
         DelistingEvidence { kind, seen_on: day(on), seen_at: noon(on), delisted_on: None }
     }
 
-    fn told(on: &str, delisted_on: &str) -> DelistingEvidence {
+    fn reported(on: &str, delisted_on: &str) -> DelistingEvidence {
         let kind = DelistingEvidenceKind::ListedAsDelisted;
         DelistingEvidence { delisted_on: Some(day(delisted_on)), ..seen(kind, on) }
     }
@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn a_former_listing_counts_by_its_day() {
         let last = Some(noon("2026-11-20"));
-        let old = told("2026-11-22", "2005-03-01");
+        let old = reported("2026-11-22", "2005-03-01");
         assert_eq!(judge_delisting(std::slice::from_ref(&old), last), None, "another company's");
-        let grounds = judge_delisting(&[old, told("2026-11-22", "2026-11-25")], last).unwrap();
+        let grounds = judge_delisting(&[old, reported("2026-11-22", "2026-11-25")], last).unwrap();
         assert_eq!(grounds.delisted_on, Some(day("2026-11-25")));
         // The 26th is Thanksgiving.
         let told_thursday = DelistingGrounds { delisted_on: Some(day("2026-11-26")), ..grounds };

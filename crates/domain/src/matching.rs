@@ -32,7 +32,7 @@ impl LiquidityWindow {
 
     /// Decides whether the window ends with the move at `index`: when [`LIQUIDITY_WINDOW`] has passed since the order
     /// was matched and before the next move, or before `until` if there is no next move.
-    pub(crate) fn look_at(&mut self, order: &Order, moves: &[PriceMove], index: usize, until: Timestamp) {
+    pub(crate) fn check_end(&mut self, order: &Order, moves: &[PriceMove], index: usize, until: Timestamp) {
         let next = moves.get(index + 1).map_or(until, |next| next.quote.as_of);
         self.is_over = next - order.last_matched_at >= LIQUIDITY_WINDOW;
     }

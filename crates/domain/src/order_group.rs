@@ -53,7 +53,7 @@ impl OrderGroup {
                     if price_move.quote.stale || !meets(order, price_move.quote.as_of, rules) {
                         return false;
                     }
-                    window.look_at(order, moves, index, until);
+                    window.check_end(order, moves, index, until);
                     let reaction = react(order, price_move, &window, rules);
                     let is_quiet = reaction.is_quiet();
                     window.kept = reaction.kept_liquidity.unwrap_or(window.kept.clone());

@@ -129,7 +129,7 @@ pub struct Evidence<'a> {
     pub is_later_session: bool,
     /// The accepted price, if it is a close: as the source reports it now, and as it was accepted, both in the shares
     /// of the answer.
-    pub told_close: Option<(&'a Price, &'a Price)>,
+    pub reported_close: Option<(&'a Price, &'a Price)>,
     /// Whether the source still reports the accepted close in a session after the new price was first reported. Then
     /// the shares have not changed since.
     pub close_stands: bool,
@@ -211,7 +211,8 @@ pub fn judge(
     evidence: Evidence<'_>,
 ) -> Result<(), Box<UnconfirmedPrice>> {
     let Some(accepted) = accepted else { return Ok(()) };
-    let is_rebased = evidence.told_close.is_some_and(|(told, expected)| !is_same_close(told, expected));
+    let is_rebased =
+        evidence.reported_close.is_some_and(|(reported, expected)| !is_same_close(reported, expected));
     let doubt = match doubt(accepted, observed.price) {
         _ if evidence.after_news.is_some() => Doubt::SplitNotBooked,
         _ if is_rebased => Doubt::PossibleSplit,
@@ -387,15 +388,18 @@ mod tests {
 
     #[test]
     fn a_changed_close_means_other_shares() {
-        let judged = |told: &str, new: &str, close_stands: bool| {
-            let (accepted, told, new) = (price("200.00"), price(told), price(new));
-            let evidence =
-                Evidence { told_close: Some((&told, &accepted)), close_stands, ..Evidence::default() };
+        let judged = |reported: &str, new: &str, close_stands: bool| {
+            let (accepted, reported, new) = (price("200.00"), price(reported), price(new));
+            let evidence = Evidence {
+                reported_close: Some((&reported, &accepted)),
+                close_stands,
+                ..Evidence::default()
+            };
             judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence).map_err(|held| held.doubt)
         };
         // 3:2, 1281:1000, 2:1 and 1:10.
-        for told in ["133.33", "156.13", "100.00", "2000.00"] {
-            assert_eq!(judged(told, told, false), Err(Doubt::PossibleSplit), "{told}");
+        for reported in ["133.33", "156.13", "100.00", "2000.00"] {
+            assert_eq!(judged(reported, reported, false), Err(Doubt::PossibleSplit), "{reported}");
         }
         assert_eq!(judged("199.00", "190.00", false), Ok(()));
         assert_eq!(judged("194.20", "190.00", false), Ok(()));

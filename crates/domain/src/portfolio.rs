@@ -57,7 +57,7 @@ pub struct NewestPrice<'a> {
     /// The quote, with the volume of the minute before.
     pub newest: &'a PriceMove,
     /// The market time for which the price was requested.
-    pub asked_at: Timestamp,
+    pub requested_at: Timestamp,
 }
 
 /// How far the time of a price may be ahead of the server's time, because answers take time and clocks differ.
@@ -65,13 +65,13 @@ pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 impl NewestPrice<'_> {
     fn is_from_future(&self) -> bool {
-        self.newest.quote.as_of - self.asked_at > PRICE_AHEAD
+        self.newest.quote.as_of - self.requested_at > PRICE_AHEAD
     }
 
     fn standing(&self, rules: &TradingRules) -> PriceStanding {
         match self.is_from_future() {
             true => PriceStanding::Old,
-            false => rules.standing(&self.newest.quote, self.asked_at),
+            false => rules.standing(&self.newest.quote, self.requested_at),
         }
     }
 
@@ -103,9 +103,9 @@ pub enum OrderRejected {
     NoFreshPrice { as_of: Timestamp },
     /// The price is later than the time of the request: the server's clock is behind.
     #[error(
-        "the newest price is from {as_of}, later than the server's time {asked_at}: the server's clock is behind"
+        "the newest price is from {as_of}, later than the server's time {requested_at}: the server's clock is behind"
     )]
-    PriceFromFuture { as_of: Timestamp, asked_at: Timestamp },
+    PriceFromFuture { as_of: Timestamp, requested_at: Timestamp },
     #[error("the trail is wider than the price: make it narrower")]
     TrailTooWide,
     /// Only an open order can be canceled or replaced.

@@ -103,7 +103,7 @@ impl SplitHistory {
     /// Converts the bars of a source that reports old prices in the shares after these splits, but does not report the
     /// splits: each bar is converted to the shares of its own session. If the reported prices jump at a split by its
     /// ratio, they do not contain the split, so it is ignored.
-    pub fn taken_back(&self, mut bars: Vec<Bar>, calendar: Calendar) -> Vec<Bar> {
+    pub fn in_traded_shares(&self, mut bars: Vec<Bar>, calendar: Calendar) -> Vec<Bar> {
         for split @ (effective, _) in &self.0 {
             let alone = Self(vec![*split]);
             let first_after = bars.partition_point(|bar| session_basis(calendar, bar.date) < *effective);
@@ -436,15 +436,15 @@ mod tests {
     fn bars_reported_in_later_shares_are_converted_back() {
         let history = SplitHistory::of_actions(&[split("2026-11-23", "2:1")], Calendar::Xnys);
         let series = |before: &str| [bar("2026-11-20", [before; 4], 10), bar("2026-11-23", ["101.00"; 4], 7)];
-        let traded = history.taken_back(series("100.00").to_vec(), Calendar::Xnys);
+        let traded = history.in_traded_shares(series("100.00").to_vec(), Calendar::Xnys);
         assert_eq!(traded, [bar("2026-11-20", ["200.00"; 4], 5), bar("2026-11-23", ["101.00"; 4], 7)]);
         for unchanged in
             [series("200.00").to_vec(), series("100.00")[..1].to_vec(), series("100.00")[1..].to_vec()]
         {
-            assert_eq!(history.taken_back(unchanged.clone(), Calendar::Xnys), unchanged);
+            assert_eq!(history.in_traded_shares(unchanged.clone(), Calendar::Xnys), unchanged);
         }
         assert_eq!(
-            history.without(&history).taken_back(series("100.00").to_vec(), Calendar::Xnys),
+            history.without(&history).in_traded_shares(series("100.00").to_vec(), Calendar::Xnys),
             series("100.00")
         );
     }
@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn a_price_reported_in_todays_shares_is_restored_exactly() {
         // Closes before splits as traded, and as sources with binary floats report them today.
-        for (ratio, told, traded) in [
+        for (ratio, reported, traded) in [
             ("4:1", "124.80750274658203", "499.23"),
             ("3:2", "133.32667541503906", "199.99"),
             ("1:20", "6.200000286102295", "0.3100"),
@@ -461,10 +461,10 @@ mod tests {
             ("1:1000", "12345.599609375", "12.35"),
         ] {
             let history = SplitHistory::of_actions(&[split("2020-08-31", ratio)], Calendar::Xnys);
-            let exact = UnroundedPrice::new(told.parse().unwrap());
+            let exact = UnroundedPrice::new(reported.parse().unwrap());
             let on = session_basis(Calendar::Xnys, day("2020-08-28"));
             let converted = history.convert(AsTraded::new(exact, noon("2026-11-20")), on);
-            assert_eq!(Price::rounded(&converted.rounded(4)).to_string(), traded, "{ratio} {told}");
+            assert_eq!(Price::rounded(&converted.rounded(4)).to_string(), traded, "{ratio} {reported}");
         }
         let history = SplitHistory::of_actions(&[split("2020-08-31", "4:1")], Calendar::Xnys);
         let shares = AsTraded::new(TradedShares(187_629_916), noon("2026-11-20"));

@@ -121,11 +121,11 @@ impl Valuation {
         positions: impl IntoIterator<Item = Priced>,
         today: &[JournalEntry],
     ) -> Self {
-        Self::noted(cash, positions, today, &mut Workings::off())
+        Self::with_steps(cash, positions, today, &mut Workings::off())
     }
 
     /// [`Valuation::new`], which also records the steps of the day change.
-    fn noted(
+    fn with_steps(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
         today: &[JournalEntry],

@@ -81,13 +81,13 @@ impl Desk {
             stale: false,
         };
         let newest = PriceMove { quote, volume: None };
-        let look = NewestPrice { newest: &newest, asked_at: now };
+        let newest_price = NewestPrice { newest: &newest, requested_at: now };
         let ids = OrderIds::from_fn(|| {
             self.orders += 1;
             OrderId(Uuid::from_u128(self.orders))
         });
         let rules = TradingRules::practice(Calendar::AroundTheClock);
-        let placed = self.portfolio.place(ids, STOCK, order, look, rules.at(now)).ok()?;
+        let placed = self.portfolio.place(ids, STOCK, order, newest_price, rules.at(now)).ok()?;
         self.journal.extend(placed.entries);
         Some(placed.group)
     }

@@ -99,7 +99,7 @@ pub struct AlphaVantage {
 
 #[derive(Clone)]
 struct KnownSplits {
-    asked_at: DateTime<Utc>,
+    requested_at: DateTime<Utc>,
     splits: Vec<Split>,
 }
 
@@ -113,9 +113,9 @@ impl AlphaVantage {
             transport: Transport::new(config)?,
             entitlement: None,
             is_paid: false,
-            entitled: Capability::lost_for(AFTER_REFUSAL),
-            bulk: Capability::lost_for(AFTER_REFUSAL),
-            full_series: Capability::lost_for(AFTER_REFUSAL),
+            entitled: Capability::retried_after(AFTER_REFUSAL),
+            bulk: Capability::retried_after(AFTER_REFUSAL),
+            full_series: Capability::retried_after(AFTER_REFUSAL),
             splits: Mutex::default(),
         })
     }
@@ -169,14 +169,17 @@ impl AlphaVantage {
     /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
     pub async fn listings(&self, state: ListingState, payer: &Payer) -> Result<Vec<ListedStock>, QuoteError> {
         let table = self.transport.call_for_csv("LISTING_STATUS", &[("state", state.as_str())], payer).await;
-        listing_status::listings(&table.map_err(|failure| self.transport.told(failure, None))?, state)
+        listing_status::listings(
+            &table.map_err(|failure| self.transport.to_quote_error(failure, None))?,
+            state,
+        )
     }
 
     /// Calls a function whose only parameter is the symbol.
     async fn about(&self, symbol: &Symbol, function: &str, payer: &Payer) -> Result<Object, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         let answer = self.transport.call(function, &[("symbol", &ticker)], payer).await;
-        answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
+        answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)))
     }
 
     /// Makes a call with the entitlement, and repeats it without if the key has none. Returns the entitlement that was
@@ -189,13 +192,13 @@ impl AlphaVantage {
     ) -> Result<(Object, Option<Entitlement>), Failure> {
         let now = self.transport.now();
         if let Some(entitlement) = self.entitlement
-            && self.entitled.may_be_there(now)
+            && self.entitled.is_available(now)
         {
             let parameters = [parameters, &[("entitlement", entitlement.as_str())]].concat();
             match self.transport.call(function, &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!(entitlement = entitlement.as_str(), "the API key has no such entitlement");
-                    self.entitled.lost(now);
+                    self.entitled.mark_refused(now);
                 }
                 answer => return answer.map(|answer| (answer, Some(entitlement))),
             }
@@ -204,9 +207,10 @@ impl AlphaVantage {
     }
 
     async fn quote(&self, symbol: &Symbol, payer: &Payer) -> Result<Quote, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)], payer).await;
-        let (answer, asked_with) = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
+        let (answer, asked_with) =
+            answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)))?;
         let now = self.transport.now();
         let quote = wire::quote(&answer, symbol, asked_with.map(Entitlement::freshness), now)?;
         Ok(self.in_todays_shares(quote, payer).await)
@@ -242,12 +246,12 @@ impl AlphaVantage {
     async fn splits_of_a_jump(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Split>, QuoteError> {
         let now = self.transport.now();
         let known = || self.splits.lock().unwrap_or_else(PoisonError::into_inner);
-        known().retain(|_, known| now < known.asked_at + SPLITS_KEPT);
+        known().retain(|_, known| now < known.requested_at + SPLITS_KEPT);
         if let Some(known) = known().get(symbol) {
             return Ok(known.splits.clone());
         }
         let splits = self.splits(symbol, payer).await?;
-        known().insert(symbol.clone(), KnownSplits { asked_at: now, splits: splits.clone() });
+        known().insert(symbol.clone(), KnownSplits { requested_at: now, splits: splits.clone() });
         Ok(splits)
     }
 
@@ -258,24 +262,24 @@ impl AlphaVantage {
         payer: &Payer,
     ) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
         let now = self.transport.now();
-        let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now))?;
+        let entitlement = self.entitlement.filter(|_| self.entitled.is_available(now))?;
         let mut quotes = HashMap::with_capacity(symbols.len());
-        for chunk in symbols.chunks(bulk::MOST_SYMBOLS) {
-            if !self.bulk.may_be_there(now) {
+        for chunk in symbols.chunks(bulk::MAX_SYMBOLS) {
+            if !self.bulk.is_available(now) {
                 return None;
             }
             let tickers: Vec<String> =
-                chunk.iter().filter_map(|symbol| ticker::asked_as(symbol).ok()).collect();
+                chunk.iter().filter_map(|symbol| ticker::provider_symbol(symbol).ok()).collect();
             let parameters =
                 [("symbol", tickers.join(",")), ("entitlement", entitlement.as_str().to_owned())];
             let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
             let answer = match self.transport.call("REALTIME_BULK_QUOTES", &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!("the API key does not cover bulk quotes");
-                    self.bulk.lost(now);
+                    self.bulk.mark_refused(now);
                     return None;
                 }
-                answer => answer.map_err(|failure| self.transport.told(failure, None)),
+                answer => answer.map_err(|failure| self.transport.to_quote_error(failure, None)),
             };
             match answer.and_then(|answer| bulk::quotes(&answer, chunk, entitlement.freshness(), now)) {
                 Ok(found) => quotes.extend(found),
@@ -296,21 +300,23 @@ impl AlphaVantage {
     }
 
     async fn series(&self, symbol: &Symbol, in_full: bool, payer: &Payer) -> Result<Object, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         let now = self.transport.now();
-        if in_full && self.is_paid && self.full_series.may_be_there(now) {
+        if in_full && self.is_paid && self.full_series.is_available(now) {
             let parameters = [("symbol", ticker.as_str()), ("outputsize", "full")];
             match self.transport.call("TIME_SERIES_DAILY", &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!("the API key does not cover series in full");
-                    self.full_series.lost(now);
+                    self.full_series.mark_refused(now);
                 }
-                answer => return answer.map_err(|failure| self.transport.told(failure, Some(symbol))),
+                answer => {
+                    return answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)));
+                }
             }
         }
         let parameters = [("symbol", ticker.as_str()), ("outputsize", "compact")];
         let answer = self.transport.call("TIME_SERIES_DAILY", &parameters, payer).await;
-        answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
+        answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)))
     }
 }
 
@@ -323,7 +329,7 @@ impl QuoteSource for AlphaVantage {
     /// The freshness of the entitlement; closing prices while the provider refuses the entitlement.
     fn freshness(&self) -> Freshness {
         let now = self.transport.now();
-        let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now));
+        let entitlement = self.entitlement.filter(|_| self.entitled.is_available(now));
         entitlement.map_or(Freshness::EndOfDay, Entitlement::freshness)
     }
 
@@ -365,9 +371,9 @@ impl QuoteSource for AlphaVantage {
 
     fn quotes_at_once(&self) -> usize {
         let now = self.transport.now();
-        let is_entitled = self.entitlement.is_some() && self.entitled.may_be_there(now);
-        let has_bulk = is_entitled && self.bulk.may_be_there(now);
-        if has_bulk { bulk::MOST_SYMBOLS } else { 1 }
+        let is_entitled = self.entitlement.is_some() && self.entitled.is_available(now);
+        let has_bulk = is_entitled && self.bulk.is_available(now);
+        if has_bulk { bulk::MAX_SYMBOLS } else { 1 }
     }
 
     /// Makes one call per symbol, or per 100 symbols with an entitled key. After a refusal because of too many calls,
@@ -408,7 +414,8 @@ impl QuoteSource for AlphaVantage {
             return Ok(Vec::new());
         }
         let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", keywords)], payer).await;
-        let mut found = wire::search(&answer.map_err(|failure| self.transport.told(failure, None))?)?;
+        let mut found =
+            wire::search(&answer.map_err(|failure| self.transport.to_quote_error(failure, None))?)?;
         found.truncate(limit);
         Ok(found)
     }
@@ -419,9 +426,12 @@ impl QuoteSource for AlphaVantage {
         if let Some(listing) = wire::overview(&answer, symbol)? {
             return Ok(listing);
         }
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)], payer).await;
-        wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
+        wire::exact_match(
+            &answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)))?,
+            symbol,
+        )
     }
 
     /// Returns prices as traded, of at most the last 100 sessions unless the key is paid.

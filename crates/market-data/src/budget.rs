@@ -19,16 +19,16 @@ pub use memory::InMemoryBudget;
 use pace::Phase;
 pub use pace::{Pace, Pacing};
 pub use rules::{Pot, Rules};
-pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
+pub use store::{BudgetStore, Published, Series, Slot, StoreFailed, UnconfirmedQuote, Window};
 
 /// How long after midnight in New York a new day's budget starts, because the provider's clock may be behind.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// How long before midnight in New York the rest of the day's budget is available to all purposes.
 const LAST_OF_A_DAY: TimeDelta = TimeDelta::minutes(30);
 /// How long a call for a user waits for its turn.
-const PATIENCE: TimeDelta = TimeDelta::seconds(8);
+const MAX_WAIT: TimeDelta = TimeDelta::seconds(8);
 /// How long a call for a job waits for its turn.
-const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
+const MAX_WAIT_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
 
 /// The purpose of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl Purpose {
 
     fn patience(self) -> TimeDelta {
         match self {
-            Self::Scheduled | Self::CloseOrNews | Self::Leftover | Self::Operator => PATIENCE_OF_JOBS,
-            Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } | Self::Followed => PATIENCE,
+            Self::Scheduled | Self::CloseOrNews | Self::Leftover | Self::Operator => MAX_WAIT_OF_JOBS,
+            Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } | Self::Followed => MAX_WAIT,
         }
     }
 }
@@ -88,7 +88,7 @@ pub enum CallLimit {
     /// One user's limit on new symbols per day.
     PerUser(u32),
     /// The limit per day on calls for new symbols and waiting users.
-    PeopleWhoWait(u32),
+    InteractiveCalls(u32),
     /// The limit per day on all calls.
     PerDay(u32),
 }
@@ -98,7 +98,7 @@ impl fmt::Display for CallLimit {
         match self {
             Self::PerMinute(calls) => write!(f, "the price source allows {calls} calls per minute"),
             Self::PerUser(calls) => write!(f, "each user may look up {calls} new symbols per day"),
-            Self::PeopleWhoWait(calls) => {
+            Self::InteractiveCalls(calls) => {
                 write!(f, "{calls} calls per day to the price source are reserved for users")
             }
             Self::PerDay(calls) => write!(f, "the price source allows {calls} calls per day"),
@@ -249,7 +249,7 @@ impl Budget {
         Some(match pots.contains(&Pot::Scheduled) {
             true => CallLimit::PerDay(per_day),
             false => {
-                CallLimit::PeopleWhoWait(pots.iter().map(|pot| self.rules.limit_of(*pot, per_day)).sum())
+                CallLimit::InteractiveCalls(pots.iter().map(|pot| self.rules.limit_of(*pot, per_day)).sum())
             }
         })
     }

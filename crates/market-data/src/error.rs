@@ -52,7 +52,7 @@ fn in_words(span: TimeDelta) -> String {
 
 impl QuoteError {
     /// The source's answer lacks a requested symbol.
-    pub(crate) fn unanswered() -> Self {
+    pub(crate) fn missing_answer() -> Self {
         Self::Upstream("an answer without the symbol asked for".to_owned())
     }
 }

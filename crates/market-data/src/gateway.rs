@@ -1,9 +1,9 @@
 //! Calls a price source, caches its answers and checks its prices.
 
-mod asking;
 mod judging;
 mod lifetime;
-mod seen;
+mod published;
+mod quote_request;
 mod series;
 
 use std::collections::HashMap;
@@ -17,17 +17,17 @@ use domain::{
 };
 use tokio::sync::OnceCell;
 
-use crate::actions_seen::ActionsSeen;
 use crate::budget::Purpose;
 use crate::cache::{Cache, CacheEntry};
 use crate::limits::{CallResult, Limits, Payer};
 use crate::metrics::Endpoint;
+use crate::observed_actions::ObservedActions;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, FeatureState, KeyFeature, ListedStock, QuoteError, QuoteSource};
-use asking::{Asking, kept_error};
 use judging::Judge;
-use lifetime::{Lifetime, Past};
-use series::Fetching;
+use lifetime::{Lifetime, PriorPrice};
+use quote_request::{QuoteRequest, cached_error};
+use series::SeriesRequest;
 
 /// The most bytes of cached bars.
 const BARS_BYTES: u64 = 32 << 20;
@@ -200,7 +200,7 @@ impl Gateway {
         }
         let mut refused = None;
         for together in open.chunks(self.source.quotes_at_once().max(1)) {
-            let asking = Arc::new(Asking {
+            let request = Arc::new(QuoteRequest {
                 source: Arc::clone(&self.source),
                 limits: self.limits.clone(),
                 lifetime,
@@ -213,8 +213,8 @@ impl Gateway {
                 let answer = match &refused {
                     Some(refusal) => Err(QuoteError::clone(refusal)),
                     None => {
-                        let (asking, asked) = (Arc::clone(&asking), symbol.clone());
-                        let fetch = move |failures| async move { asking.about(&asked, failures).await };
+                        let (request, asked) = (Arc::clone(&request), symbol.clone());
+                        let fetch = move |failures| async move { request.answer_for(&asked, failures).await };
                         self.quotes.get_or_fetch(symbol, at, fetch).await
                     }
                 };
@@ -237,7 +237,7 @@ impl Gateway {
     async fn newest(&self, purpose: Purpose, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
         let asked = std::slice::from_ref(symbol);
         let answer = self.newest_quotes(purpose, asked, at).await.pop();
-        answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
+        answer.unwrap_or_else(|| Err(QuoteError::missing_answer()))
     }
 
     /// Returns the moves of an interval for a job; see [`QuoteSource::moves`]. For a source with cached answers: the
@@ -253,7 +253,7 @@ impl Gateway {
         until: Timestamp,
     ) -> Result<Vec<AsTraded<PriceMove>>, QuoteError> {
         let moves = match self.lifetime() {
-            Some(_) if self.shares_prices() => self.seen_moves(symbol, after, until).await?,
+            Some(_) if self.shares_prices() => self.published_moves(symbol, after, until).await?,
             Some(_) => {
                 // An order meets the price as it was at its time, however old the price is now.
                 let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
@@ -281,7 +281,7 @@ impl Gateway {
                 Err(error) => Err(error),
             };
             let found = found.map(|asked| asked.map(Arc::<[Listing]>::from));
-            kept(found, failures, Past::Unknown, now, |_| now + lifetime::OF_LISTING)
+            kept(found, failures, PriorPrice::Unknown, now, |_| now + lifetime::OF_LISTING)
         };
         self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
     }
@@ -329,7 +329,7 @@ impl Gateway {
         at: Timestamp,
     ) -> Result<(), QuoteError> {
         let (Some(life), Some(limits)) = (self.lifetime(), self.effective_limits()) else { return Ok(()) };
-        let fetching = Fetching {
+        let request = SeriesRequest {
             source: Arc::clone(&self.source),
             limits: Arc::clone(limits),
             lifetime: life,
@@ -338,7 +338,7 @@ impl Gateway {
             symbol: symbol.clone(),
             first: self.first_of_series(symbol, at),
         };
-        self.series.get_or_fetch(symbol, at, move |failures| fetching.run(failures)).await
+        self.series.get_or_fetch(symbol, at, move |failures| request.run(failures)).await
     }
 
     /// The first day of a requested series. The store keeps bars, so the last weeks are enough after a recent full
@@ -382,7 +382,7 @@ impl Gateway {
                 Ok(payer) => Ok(payer.settle(source.listing(&asked, at, &payer).await).await),
                 Err(error) => Err(error),
             };
-            let past = asking::past_of(Some(&*limits), &asked, &source.source(), &found).await;
+            let past = quote_request::prior_price_of(Some(&*limits), &asked, &source.source(), &found).await;
             kept(found, failures, past, now, |_| now + lifetime::OF_LISTING)
         };
         self.listings.get_or_fetch(symbol, now, fetch).await
@@ -407,9 +407,9 @@ impl Gateway {
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
     }
 
-    /// See [`QuoteSource::company_seen`].
-    pub fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
-        self.source.company_seen(symbol)
+    /// See [`QuoteSource::observed_company`].
+    pub fn observed_company(&self, symbol: &Symbol) -> Option<ListedStock> {
+        self.source.observed_company(symbol)
     }
 
     /// Removes a symbol from the caches of this process, because it belongs to another company now.
@@ -420,9 +420,9 @@ impl Gateway {
         self.series.forget(symbol).await;
     }
 
-    /// See [`QuoteSource::actions_seen`].
-    pub fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
-        self.source.actions_seen(symbol)
+    /// See [`QuoteSource::observed_actions`].
+    pub fn observed_actions(&self, symbol: &Symbol) -> Option<ObservedActions> {
+        self.source.observed_actions(symbol)
     }
 
     /// See [`QuoteSource::corporate_actions`]. Actions that were contained in recent answers about prices are not
@@ -438,7 +438,7 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        let seen = self.actions_seen(symbol).filter(|seen| seen.covers(first, at));
+        let seen = self.observed_actions(symbol).filter(|seen| seen.covers(first, at));
         let purpose = self.purpose_of_news();
         let found = match seen {
             Some(seen) => {
@@ -469,19 +469,20 @@ impl Gateway {
             let found = match Payer::new(limits.as_ref(), Endpoint::DailyBars, purpose, Some(&asked)) {
                 Ok(payer) => {
                     let series = source.daily_series(&asked, FIRST_BAR, last, at, &payer).await;
-                    let CallResult { answer, kept_back } = payer.settle(series).await;
+                    let CallResult { answer, budget_refused } = payer.settle(series).await;
                     let answer = match (answer, &limits) {
                         (Ok(series), Some(limits)) => {
                             Judge { source: &*source, limits, purpose, at }.bars(&asked, series).await
                         }
                         (answer, _) => answer.map(|series| series.bars),
                     };
-                    Ok(CallResult { answer, kept_back })
+                    Ok(CallResult { answer, budget_refused })
                 }
                 Err(error) => Err(error),
             };
             let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));
-            let past = asking::past_of(limits.as_deref(), &asked, &source.source(), &found).await;
+            let past =
+                quote_request::prior_price_of(limits.as_deref(), &asked, &source.source(), &found).await;
             kept(found, failures, past, at, |bars| life.of_bars(bars.last(), at))
         };
         self.bars.get_or_fetch(symbol, at, fetch).await
@@ -502,7 +503,7 @@ impl Gateway {
 fn kept<T>(
     found: Result<CallResult<Result<T, QuoteError>>, QuoteError>,
     failures: u32,
-    past: Past,
+    past: PriorPrice,
     at: Timestamp,
     until: impl FnOnce(&T) -> Timestamp,
 ) -> CacheEntry<T> {
@@ -510,8 +511,10 @@ fn kept<T>(
         Ok(CallResult { answer: Ok(answer), .. }) => {
             CacheEntry { until: until(&answer), answer: Ok(answer), failures: 0 }
         }
-        Ok(CallResult { answer: Err(error), kept_back: false }) => kept_error(error, failures, past, at),
-        Ok(CallResult { answer: Err(error), kept_back: true }) | Err(error) => {
+        Ok(CallResult { answer: Err(error), budget_refused: false }) => {
+            cached_error(error, failures, past, at)
+        }
+        Ok(CallResult { answer: Err(error), budget_refused: true }) | Err(error) => {
             CacheEntry { answer: Err(error), until: at, failures }
         }
     }

@@ -14,11 +14,11 @@ use crate::pace::Pace;
 use crate::plausible::unusable;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const MOST_REDIRECTS: usize = 3;
+const MAX_REDIRECTS: usize = 3;
 /// The longest pause that a provider can demand.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
 /// The largest body, decompressed: 2 MiB.
-const MOST_BYTES: usize = 2 * 1024 * 1024;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// A client for one provider.
 pub(crate) struct Http {
@@ -63,7 +63,7 @@ impl Http {
         payer: &Payer,
     ) -> Result<Answer, QuoteError> {
         let mut url = url;
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let response = self.send(url.clone(), cookie, payer).await?;
             if !response.status().is_redirection() || !response.headers().contains_key(LOCATION) {
                 let (status, headers) = (response.status(), response.headers().clone());
@@ -106,10 +106,10 @@ impl Answer {
 
     /// The earliest time for the next request: `Retry-After`, in seconds or as a date, at most a day ahead.
     pub(crate) fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let told = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let at = match told.parse::<u32>() {
+        let reported = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let at = match reported.parse::<u32>() {
             Ok(seconds) => now + TimeDelta::seconds(seconds.into()),
-            Err(_) => DateTime::parse_from_rfc2822(told).ok()?.with_timezone(&Utc),
+            Err(_) => DateTime::parse_from_rfc2822(reported).ok()?.with_timezone(&Utc),
         };
         Some(at.clamp(now, now + LONGEST_PAUSE))
     }
@@ -138,7 +138,7 @@ fn failure(error: reqwest::Error) -> QuoteError {
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, QuoteError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > MOST_BYTES {
+        if body.len() + chunk.len() > MAX_BYTES {
             return Err(unusable("more than 2 MiB"));
         }
         body.extend_from_slice(&chunk);

@@ -84,12 +84,12 @@ impl<T> Answer for Result<T, QuoteError> {
 /// state of the source.
 pub(crate) struct CallResult<T> {
     pub(crate) answer: T,
-    pub(crate) kept_back: bool,
+    pub(crate) budget_refused: bool,
 }
 
 impl<T> CallResult<Result<T, QuoteError>> {
     pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> CallResult<Result<U, QuoteError>> {
-        CallResult { answer: self.answer.map(answer), kept_back: self.kept_back }
+        CallResult { answer: self.answer.map(answer), budget_refused: self.budget_refused }
     }
 }
 
@@ -198,7 +198,7 @@ pub struct Payer {
     /// The request and its limits; `None` allows all calls.
     request: Option<LimitedRequest>,
     /// Whether the budget held back a call.
-    kept_back: AtomicBool,
+    budget_refused: AtomicBool,
     was_sent: AtomicBool,
 }
 
@@ -212,7 +212,7 @@ struct LimitedRequest {
 impl Payer {
     /// A payer that allows all calls, for sources without limits.
     pub const fn unlimited() -> Self {
-        Self { request: None, kept_back: AtomicBool::new(false), was_sent: AtomicBool::new(false) }
+        Self { request: None, budget_refused: AtomicBool::new(false), was_sent: AtomicBool::new(false) }
     }
 
     /// A payer for one request, about one symbol if `about` is given.
@@ -243,7 +243,7 @@ impl Payer {
         let Some(LimitedRequest { limits, purpose, .. }) = &self.request else { return Ok(()) };
         let now = limits.now();
         let sends_at = limits.budget.spend(*purpose, now).await;
-        let sends_at = sends_at.inspect_err(|_| self.kept_back.store(true, Ordering::SeqCst))?;
+        let sends_at = sends_at.inspect_err(|_| self.budget_refused.store(true, Ordering::SeqCst))?;
         tokio::time::sleep((sends_at - now).to_std().unwrap_or(Duration::ZERO)).await;
         self.was_sent.store(true, Ordering::SeqCst);
         Ok(())
@@ -259,19 +259,19 @@ impl Payer {
 
     /// Records the answer of the request.
     pub(crate) async fn settle<T: Answer>(&self, answer: T) -> CallResult<T> {
-        let kept_back = self.kept_back.load(Ordering::SeqCst);
+        let budget_refused = self.budget_refused.load(Ordering::SeqCst);
         if let Some(request) = &self.request {
-            request.settle(answer.failure(), kept_back, self.was_sent.load(Ordering::SeqCst)).await;
+            request.settle(answer.failure(), budget_refused, self.was_sent.load(Ordering::SeqCst)).await;
         }
-        CallResult { answer, kept_back }
+        CallResult { answer, budget_refused }
     }
 }
 
 impl LimitedRequest {
-    async fn settle(&self, failure: Option<&QuoteError>, kept_back: bool, was_sent: bool) {
+    async fn settle(&self, failure: Option<&QuoteError>, budget_refused: bool, was_sent: bool) {
         let Self { limits, endpoint, about, .. } = self;
         let now = limits.now();
-        if kept_back {
+        if budget_refused {
             limits.breaker.abandoned(now);
             metrics::count(*endpoint, "not_sent");
             return;

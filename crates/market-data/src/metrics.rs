@@ -35,17 +35,17 @@ impl Endpoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Question {
+struct RequestLabels {
     endpoint: &'static str,
     result: &'static str,
 }
 
-static QUESTIONS: LazyLock<Family<Question, Counter>> = LazyLock::new(Family::default);
+static REQUESTS: LazyLock<Family<RequestLabels, Counter>> = LazyLock::new(Family::default);
 
 /// Counts a request. `result` is `answered`, `failed`, `unusable` or `refused` by the provider; or `not_sent` if the
 /// budget or the circuit breaker held it back.
 pub(crate) fn count(endpoint: Endpoint, result: &'static str) {
-    QUESTIONS.get_or_create(&Question { endpoint: endpoint.as_str(), result }).inc();
+    REQUESTS.get_or_create(&RequestLabels { endpoint: endpoint.as_str(), result }).inc();
 }
 
 /// Registers the metrics of this process.
@@ -53,6 +53,6 @@ pub fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_provider_requests",
         "Requests to the provider of real prices, by endpoint and result",
-        QUESTIONS.clone(),
+        REQUESTS.clone(),
     );
 }

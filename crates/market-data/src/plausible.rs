@@ -401,17 +401,17 @@ mod tests {
     #[test]
     fn a_price_from_the_future_is_a_clock_error() {
         let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
-        let told = |text: &str| time_of_price(text.parse().unwrap(), now);
-        assert_eq!(told("2026-11-20T14:59:00Z").unwrap().to_rfc3339(), "2026-11-20T14:59:00+00:00");
+        let reported = |text: &str| time_of_price(text.parse().unwrap(), now);
+        assert_eq!(reported("2026-11-20T14:59:00Z").unwrap().to_rfc3339(), "2026-11-20T14:59:00+00:00");
         // A difference of a minute is accepted.
-        assert_eq!(told("2026-11-20T15:01:00Z"), Ok(now));
+        assert_eq!(reported("2026-11-20T15:01:00Z"), Ok(now));
         for (ahead, words) in [
             ("2026-11-20T15:01:01Z", "1 minute"),
             ("2026-11-20T15:02:40Z", "2 minutes"),
             ("2026-11-20T20:00:00Z", "5 hours"),
             ("2026-11-23T16:00:00Z", "3 days"),
         ] {
-            let error = told(ahead).unwrap_err();
+            let error = reported(ahead).unwrap_err();
             assert!(matches!(error, QuoteError::ClockAhead { .. }), "{error:?}");
             let expected =
                 format!("the price source's clock is {words} ahead of this server's: set the server's clock");
@@ -420,7 +420,7 @@ mod tests {
         for never in
             ["2026-11-20T14:29:59Z", "2026-11-21T16:00:00Z", "1959-12-31T16:00:00Z", "2026-11-28T16:00:00Z"]
         {
-            assert!(matches!(told(never), Err(QuoteError::Upstream(_))), "{never}");
+            assert!(matches!(reported(never), Err(QuoteError::Upstream(_))), "{never}");
         }
         let opens = "2026-11-23T14:30:00Z".parse::<DateTime<Utc>>().unwrap();
         assert!(session_of_price(day("2026-11-23"), opens - TimeDelta::seconds(60)).is_ok());

@@ -10,7 +10,7 @@ use domain::{
 };
 use thiserror::Error;
 
-use crate::actions_seen::ActionsSeen;
+use crate::observed_actions::ObservedActions;
 use crate::{FeatureState, ListedStock, Payer, QuoteError};
 
 /// Why a client cannot be set up.
@@ -125,7 +125,7 @@ pub trait QuoteSource: Send + Sync {
         payer: &Payer,
     ) -> Result<Vec<PriceMove>, QuoteError> {
         let answer = self.quotes(std::slice::from_ref(symbol), until, payer).await.pop();
-        Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
+        Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::missing_answer()))?, after, until))
     }
 
     /// Returns up to `limit` instruments traded at market time `at` whose symbol, or a word of whose name, begins with
@@ -187,13 +187,13 @@ pub trait QuoteSource: Send + Sync {
 
     /// The company of the symbol according to the last answer about its prices. `None` if such answers do not contain
     /// the company.
-    fn company_seen(&self, _symbol: &Symbol) -> Option<ListedStock> {
+    fn observed_company(&self, _symbol: &Symbol) -> Option<ListedStock> {
         None
     }
 
     /// The splits and dividends of the symbol that were contained in answers about its prices, without a call. `None`
     /// if such answers contain none.
-    fn actions_seen(&self, _symbol: &Symbol) -> Option<ActionsSeen> {
+    fn observed_actions(&self, _symbol: &Symbol) -> Option<ObservedActions> {
         None
     }
 }
@@ -203,7 +203,7 @@ pub(crate) fn in_order(
     symbols: &[Symbol],
     answers: HashMap<Symbol, Result<Quote, QuoteError>>,
 ) -> Vec<Result<Quote, QuoteError>> {
-    let answer = |symbol| answers.get(symbol).cloned().unwrap_or_else(|| Err(QuoteError::unanswered()));
+    let answer = |symbol| answers.get(symbol).cloned().unwrap_or_else(|| Err(QuoteError::missing_answer()));
     symbols.iter().map(answer).collect()
 }
 

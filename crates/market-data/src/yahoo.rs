@@ -25,9 +25,9 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-use crate::actions_seen::{ActionsSeen, SeenBySymbol};
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
+use crate::observed_actions::{ObservedActions, ObservedBySymbol};
 use crate::plausible::without_lone_jumps;
 use crate::source::{DailySeries, InvalidSetup, Now, in_order};
 use crate::{Catalogue, ListedStock, Payer, QuoteError, QuoteSource};
@@ -38,11 +38,11 @@ use transport::{Reply, Transport};
 
 pub const SOURCE: &str = "yahoo";
 /// The most symbols per call.
-const MOST_AT_ONCE: usize = 50;
+const MAX_AT_ONCE: usize = 50;
 /// How long quotes are requested one by one after bulk quotes were refused.
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(1);
 /// A move since the previous close, as a ratio, after which a chart is requested, because charts contain splits.
-const LOOKED_INTO: f64 = 0.20;
+const CHECKED_MOVE: f64 = 0.20;
 /// The parameter that adds splits and dividends to a series.
 const EVENTS: (&str, &str) = ("events", "div|split");
 
@@ -69,7 +69,7 @@ pub struct Yahoo {
     transport: Transport,
     crumbs: Crumbs,
     bulk: Capability,
-    seen: SeenBySymbol,
+    seen: ObservedBySymbol,
     companies: Companies,
 }
 
@@ -96,8 +96,8 @@ impl Yahoo {
         Ok(Self {
             transport: Transport::new(config)?,
             crumbs: Crumbs::default(),
-            bulk: Capability::lost_for(AFTER_REFUSAL),
-            seen: SeenBySymbol::default(),
+            bulk: Capability::retried_after(AFTER_REFUSAL),
+            seen: ObservedBySymbol::default(),
             companies: Companies::default(),
         })
     }
@@ -170,8 +170,8 @@ impl Yahoo {
         match chart::result(&reply, symbol)? {
             Some(result) => {
                 let history = chart::history(result, symbol, at.min(now.into()), now)?;
-                self.companies.take_in(symbol, &result["meta"]);
-                self.seen.take_in(symbol, first, history.actions(symbol), now.into());
+                self.companies.record(symbol, &result["meta"]);
+                self.seen.record(symbol, first, history.actions(symbol), now.into());
                 Ok(history)
             }
             None => Ok(History::default()),
@@ -185,11 +185,11 @@ impl Yahoo {
         let result = result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?;
         let now = self.transport.now();
         let quote = chart::quote(result, symbol, now)?;
-        self.companies.take_in(symbol, &result["meta"]);
+        self.companies.record(symbol, &result["meta"]);
         let events = Events::from_result(result);
         let dividends = events.dividends(symbol, now.into());
-        let told = History { splits: events.splits, dividends, ..History::default() };
-        self.seen.take_in(symbol, exchange_date(quote.as_of), told.actions(symbol), now.into());
+        let reported = History { splits: events.splits, dividends, ..History::default() };
+        self.seen.record(symbol, exchange_date(quote.as_of), reported.actions(symbol), now.into());
         Ok(quote)
     }
 
@@ -199,18 +199,18 @@ impl Yahoo {
         parameters: &[(&str, &str)],
         payer: &Payer,
     ) -> Result<Reply, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None, payer).await
     }
 
-    /// Requests quotes of up to [`MOST_AT_ONCE`] symbols. A rejected crumb is replaced once.
+    /// Requests quotes of up to [`MAX_AT_ONCE`] symbols. A rejected crumb is replaced once.
     async fn quotes_in_bulk(
         &self,
         symbols: &[Symbol],
         payer: &Payer,
     ) -> Result<HashMap<Symbol, Result<Quote, QuoteError>>, QuoteError> {
         let tickers: Vec<String> =
-            symbols.iter().filter_map(|symbol| ticker::asked_as(symbol).ok()).collect();
+            symbols.iter().filter_map(|symbol| ticker::provider_symbol(symbol).ok()).collect();
         let tickers = tickers.join(",");
         let mut is_second_try = false;
         loop {
@@ -227,7 +227,7 @@ impl Yahoo {
             }
             let quotes = bulk::quotes(&reply, symbols, self.transport.now())?;
             for (symbol, row) in bulk::rows(&reply, symbols) {
-                self.companies.take_in(symbol, row);
+                self.companies.record(symbol, row);
             }
             return Ok(quotes);
         }
@@ -253,7 +253,7 @@ impl QuoteSource for Yahoo {
     }
 
     fn quotes_at_once(&self) -> usize {
-        if self.bulk.may_be_there(self.transport.now()) { MOST_AT_ONCE } else { 1 }
+        if self.bulk.is_available(self.transport.now()) { MAX_AT_ONCE } else { 1 }
     }
 
     /// Makes one call per 50 symbols while Yahoo allows bulk quotes, otherwise one per symbol. After a refusal because
@@ -272,8 +272,7 @@ impl QuoteSource for Yahoo {
                 match self.quotes_in_bulk(chunk, payer).await {
                     // A price that jumped is requested separately, because charts contain splits.
                     Ok(found) => {
-                        let is_settled =
-                            |(symbol, answer): &(Symbol, _)| !self.is_to_be_looked_into(symbol, answer);
+                        let is_settled = |(symbol, answer): &(Symbol, _)| !self.needs_chart(symbol, answer);
                         answers.extend(found.into_iter().filter(is_settled));
                     }
                     Err(error @ (QuoteError::RateLimited { .. } | QuoteError::Unreachable)) => {
@@ -284,7 +283,7 @@ impl QuoteSource for Yahoo {
                             error = &error as &dyn std::error::Error,
                             "quotes are asked for one by one for an hour"
                         );
-                        self.bulk.lost(self.transport.now());
+                        self.bulk.mark_refused(self.transport.now());
                         is_bulk_lost = true;
                     }
                 }
@@ -328,7 +327,7 @@ impl QuoteSource for Yahoo {
 
     /// Searches for the symbol, because a search returns the sector; a chart is the fallback.
     async fn listing(&self, symbol: &Symbol, _: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         if let Some(found) = search::exact_match(&self.search_for(&ticker, payer).await?, symbol)? {
             return Ok(found);
         }
@@ -364,11 +363,11 @@ impl QuoteSource for Yahoo {
         Ok(actions)
     }
 
-    fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
+    fn observed_company(&self, symbol: &Symbol) -> Option<ListedStock> {
         self.companies.by_symbol(symbol)
     }
 
-    fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
+    fn observed_actions(&self, symbol: &Symbol) -> Option<ObservedActions> {
         self.seen.by_symbol(symbol)
     }
 }
@@ -387,9 +386,9 @@ impl History {
 impl Yahoo {
     /// Whether a quote has moved so far that a chart must be requested, because charts contain splits. A recent chart
     /// is enough.
-    fn is_to_be_looked_into(&self, symbol: &Symbol, answer: &Result<Quote, QuoteError>) -> bool {
+    fn needs_chart(&self, symbol: &Symbol, answer: &Result<Quote, QuoteError>) -> bool {
         let Ok(Quote { price, previous_close: Some(before), as_of, .. }) = answer else { return false };
-        let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > LOOKED_INTO);
+        let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > CHECKED_MOVE);
         let now = self.transport.now().into();
         has_moved && !self.seen.by_symbol(symbol).is_some_and(|seen| seen.covers(exchange_date(*as_of), now))
     }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use domain::{JournalEntry, Order, Portfolio, Timestamp};
 
-use crate::bulk::Together;
+use crate::bulk::CombinedWrites;
 use crate::connection::Conn;
 use crate::orders::OrderRow;
 use crate::{StoreError, Tx, orders, portfolios, positions, transactions};
@@ -15,9 +15,9 @@ pub struct Changes<'a> {
     pub new_orders: Vec<(&'a Order, &'a str)>,
     pub entries: &'a [JournalEntry],
     /// Positions with a row.
-    pub positions: Vec<positions::Changed<'a>>,
+    pub positions: Vec<positions::ChangedPosition<'a>>,
     /// Positions without a row.
-    pub new_positions: Vec<positions::Changed<'a>>,
+    pub new_positions: Vec<positions::ChangedPosition<'a>>,
     /// See [`portfolios::save_cash`].
     pub portfolios: Vec<(&'a Portfolio, Timestamp)>,
 }
@@ -49,10 +49,10 @@ pub fn save(tx: &mut Tx<'_>, changes: &Changes<'_>) -> Result<Vec<JournalEntry>,
     }
     if entries.is_empty() {
         if let Some(last) = writes.pop() {
-            Together { first: writes, last }.execute(c)?;
+            CombinedWrites { first: writes, last }.execute(c)?;
         }
         return Ok(Vec::new());
     }
-    let ids = Together { first: writes, last: transactions::appending(entries) }.load(c)?;
+    let ids = CombinedWrites { first: writes, last: transactions::appending(entries) }.load(c)?;
     Ok(transactions::with_ids(entries, ids))
 }

@@ -75,12 +75,12 @@ impl<ST> QueryFragment<Pg> for Unnest<'_, ST> {
 
 /// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. Returns the result of `last`. All
 /// parts see the tables as they were before the statement, so no part may depend on another.
-pub struct Together<'a, ST> {
+pub struct CombinedWrites<'a, ST> {
     pub first: Vec<Unnest<'a, ()>>,
     pub last: Unnest<'a, ST>,
 }
 
-impl<ST> QueryFragment<Pg> for Together<'_, ST> {
+impl<ST> QueryFragment<Pg> for CombinedWrites<'_, ST> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         for (index, write) in self.first.iter().enumerate() {
             pass.push_sql(if index == 0 { "WITH " } else { ", " });
@@ -92,16 +92,16 @@ impl<ST> QueryFragment<Pg> for Together<'_, ST> {
     }
 }
 
-impl<ST> QueryId for Together<'_, ST> {
+impl<ST> QueryId for CombinedWrites<'_, ST> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<ST> Query for Together<'_, ST> {
+impl<ST> Query for CombinedWrites<'_, ST> {
     type SqlType = ST;
 }
 
-impl<ST> RunQueryDsl<PgConnection> for Together<'_, ST> {}
+impl<ST> RunQueryDsl<PgConnection> for CombinedWrites<'_, ST> {}
 
 impl<ST> QueryId for Unnest<'_, ST> {
     type QueryId = ();

@@ -264,7 +264,7 @@ impl Connector {
                 conn.batch_execute(&format!(
                     "PRAGMA busy_timeout = {patience}; {SQLITE_PRAGMAS} PRAGMA wal_autocheckpoint = {pages}; \
                      PRAGMA journal_size_limit = {};",
-                    wal::MOST_BYTES
+                    wal::MAX_BYTES
                 ))
                 .map_err(not_settled)?;
                 self.file.iter().for_each(|file| file.remember());

@@ -21,9 +21,10 @@ use crate::positions::dense_range;
 use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
 use crate::{Statement, StoreError, Tx};
 
-pub use decisions::{Decider, decide, is_decided_by_administrator, replace_split, set_reference};
+pub use decisions::{SplitDecisionReason, decide, is_decided_by_administrator, replace_split, set_reference};
 pub use reversals::{
-    have_it_still, keep_orders, orders_before, set_all_reversed, set_reversed, to_be_reversed,
+    keep_orders, orders_before, portfolios_to_reverse, portfolios_with_unreversed, set_all_reversed,
+    set_reversed,
 };
 
 #[derive(Queryable, Selectable)]
@@ -119,7 +120,7 @@ fn actions(rows: Vec<ActionRow>) -> Result<Vec<KnownAction>, StoreError> {
 
 /// An action that a source reports for a stock.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct ReportedAction {
     pub stock_id: StockId,
     pub action: CorporateAction,
     pub effective_at: Timestamp,
@@ -130,9 +131,9 @@ pub struct Told {
 
 /// Stores an action and returns whether it is new. A known action gets the new figures while it is in the future; later
 /// it stays as it was applied.
-pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
+pub fn note(tx: &mut Tx<'_>, reported: &ReportedAction, now: Timestamp) -> Result<bool, StoreError> {
     use diesel::query_dsl::methods::FilterDsl;
-    let Told { stock_id, action, effective_at, pays_at, .. } = told;
+    let ReportedAction { stock_id, action, effective_at, pays_at, .. } = reported;
     let (per_share, pays_on) = match &action.kind {
         CorporateActionKind::CashDividend { amount, pays_on } => (Some(amount), Some(*pays_on)),
         _ => (None, None),
@@ -159,7 +160,7 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
         corporate_actions::pays_at.eq(*pays_at),
         corporate_actions::new_symbol.eq(new_symbol),
         corporate_actions::known_at.eq(now),
-        corporate_actions::confirmation.eq(action.ratio().map(|_| told.confirmation.as_str())),
+        corporate_actions::confirmation.eq(action.ratio().map(|_| reported.confirmation.as_str())),
     );
     each!(&mut *tx.conn, c => diesel::insert_into(corporate_actions::table)
         .values(values)
@@ -319,7 +320,7 @@ pub fn set_applied(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), 
 
 /// Up to `limit` portfolios with ids above `after` that hold or held the stock, or have an open order for it, ordered
 /// by id.
-pub fn concerned(
+pub fn portfolios_concerned(
     tx: &mut Tx<'_>,
     stock: StockId,
     after: PortfolioId,
@@ -363,7 +364,7 @@ pub struct Applied {
 }
 
 /// Returns the portfolios among `portfolios` to which the action was already applied.
-pub fn have_had(
+pub fn portfolios_with_applied(
     tx: &mut Tx<'_>,
     action: ActionId,
     portfolios: &[PortfolioId],
@@ -426,7 +427,7 @@ pub fn unpaid_of(
 }
 
 /// Returns the portfolios among `portfolios` to which the dividend `action` is not paid yet.
-pub fn still_unpaid(
+pub fn portfolios_with_unpaid(
     tx: &mut Tx<'_>,
     action: ActionId,
     portfolios: &[PortfolioId],

@@ -15,7 +15,7 @@ use crate::stocks;
 use crate::{StoreError, Tx};
 
 /// The most symbols per statement.
-const TOGETHER: usize = 500;
+const SYMBOLS_PER_STATEMENT: usize = 500;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = delisting_evidence)]
@@ -84,7 +84,7 @@ pub fn evidence(
 
 /// Deletes the evidence about these stocks and refusals of it, because they are listed or traded again.
 pub fn forget(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<(), StoreError> {
-    for ids in ids.chunks(TOGETHER) {
+    for ids in ids.chunks(SYMBOLS_PER_STATEMENT) {
         diesel::delete(delisting_evidence::table.filter(delisting_evidence::stock_id.eq_any(ids)))
             .execute(tx.conn)?;
         diesel::delete(delisting_refusals::table.filter(delisting_refusals::stock_id.eq_any(ids)))
@@ -154,7 +154,7 @@ pub struct StocksInTable {
 pub fn in_table(tx: &mut Tx<'_>, source: &str) -> Result<StocksInTable, StoreError> {
     let mut found = StocksInTable::default();
     let all = stocks::all(tx)?;
-    for chunk in all.chunks(TOGETHER) {
+    for chunk in all.chunks(SYMBOLS_PER_STATEMENT) {
         let symbols: Vec<&Symbol> = chunk.iter().map(|stock| &stock.listing.symbol).collect();
         let rows: Vec<(Symbol, String, String)> = listings::table
             .filter(listings::source.eq(source).and(listings::symbol.eq_any(symbols)))
@@ -289,7 +289,7 @@ pub fn note(
 
 /// Withdraws a delisting, so that the stock is traded again. Returns whether it was in force. Canceled orders stay
 /// canceled.
-pub fn take_back(
+pub fn withdraw(
     tx: &mut Tx<'_>,
     stock: StockId,
     delisting: ActionId,

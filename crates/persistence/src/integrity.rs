@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 /// The most faults that are listed; with more, the file must be replaced anyway.
-const MOST_LINES: usize = 100;
+const MAX_LINES: usize = 100;
 
 #[derive(QueryableByName)]
 struct Line {
@@ -35,7 +35,7 @@ pub fn sqlite_damage(path: &str) -> Vec<String> {
             break;
         }
     }
-    damage.truncate(MOST_LINES);
+    damage.truncate(MAX_LINES);
     damage
 }
 

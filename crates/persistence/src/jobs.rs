@@ -282,7 +282,7 @@ pub fn finish(
 }
 
 /// Queues the unfinished runs of `worker` again, to be taken immediately. This does not count as a failed attempt.
-pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
+pub fn requeue_unfinished(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
     let running = job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::worker.eq(worker));
     Ok(diesel::update(job_runs::table.filter(running))
         .set((
@@ -294,7 +294,7 @@ pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
 }
 
 /// Queues a run again that was taken but not started, to be taken immediately.
-pub fn hand_back(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
+pub fn requeue(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
     let queued =
         job_runs::table.filter(job_runs::id.eq(id).and(job_runs::status.eq(JobStatus::Queued.as_str())));
     diesel::update(queued).set(job_runs::heartbeat_at.eq(job_runs::queued_at)).execute(tx.conn)?;

@@ -125,13 +125,13 @@ pub fn by_symbol(tx: &mut Tx<'_>, source: &str, symbol: &Symbol) -> Result<Optio
 }
 
 /// The active listing of that symbol with all fields of the table, and when the table was stored.
-pub fn told_by_symbol(
+pub fn details_by_symbol(
     tx: &mut Tx<'_>,
     source: &str,
     symbol: &Symbol,
 ) -> Result<Option<(Listed, Timestamp)>, StoreError> {
-    type ToldRow = (Symbol, String, String, String, Option<NaiveDate>, Timestamp);
-    let row: Option<ToldRow> = active(source)
+    type DetailsRow = (Symbol, String, String, String, Option<NaiveDate>, Timestamp);
+    let row: Option<DetailsRow> = active(source)
         .filter(listings::symbol.eq(symbol))
         .select((
             listings::symbol,

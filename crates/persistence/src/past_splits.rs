@@ -4,16 +4,16 @@ use diesel::prelude::*;
 use domain::{SplitConfirmation, StockId, Timestamp};
 
 use crate::connection::each;
-use crate::corporate_actions::{self, Told};
+use crate::corporate_actions::{self, ReportedAction};
 use crate::schema::corporate_actions as table;
 use crate::{StoreError, Tx};
 
 /// Stores a split as applied to all portfolios, unless the books already have a split of the stock on that day. Returns
 /// whether it is new.
-pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
-    let Told { stock_id, action, effective_at, .. } = told;
+pub fn note(tx: &mut Tx<'_>, reported: &ReportedAction, now: Timestamp) -> Result<bool, StoreError> {
+    let ReportedAction { stock_id, action, effective_at, .. } = reported;
     let Some(ratio) = action.ratio() else { return Ok(false) };
-    if is_known(tx, *stock_id, told)? {
+    if is_known(tx, *stock_id, reported)? {
         return Ok(false);
     }
     let (ratio, confirmation) = (ratio.to_string(), SplitConfirmation::Confirmed.as_str());
@@ -38,10 +38,10 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
 }
 
 /// Whether the books have an action of that kind of the stock on that day, under any of its symbols.
-pub fn is_known(tx: &mut Tx<'_>, stock: StockId, told: &Told) -> Result<bool, StoreError> {
+pub fn is_known(tx: &mut Tx<'_>, stock: StockId, reported: &ReportedAction) -> Result<bool, StoreError> {
     let known = corporate_actions::of_stock(tx, stock)?;
-    let kind = told.action.kind.as_str();
+    let kind = reported.action.kind.as_str();
     Ok(known
         .iter()
-        .any(|known| known.action.ex_on == told.action.ex_on && known.action.kind.as_str() == kind))
+        .any(|known| known.action.ex_on == reported.action.ex_on && known.action.kind.as_str() == kind))
 }

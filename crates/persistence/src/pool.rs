@@ -22,7 +22,7 @@ const OLDEST: Duration = Duration::from_secs(30 * 60);
 const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
 /// The most threads that may wait for a dead connection without counting as connections. Beyond that, new calls find no
 /// free connection.
-const MOST_LEFT_BEHIND: usize = 128;
+const MAX_ABANDONED: usize = 128;
 
 pub(crate) struct Pool {
     pub connector: Connector,
@@ -33,7 +33,7 @@ pub(crate) struct Pool {
     /// Incremented when a connection is found dead.
     generation: AtomicU64,
     /// The number of threads whose callers have given up.
-    left_behind: AtomicUsize,
+    abandoned: AtomicUsize,
     /// A connection that was idle for longer than this is tested before a statement is sent.
     pub probe_after: Duration,
     /// The number of statements, counted for tests.
@@ -75,7 +75,7 @@ pub struct PoolState {
     pub in_use: usize,
     pub idle: usize,
     /// Threads that still wait for a connection although their callers have given up.
-    pub left_behind: usize,
+    pub abandoned: usize,
 }
 
 impl Pool {
@@ -92,7 +92,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::default(),
             generation: AtomicU64::new(0),
-            left_behind: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
             probe_after,
             statements,
         }
@@ -195,19 +195,19 @@ impl Pool {
             size: self.size,
             in_use: self.size.saturating_sub(self.permits.available_permits()),
             idle: self.idle().len(),
-            left_behind: self.left_behind.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
         }
     }
 }
 
 /// The permission of a call to use a connection. Both the caller and the thread hold it.
 #[derive(Clone)]
-pub(crate) struct Right {
+pub(crate) struct CallPermit {
     pool: Arc<Pool>,
     permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
-impl Right {
+impl CallPermit {
     pub fn new(pool: Arc<Pool>, permit: OwnedSemaphorePermit) -> Self {
         Self { pool, permit: Arc::new(Mutex::new(Some(permit))) }
     }
@@ -221,20 +221,20 @@ impl Right {
     }
 
     /// Called when the caller has given up: another call may use its place, unless too many threads are abandoned.
-    pub fn leave_behind(&self) {
-        let counted = self.pool.left_behind.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < MOST_LEFT_BEHIND).then_some(count + 1)
+    pub fn abandon(&self) {
+        let counted = self.pool.abandoned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MAX_ABANDONED).then_some(count + 1)
         });
         if counted.is_ok() && self.take().is_none() {
             // The thread has ended at this moment.
-            self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);
+            self.pool.abandoned.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
     /// Called when the thread has finished.
-    pub fn give_back(&self) {
+    pub fn release(&self) {
         if self.take().is_none() {
-            self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);
+            self.pool.abandoned.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

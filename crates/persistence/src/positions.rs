@@ -88,21 +88,21 @@ pub(crate) fn dense_range(ids: &[PortfolioId]) -> Option<(PortfolioId, Portfolio
 }
 
 /// A position with the shares that open orders reserve.
-pub type Kept = (Position, Quantity);
+pub type PositionAndReserved = (Position, Quantity);
 
 /// The positions of the portfolios with ids in `(after, last]`.
 pub fn of_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
     last: PortfolioId,
-) -> Result<HashMap<PortfolioId, BTreeMap<StockId, Kept>>, StoreError> {
+) -> Result<HashMap<PortfolioId, BTreeMap<StockId, PositionAndReserved>>, StoreError> {
     type Row = (PortfolioId, StockId, (Quantity, Money, Money), Quantity);
     let rows: Vec<Row> = positions::table
         .filter(positions::portfolio_id.gt(after).and(positions::portfolio_id.le(last)))
         .order((positions::portfolio_id, positions::stock_id))
         .select((positions::portfolio_id, positions::stock_id, COLUMNS, positions::reserved_quantity))
         .load(tx.conn)?;
-    let mut found: HashMap<PortfolioId, BTreeMap<StockId, Kept>> = HashMap::new();
+    let mut found: HashMap<PortfolioId, BTreeMap<StockId, PositionAndReserved>> = HashMap::new();
     for (portfolio, stock, columns, reserved) in rows {
         found.entry(portfolio).or_default().insert(stock, (position(columns), reserved));
     }
@@ -113,7 +113,7 @@ pub fn of_range(
 pub fn of_pairs(
     tx: &mut Tx<'_>,
     pairs: &[(PortfolioId, StockId)],
-) -> Result<HashMap<(PortfolioId, StockId), Kept>, StoreError> {
+) -> Result<HashMap<(PortfolioId, StockId), PositionAndReserved>, StoreError> {
     if pairs.is_empty() {
         return Ok(HashMap::new());
     }
@@ -157,20 +157,20 @@ pub fn of_pairs(
 
 /// A changed position with the shares reserved by open orders.
 #[derive(Debug)]
-pub struct Changed<'a> {
+pub struct ChangedPosition<'a> {
     pub portfolio: PortfolioId,
     pub stock: StockId,
     pub position: &'a Position,
     pub reserved: &'a Quantity,
 }
 
-pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> {
+pub fn save(tx: &mut Tx<'_>, changed: &[ChangedPosition<'_>]) -> Result<(), StoreError> {
     if changed.is_empty() {
         return Ok(());
     }
     match tx.conn {
         Conn::Sqlite(c) => {
-            for Changed { portfolio, stock, position, reserved } in changed {
+            for ChangedPosition { portfolio, stock, position, reserved } in changed {
                 let statement = PerRow::new(
                     "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
                      reserved_quantity) VALUES (?, ?, ?, ?, ?, ?) \
@@ -196,7 +196,7 @@ pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> 
 }
 
 /// Inserts or updates positions.
-pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+pub(crate) fn saving<'a>(changed: &'a [ChangedPosition<'_>]) -> Unnest<'a, ()> {
     with_columns(
         Unnest::new(
             "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
@@ -210,7 +210,7 @@ pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
 }
 
 /// Updates existing positions: this uses no new ids and does not check an index twice.
-pub(crate) fn updating<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+pub(crate) fn updating<'a>(changed: &'a [ChangedPosition<'_>]) -> Unnest<'a, ()> {
     with_columns(
         Unnest::new(
             "UPDATE positions p SET quantity = v.quantity, cost_basis = v.cost_basis, \
@@ -222,7 +222,7 @@ pub(crate) fn updating<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     )
 }
 
-fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [ChangedPosition<'_>]) -> Unnest<'a, ()> {
     statement
         .column::<BigInt, _>(changed.iter().map(|row| row.portfolio))
         .column::<BigInt, _>(changed.iter().map(|row| row.stock))

@@ -287,7 +287,7 @@ impl From<UnconfirmedRow> for Unconfirmed {
 }
 
 /// Stores unconfirmed prices, replacing earlier ones.
-pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreError> {
+pub fn save_unconfirmed(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreError> {
     let mut rows: Vec<UnconfirmedRow> = prices
         .iter()
         .map(|Unconfirmed { symbol, source, freshness, price }| UnconfirmedRow {
@@ -316,7 +316,7 @@ pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreErr
 }
 
 /// Deletes the unconfirmed prices of these symbols.
-pub fn forget_held_back(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<(), StoreError> {
+pub fn delete_unconfirmed(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<(), StoreError> {
     diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq_any(symbols)))
         .execute(tx.conn)?;
     Ok(())
@@ -365,5 +365,5 @@ pub fn accept(tx: &mut Tx<'_>, unconfirmed: &Unconfirmed, now: Timestamp) -> Res
             stocks::freshness.eq(*freshness),
         ))
         .execute(tx.conn)?;
-    forget_held_back(tx, std::slice::from_ref(symbol))
+    delete_unconfirmed(tx, std::slice::from_ref(symbol))
 }

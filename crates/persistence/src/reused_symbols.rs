@@ -16,7 +16,7 @@ use crate::{StoreError, Tx};
 type CompanyRow = (StockId, Symbol, String, String, Option<NaiveDate>, Option<NaiveDate>);
 
 /// The most symbols per statement.
-const TOGETHER: usize = 500;
+const SYMBOLS_PER_STATEMENT: usize = 500;
 
 /// The known companies of these symbols; symbols without a stock are omitted. The listing date comes from the stock, or
 /// else from the last table of listings.
@@ -25,7 +25,7 @@ pub fn companies(
     symbols: &[Symbol],
 ) -> Result<HashMap<Symbol, (StockId, KnownCompany)>, StoreError> {
     let mut found = HashMap::new();
-    for symbols in symbols.chunks(TOGETHER) {
+    for symbols in symbols.chunks(SYMBOLS_PER_STATEMENT) {
         let rows: Vec<CompanyRow> = stocks::table
             .filter(stocks::symbol.eq_any(symbols))
             .order(stocks::id)

@@ -109,7 +109,7 @@ pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -
 }
 
 /// The stock that has the symbol now.
-pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
+pub fn with_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     let found: Option<StockRow> = stocks::table
         .filter(stocks::symbol.eq(symbol))
         .select(StockRow::as_select())
@@ -120,7 +120,7 @@ pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreEr
 
 /// The stock that has the symbol now, or else the last one that had it.
 pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
-    if let Some(found) = called(tx, symbol)? {
+    if let Some(found) = with_symbol(tx, symbol)? {
         return Ok(Some(found));
     }
     let found: Option<StockRow> = former_symbols::table
@@ -191,7 +191,7 @@ pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, Sto
 }
 
 /// The stocks that have these symbols now, ordered by symbol. At most 30,000 symbols, SQLite's limit for one statement.
-pub fn called_any(statement: Statement<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
+pub fn with_symbols(statement: Statement<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::symbol.eq_any(symbols))
         .order(stocks::symbol)
@@ -242,7 +242,7 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
 
 /// Stocks that are or were held, ordered or watched, ordered by symbol; jobs request their corporate actions. Stocks
 /// whose symbol now belongs to another company are omitted.
-pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
+pub fn ever_in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(
             diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(stocks::id)))

@@ -10,7 +10,7 @@ use crate::connection::{Conn, Connector, DatabaseUrl, Failed};
 use crate::error::StoreError;
 use crate::lane::Lane;
 use crate::metrics::CONNECTION_WAIT;
-use crate::pool::{Pool, PoolState, Pooled, Right};
+use crate::pool::{CallPermit, Pool, PoolState, Pooled};
 use crate::wal::WalKeeper;
 use crate::watch::{CallNumber, Limits, Watch};
 
@@ -45,7 +45,7 @@ const JOBS: u32 = 10;
 /// A connection that was idle for longer than this is tested before a statement is sent.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// How often an idle pool is tested.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const IDLE_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open transaction. Repository functions take one as a parameter.
 pub struct Tx<'c> {
@@ -162,11 +162,11 @@ impl Store {
 
     /// Tests the database once per second while there are no calls, so that a process that was idle during a restart or
     /// a failover finds no dead connections afterwards. Ends with the store.
-    pub async fn look_after_idle_connections(self) {
-        let limits = Limits::new(LOOK_EVERY);
+    pub async fn probe_idle_connections(self) {
+        let limits = Limits::new(IDLE_PROBE_INTERVAL);
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let Some(pooled) = self.pool.take_rested(LOOK_EVERY) else { continue };
+            tokio::time::sleep(IDLE_PROBE_INTERVAL).await;
+            let Some(pooled) = self.pool.take_rested(IDLE_PROBE_INTERVAL) else { continue };
             let Ok(permit) = self.pool.permits.clone().try_acquire_owned() else {
                 self.pool.add(pooled);
                 continue;
@@ -336,9 +336,9 @@ impl Store {
         let pool = self.pool.clone();
         let watch = pooled.as_ref().map_or_else(|| pool.new_watch(), |pooled| pooled.watch.clone());
         let call = watch.begin();
-        let right = Right::new(pool.clone(), permit);
+        let call_permit = CallPermit::new(pool.clone(), permit);
         let caller = Caller {
-            right: right.clone(),
+            call_permit: call_permit.clone(),
             watch: watch.clone(),
             call,
             limits,
@@ -346,7 +346,7 @@ impl Store {
             waits: true,
         };
         let mut task = tokio::task::spawn_blocking(move || {
-            let done = Done(right);
+            let done = Done(call_permit);
             let mut pooled = match pooled {
                 Some(pooled) => pooled,
                 None => pool.connect(&watch).inspect_err(|_| {
@@ -375,7 +375,7 @@ impl Store {
 
 /// The caller's part of a call.
 struct Caller {
-    right: Right,
+    call_permit: CallPermit,
     watch: Arc<Watch>,
     call: CallNumber,
     limits: Limits,
@@ -389,9 +389,9 @@ impl Caller {
         self.waits = false;
         let is_silent = self.watch.is_silent(self.limits);
         let error = self.watch.abandon(self.call)?;
-        self.right.leave_behind();
+        self.call_permit.abandon();
         if is_silent {
-            self.right.pool().distrust(self.generation);
+            self.call_permit.pool().distrust(self.generation);
         }
         Some(error)
     }
@@ -405,7 +405,7 @@ impl Drop for Caller {
         }
         self.waits = false;
         let mut substitute = Self {
-            right: self.right.clone(),
+            call_permit: self.call_permit.clone(),
             watch: self.watch.clone(),
             call: self.call,
             limits: self.limits,
@@ -422,11 +422,11 @@ impl Drop for Caller {
 }
 
 /// Returns the place of a call, even if its work panics.
-struct Done(Right);
+struct Done(CallPermit);
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.0.release();
     }
 }
 

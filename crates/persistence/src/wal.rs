@@ -15,12 +15,12 @@ use tokio::sync::Mutex;
 
 /// The largest size of the log. SQLite's own checkpoints, every 32 MiB, copy the log but never shorten its file, and do
 /// not restart the log while a reader uses an old state.
-pub(crate) const MOST_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// A log smaller than this is not emptied, even if the disk is full.
-const LEAST_BYTES: u64 = 256 << 10;
+const MIN_BYTES: u64 = 256 << 10;
 /// A log larger than this causes a warning: readers prevent it from being emptied.
-const WARN_BYTES: u64 = 4 * MOST_BYTES;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const WARN_BYTES: u64 = 4 * MAX_BYTES;
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The number of log pages after which a connection starts a checkpoint: 8192 (32 MiB) instead of the default of 1000.
 /// Orders of many portfolios change so many pages that every other batch would wait for a checkpoint. On a small disk
@@ -55,16 +55,16 @@ impl WalKeeper {
             has_failed: false,
             was_long: false,
         };
-        let look = move || {
+        let check = move || {
             // The first check is immediate: after a crash the log may be very long.
             loop {
-                log.look(&writer);
-                if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(LOOK_EVERY) {
+                log.check(&writer);
+                if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(CHECK_INTERVAL) {
                     return;
                 }
             }
         };
-        let started = std::thread::Builder::new().name("wal-keeper".to_owned()).spawn(look);
+        let started = std::thread::Builder::new().name("wal-keeper".to_owned()).spawn(check);
         if let Err(error) = started {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database's log is not kept small");
         }
@@ -93,9 +93,9 @@ impl Log {
         std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
-    fn look(&mut self, writer: &Mutex<()>) {
+    fn check(&mut self, writer: &Mutex<()>) {
         let bytes = self.bytes();
-        if bytes >= LEAST_BYTES && bytes > most_bytes(free_bytes(&self.path)) {
+        if bytes >= MIN_BYTES && bytes > size_limit(free_bytes(&self.path)) {
             self.empty(bytes, writer);
         }
         let is_long = bytes > WARN_BYTES;
@@ -148,8 +148,8 @@ impl Log {
 }
 
 /// Half of the free space: then the file can grow by the whole log and by simultaneous writes.
-fn most_bytes(free: u64) -> u64 {
-    (free / 2).min(MOST_BYTES)
+fn size_limit(free: u64) -> u64 {
+    (free / 2).min(MAX_BYTES)
 }
 
 fn connect(file: &str) -> QueryResult<SqliteConnection> {

@@ -14,13 +14,13 @@ use domain::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 /// How long a row counts after it was read.
-const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
+const CACHE_TTL: TimeDelta = TimeDelta::seconds(2);
 /// How often the rows in use are read again; the rest of the time is for the answer.
 const READ_EVERY: TimeDelta = TimeDelta::seconds(1);
 /// A row without a request for this time is removed.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
 /// The most bytes of one kind of rows.
-pub(crate) const MOST_BYTES: usize = 8 << 20;
+pub(crate) const MAX_BYTES: usize = 8 << 20;
 
 /// A row that is kept in memory.
 pub(crate) trait ConfirmedRow: Clone {
@@ -79,7 +79,7 @@ impl<K: Clone + Eq + Hash, V: ConfirmedRow> ConfirmedRows<K, V> {
     {
         let mut rows = self.rows();
         let entry = rows.entries.get_mut(key)?;
-        if !is_within(TRUSTED_FOR, entry.read_at, wall) {
+        if !is_within(CACHE_TTL, entry.read_at, wall) {
             return None;
         }
         entry.used_at = wall;
@@ -97,7 +97,7 @@ impl<K: Clone + Eq + Hash, V: ConfirmedRow> ConfirmedRows<K, V> {
         if rows.changes != start.changes {
             return;
         }
-        if rows.bytes + row.size() > MOST_BYTES {
+        if rows.bytes + row.size() > MAX_BYTES {
             // Rows in use are read again one by one.
             rows.clear();
         }
@@ -302,10 +302,10 @@ mod tests {
             Err(_) => "",
         };
         let rows = TestRows::default();
-        let most = u32::try_from(MOST_BYTES / 1024).unwrap();
+        let most = u32::try_from(MAX_BYTES / 1024).unwrap();
         for key in 0..most + 5 {
             rows.insert(key, KILOBYTE, rows.start_read(at(0)));
-            assert!(rows.bytes() <= MOST_BYTES);
+            assert!(rows.bytes() <= MAX_BYTES);
         }
         assert_eq!((rows.len(), rows.bytes()), (5, 5 * 1024));
         assert!(rows.get(&(most + 4), at(0)).is_some());

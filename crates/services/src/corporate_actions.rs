@@ -6,6 +6,7 @@
 //! processes and while orders are placed. The order desk applies due actions to the portfolios of a batch before it
 //! decides on their orders.
 
+pub(crate) mod action_counter;
 mod apply;
 pub mod close_outs;
 pub mod delistings;
@@ -13,12 +14,11 @@ mod dividends;
 mod histories;
 mod learn;
 pub(crate) mod listing_changes;
-pub(crate) mod noted;
+pub(crate) mod observed_actions;
 mod pending_splits;
 mod recent_actions;
 pub(crate) mod recorded_splits;
 pub mod renames;
-pub(crate) mod seen_actions;
 pub mod splits;
 mod stale_snapshots;
 
@@ -28,9 +28,9 @@ use chrono::Days;
 use persistence::{Store, StoreError};
 
 use crate::Market;
+use crate::corporate_actions::action_counter::ActionCounter;
 use crate::corporate_actions::listing_changes::ReviewedCompanies;
-use crate::corporate_actions::noted::Noted;
-use crate::corporate_actions::seen_actions::NotedActions;
+use crate::corporate_actions::observed_actions::RecordedActions;
 use crate::events::Events;
 use crate::market::instruments::Instruments;
 pub use apply::AppliedCount;
@@ -63,10 +63,10 @@ pub struct CorporateActions {
     market: Arc<Market>,
     instruments: Arc<Instruments>,
     events: Arc<Events>,
-    noted: Noted,
+    action_counter: ActionCounter,
     pending_splits: Arc<PendingSplits>,
     recent_actions: Arc<RecentActions>,
-    seen_actions: Arc<NotedActions>,
+    observed_actions: Arc<RecordedActions>,
     reviewed: Arc<ReviewedCompanies>,
 }
 
@@ -76,17 +76,17 @@ impl CorporateActions {
         market: Arc<Market>,
         instruments: Arc<Instruments>,
         events: Arc<Events>,
-        noted: Noted,
+        action_counter: ActionCounter,
     ) -> Self {
         Self {
             store,
             market,
             instruments,
             events,
-            noted,
+            action_counter,
             pending_splits: Arc::default(),
             recent_actions: Arc::default(),
-            seen_actions: Arc::default(),
+            observed_actions: Arc::default(),
             reviewed: Arc::default(),
         }
     }
@@ -101,7 +101,7 @@ impl CorporateActions {
     }
 
     /// Counts the actions that this process has stored.
-    pub(crate) fn noted(&self) -> &Noted {
-        &self.noted
+    pub(crate) fn action_counter(&self) -> &ActionCounter {
+        &self.action_counter
     }
 }

@@ -31,7 +31,7 @@ pub const MONTHS: u32 = 60;
 /// The market time from a close until its snapshot is taken, the same as for a worker.
 const AFTER_CLOSE: TimeDelta = TimeDelta::minutes(20);
 /// The most open orders that are canceled in one step.
-const MOST_OPEN_ORDERS: usize = 50;
+const MAX_OPEN_ORDERS: usize = 50;
 /// The number of sessions whose snapshots are taken together. They span fewer days than the job looks back for
 /// corporate actions, so that no action is missed, and few enough for a single request for closing prices.
 const SESSIONS_AT_ONCE: usize = 25;
@@ -195,7 +195,7 @@ impl Services {
             StepKind::CancelOpen => {
                 let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
                 let orders =
-                    self.trading().orders(portfolio.reference(), open, None, MOST_OPEN_ORDERS).await?.items;
+                    self.trading().orders(portfolio.reference(), open, None, MAX_OPEN_ORDERS).await?.items;
                 for open in orders {
                     self.trading().cancel_order(portfolio, open.order.id).await?;
                 }

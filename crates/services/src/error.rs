@@ -151,7 +151,9 @@ impl From<OrderRejected> for Error {
         match refused {
             OrderRejected::NotOpen { status } => Self::OrderNotOpen { status },
             OrderRejected::Transition(fault) => Self::internal(fault),
-            OrderRejected::PriceFromFuture { as_of, asked_at } => Self::ClockBehind { by: as_of - asked_at },
+            OrderRejected::PriceFromFuture { as_of, requested_at } => {
+                Self::ClockBehind { by: as_of - requested_at }
+            }
             other => Self::OrderRejected(other),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) fn is_name(text: &str, longest: usize) -> bool {
 }
 
 /// How long a key is stored.
-const REMEMBERED: TimeDelta = TimeDelta::days(30);
+const KEY_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// The client's name for a request: 1 to 128 printable ASCII characters without spaces, unique per user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,6 @@ pub(crate) async fn write_once<T: Send + 'static>(
 
 /// Deletes old keys.
 pub(crate) fn prune(tx: &mut Tx<'_>, wall: Timestamp) -> Result<()> {
-    idempotency::delete_before(tx, wall - REMEMBERED)?;
+    idempotency::delete_before(tx, wall - KEY_LIFETIME)?;
     Ok(())
 }

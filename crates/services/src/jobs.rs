@@ -38,7 +38,7 @@ impl From<RunStatus> for JobStatus {
     }
 }
 
-const MOST_ATTEMPTS: i32 = 5;
+const MAX_ATTEMPTS: i32 = 5;
 
 /// The use cases of jobs. Cheap to clone. The work of a run has a longer database timeout than requests have.
 #[derive(Clone)]
@@ -137,9 +137,9 @@ impl Jobs {
             })
             .await?;
         let Some(row) = claimed else { return Ok(false) };
-        if row.attempts > MOST_ATTEMPTS {
+        if row.attempts > MAX_ATTEMPTS {
             // No attempt ever ended: the run probably crashes its worker.
-            let outcome = format!("given up after {MOST_ATTEMPTS} attempts that never ended");
+            let outcome = format!("given up after {MAX_ATTEMPTS} attempts that never ended");
             self.finish_run(id, worker, ended(JobStatus::Failed, outcome)).await?;
             return Ok(true);
         }
@@ -154,14 +154,14 @@ impl Jobs {
         let kind = run.kind.as_str();
         tracing::info!(job.kind = kind, job.key = run.key, job.partition = run.partition, "job started");
         let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
-        let result = self.do_job(&run, &alive).await;
+        let result = self.execute_job(&run, &alive).await;
         drop(alive);
         let end = match &result {
             Ok(Outcome::Done(outcome)) => ended(JobStatus::Done, outcome.clone()),
             Ok(Outcome::Later(why, put_off)) => {
                 RunEnd { put_off: *put_off, ..ended(JobStatus::Queued, why.clone()) }
             }
-            Err(error) if run.attempts >= MOST_ATTEMPTS => ended(JobStatus::Failed, error.to_string()),
+            Err(error) if run.attempts >= MAX_ATTEMPTS => ended(JobStatus::Failed, error.to_string()),
             Err(error) => ended(JobStatus::Queued, error.to_string()),
         };
         tracing::info!(
@@ -180,17 +180,17 @@ impl Jobs {
     ///
     /// # Errors
     /// Only when the database fails; then the runs are taken over once their heartbeats are overdue.
-    pub async fn give_back_runs(&self, worker: &str) -> Result<usize> {
+    pub async fn requeue_unfinished_runs(&self, worker: &str) -> Result<usize> {
         let worker = worker.to_owned();
-        self.store.write(move |tx| jobs::give_back(tx, &worker).map_err(Error::from)).await
+        self.store.write(move |tx| jobs::requeue_unfinished(tx, &worker).map_err(Error::from)).await
     }
 
     /// Returns a run to the queue that was handed to a worker but not started.
     ///
     /// # Errors
     /// Only when the database fails; then the run is handed out again after a while.
-    pub async fn hand_back_run(&self, id: i64) -> Result<()> {
-        self.store.write(move |tx| jobs::hand_back(tx, id).map_err(Error::from)).await
+    pub async fn requeue_run(&self, id: i64) -> Result<()> {
+        self.store.write(move |tx| jobs::requeue(tx, id).map_err(Error::from)).await
     }
 
     /// Records the end of a run. Returns whether the run still belonged to this worker.

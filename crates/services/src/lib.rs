@@ -37,10 +37,10 @@ pub use trading::TradingConfig;
 use accounts::Accounts;
 use books::{Books, BooksConfig};
 use corporate_actions::CorporateActions;
-use corporate_actions::noted::Noted;
+use corporate_actions::action_counter::ActionCounter;
 use events::Events;
 use jobs::Jobs;
-use live::{Live, Shown, StreamLimits};
+use live::{Live, StreamLimits, StreamUseCases};
 use market::instruments::Instruments;
 use operations::Operations;
 use operations::health::HealthConfig;
@@ -111,7 +111,7 @@ impl Services {
             market.clone(),
             instruments.clone(),
             events.clone(),
-            Noted::default(),
+            ActionCounter::default(),
         ));
         let stocks = Arc::new(Stocks::new(
             store.clone(),
@@ -139,7 +139,7 @@ impl Services {
         ));
         let watchlists =
             Arc::new(Watchlists::new(store.clone(), market.clone(), instruments.clone(), stocks.clone()));
-        let shown = Shown {
+        let shown = StreamUseCases {
             accounts: accounts.clone(),
             instruments: instruments.clone(),
             stocks: stocks.clone(),

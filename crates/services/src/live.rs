@@ -73,7 +73,7 @@ impl Proof {
 
 /// The contents of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct StreamRequest {
     /// Symbols whose prices are sent.
     pub symbols: Vec<Symbol>,
     /// Portfolios whose valuations and orders are sent; if empty, the orders of all portfolios.
@@ -83,8 +83,8 @@ pub struct Wanted {
 }
 
 /// The most symbols of a stream, the same as of a watchlist.
-pub const MOST_SYMBOLS: usize = 200;
-pub const MOST_PORTFOLIOS: usize = 20;
+pub const MAX_SYMBOLS: usize = 200;
+pub const MAX_PORTFOLIOS: usize = 20;
 
 /// How often, and at which interval, all streams are written to in order to find those whose client is gone.
 const PROBES: usize = 4;
@@ -103,7 +103,7 @@ pub struct OrderChanged {
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
 /// Changes older than this, in wall time, are not sent again one by one: the client reloads.
 const REPLAYED: TimeDelta = TimeDelta::hours(1);
-const MOST_REPLAYED: usize = 100;
+const MAX_REPLAYED: usize = 100;
 
 /// The id of an event: the time up to which orders have been sent, in microseconds of market time.
 pub fn event_id(at: Timestamp) -> i64 {
@@ -122,9 +122,9 @@ pub(crate) struct Hub {
     /// Seconds since the loops began.
     seconds: AtomicU64,
     /// The second of the last request for prices.
-    asked_at: AtomicU64,
+    requested_at: AtomicU64,
     /// The share basis of the most recent prices.
-    asked_in: Mutex<Option<loops::Basis>>,
+    last_basis: Mutex<Option<loops::Basis>>,
     /// The number of streams, which can be read without the lock.
     audience: AtomicUsize,
     /// Wakes the loop that reads changes from the database.
@@ -158,15 +158,15 @@ impl Hub {
             state: Mutex::default(),
             versions: AtomicU64::new(0),
             seconds: AtomicU64::new(0),
-            asked_at: AtomicU64::new(0),
-            asked_in: Mutex::default(),
+            requested_at: AtomicU64::new(0),
+            last_basis: Mutex::default(),
             audience: AtomicUsize::new(0),
             news: Notify::new(),
         }
     }
 
     /// Records changes of users who have streams here.
-    fn hear(&self, changes: &[Change]) {
+    fn record_changes(&self, changes: &[Change]) {
         if self.audience.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -174,7 +174,7 @@ impl Hub {
         let mut news = false;
         for change in changes {
             if let Some(followed) = state.portfolios.get(&change.portfolio) {
-                followed.hear();
+                followed.record_change();
                 news = true;
             }
             if let Some(user) = state.users.get_mut(&change.user) {
@@ -192,7 +192,7 @@ impl Hub {
     fn reset_all(&self, at: Timestamp) {
         let at = Arc::new(Shared::new(at));
         let state = self.state();
-        state.portfolios.values().for_each(|followed| followed.hear());
+        state.portfolios.values().for_each(|followed| followed.record_change());
         state.subscribers.values().for_each(|subscriber| subscriber.reset(&at));
         drop(state);
         self.news.notify_one();
@@ -213,7 +213,7 @@ impl Hub {
         self.seconds.load(Ordering::Relaxed)
     }
 
-    fn take_place(self: &Arc<Self>, user: UserId) -> Result<Place> {
+    fn take_place(self: &Arc<Self>, user: UserId) -> Result<StreamPlace> {
         let mut state = self.state();
         if state.closing || self.audience.load(Ordering::Acquire) >= self.limits.in_all {
             return Err(Error::StreamsFull);
@@ -224,7 +224,7 @@ impl Hub {
         }
         *places += 1;
         self.audience.fetch_add(1, Ordering::AcqRel);
-        Ok(Place { live: self.clone(), user })
+        Ok(StreamPlace { live: self.clone(), user })
     }
 
     /// Returns the slots of the newest prices of these symbols.
@@ -251,12 +251,12 @@ impl Hub {
 }
 
 /// The reservation of one stream of a user.
-pub(super) struct Place {
+pub(super) struct StreamPlace {
     live: Arc<Hub>,
     user: UserId,
 }
 
-impl Drop for Place {
+impl Drop for StreamPlace {
     fn drop(&mut self) {
         let mut state = self.live.state();
         if let Some(user) = state.users.get_mut(&self.user) {
@@ -290,7 +290,7 @@ pub struct Live {
 }
 
 /// The use cases whose results streams show.
-pub(crate) struct Shown {
+pub(crate) struct StreamUseCases {
     pub accounts: Arc<Accounts>,
     pub instruments: Arc<Instruments>,
     pub stocks: Arc<Stocks>,
@@ -306,17 +306,17 @@ impl Live {
         market: Arc<Market>,
         events: Arc<Events>,
         limits: StreamLimits,
-        shown: Shown,
+        shown: StreamUseCases,
     ) -> Self {
         let hub = Arc::new(Hub::new(limits));
         let listener = hub.clone();
-        events.subscribe(move |changes| listener.hear(changes));
-        let Shown { accounts, instruments, stocks, corporate_actions, books, trading } = shown;
+        events.subscribe(move |changes| listener.record_changes(changes));
+        let StreamUseCases { accounts, instruments, stocks, corporate_actions, books, trading } = shown;
         Self { store, market, events, accounts, instruments, stocks, corporate_actions, books, trading, hub }
     }
 
     /// The limit on the number of streams.
-    pub(crate) fn most_streams(&self) -> usize {
+    pub(crate) fn max_streams(&self) -> usize {
         self.hub.limits.in_all
     }
 }
@@ -329,17 +329,17 @@ impl Live {
     /// [`Error::TooManyStreams`], [`Error::StreamsFull`], [`Error::Invalid`] for too many symbols or portfolios,
     /// [`Error::NotFound`] for a portfolio, and the errors of
     /// [`Instruments::stock`](crate::market::instruments::Instruments::stock).
-    pub async fn follow(&self, user: UserId, proof: Proof, wanted: Wanted) -> Result<Subscription> {
-        let Wanted { mut symbols, mut portfolios, last_event_id } = wanted;
+    pub async fn follow(&self, user: UserId, proof: Proof, wanted: StreamRequest) -> Result<Subscription> {
+        let StreamRequest { mut symbols, mut portfolios, last_event_id } = wanted;
         symbols.sort_unstable();
         symbols.dedup();
         portfolios.sort_unstable();
         portfolios.dedup();
-        if symbols.len() > MOST_SYMBOLS {
-            return Err(Error::invalid("symbols", format!("name {MOST_SYMBOLS} symbols at most")));
+        if symbols.len() > MAX_SYMBOLS {
+            return Err(Error::invalid("symbols", format!("name {MAX_SYMBOLS} symbols at most")));
         }
-        if portfolios.len() > MOST_PORTFOLIOS {
-            return Err(Error::invalid("portfolio", format!("name {MOST_PORTFOLIOS} portfolios at most")));
+        if portfolios.len() > MAX_PORTFOLIOS {
+            return Err(Error::invalid("portfolio", format!("name {MAX_PORTFOLIOS} portfolios at most")));
         }
         let place = self.find_place(user).await?;
         for symbol in &symbols {
@@ -388,12 +388,12 @@ impl Live {
 
     /// Announces changes of this process to other processes through `peers`. Called once.
     pub fn connect_peers(&self, peers: Arc<dyn Peers>) {
-        self.events.subscribe(move |changes| peers.tell(changes.to_vec()));
+        self.events.subscribe(move |changes| peers.send_changes(changes.to_vec()));
     }
 
     /// Applies changes that another process committed.
-    pub fn hear_of(&self, changes: &[Change]) {
-        self.hub.hear(changes);
+    pub fn receive_changes(&self, changes: &[Change]) {
+        self.hub.record_changes(changes);
     }
 
     /// Whether streams exist or are being opened.
@@ -418,7 +418,7 @@ impl Live {
 
     /// Reserves a place for a stream. A client that has gone away is noticed at the second write, so all streams are
     /// written to before a user is rejected.
-    async fn find_place(&self, user: UserId) -> Result<Place> {
+    async fn find_place(&self, user: UserId) -> Result<StreamPlace> {
         for _ in 0..PROBES {
             match self.hub.take_place(user) {
                 Err(Error::TooManyStreams(_) | Error::StreamsFull) => {}
@@ -479,10 +479,10 @@ impl Live {
         };
         let since = last - (now - before(OVERLAP));
         let (user, only) = (subscriber.user, subscriber.portfolios.clone());
-        match self.trading.orders_changed_since(user, only, since, MOST_REPLAYED).await? {
+        match self.trading.orders_changed_since(user, only, since, MAX_REPLAYED).await? {
             Some(orders) => {
                 for order in orders {
-                    subscriber.tell(Arc::new(Shared::new(OrderChanged { order, at: now })));
+                    subscriber.push_order(Arc::new(Shared::new(OrderChanged { order, at: now })));
                 }
             }
             None => subscriber.reset(&reset),

@@ -34,7 +34,7 @@ const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
 /// The maximum age of the state in a scrape of `/metrics`.
 const STATUS_AGE: Duration = Duration::from_secs(5);
 /// Sessions without a final snapshot are counted up to this number.
-const MOST_SESSIONS_BEHIND: usize = 1000;
+const MAX_SESSIONS_BEHIND: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerMode {
@@ -166,7 +166,7 @@ impl Operations {
     }
 
     /// Releases the leases on calls to the price source before the process ends.
-    pub async fn give_back_leases(&self) {
+    pub async fn release_leases(&self) {
         if let Some(limits) = self.market.quotes.limits() {
             limits.release_all().await;
         }
@@ -332,5 +332,5 @@ fn sessions_behind(tx: &mut Tx<'_>, market: &Market, last: Option<FinalSnapshot>
         None => market.calendar.booking_session(oldest).date,
     };
     let newest = newest_settled_session(market, market.clock.wall()).date;
-    Ok(market.calendar.sessions(first, newest).take(MOST_SESSIONS_BEHIND).count())
+    Ok(market.calendar.sessions(first, newest).take(MAX_SESSIONS_BEHIND).count())
 }

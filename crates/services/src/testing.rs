@@ -509,7 +509,7 @@ impl QuoteSource for FixedPrices {
         Ok(bars.into())
     }
 
-    fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
+    fn observed_company(&self, symbol: &Symbol) -> Option<ListedStock> {
         self.state().listed.get(symbol).and_then(|listed| listed.company.clone())
     }
 

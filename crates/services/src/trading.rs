@@ -93,8 +93,9 @@ impl Trading {
         config: &TradingConfig,
     ) -> Self {
         let rules = RuleBook::new(config.rules(market.calendar));
-        let noted = corporate_actions.noted().clone();
-        let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), config, (events, noted));
+        let action_counter = corporate_actions.action_counter().clone();
+        let desk =
+            Desk::new(store.clone(), market.clock.clone(), rules.clone(), config, (events, action_counter));
         let desk = Arc::new(desk);
         Self { store, market, instruments, stocks, corporate_actions, books, rules, desk }
     }

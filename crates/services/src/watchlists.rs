@@ -11,10 +11,10 @@ use crate::accounts::actor::Trader;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
-use crate::stocks::quotes::{Asker, quote_of};
+use crate::stocks::quotes::{QuoteReader, quote_of};
 
-const MOST_LISTS: usize = 50;
-const MOST_ITEMS: usize = 200;
+const MAX_LISTS: usize = 50;
+const MAX_ITEMS: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedList {
@@ -113,7 +113,7 @@ impl Watchlists {
         let list = self
             .store
             .write(move |tx| {
-                if watchlists::of_user(tx, user)?.len() >= MOST_LISTS {
+                if watchlists::of_user(tx, user)?.len() >= MAX_LISTS {
                     return Err(Error::invalid("name", "you have 50 watchlists: delete one first"));
                 }
                 Ok(watchlists::insert(tx, user, &name, now)?)
@@ -167,7 +167,7 @@ impl Watchlists {
             .write(move |tx| {
                 owned(tx, id, user)?;
                 let items = watchlists::items(tx, id)?;
-                if items.len() >= MOST_ITEMS && items.iter().all(|item| item.id != stock.id) {
+                if items.len() >= MAX_ITEMS && items.iter().all(|item| item.id != stock.id) {
                     return Err(Error::invalid("symbol", "the list has 200 stocks: remove one first"));
                 }
                 watchlists::add_item(tx, id, stock.id, now).map_err(Error::from)
@@ -195,7 +195,7 @@ impl Watchlists {
     }
 
     async fn with_quotes(&self, user: UserId, list: Watchlist, items: Vec<Stock>) -> WatchedList {
-        let quotes = self.stocks.latest_quotes_of(Asker::List(user), &items, self.market.now()).await;
+        let quotes = self.stocks.latest_quotes_of(QuoteReader::List(user), &items, self.market.now()).await;
         let items = items
             .into_iter()
             .zip(quotes)

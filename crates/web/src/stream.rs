@@ -12,14 +12,16 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::books::valuation::ValuedPortfolio;
-use services::live::{MOST_PORTFOLIOS, MOST_SYMBOLS, OrderChanged, Subscription, Update, Wanted, event_id};
+use services::live::{
+    MAX_PORTFOLIOS, MAX_SYMBOLS, OrderChanged, StreamRequest, Subscription, Update, event_id,
+};
 use tokio::time::Instant;
 use tracing::Span;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
 use crate::http::extract::CurrentUser;
-use crate::http::headers::AskedHead;
+use crate::http::headers::HeadRequest;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
 use crate::portfolios::valuation_api::Valuation;
@@ -211,14 +213,14 @@ pub async fn follow(
     following: Query<Following>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let symbols = list("symbols", following.symbols.as_deref(), MOST_SYMBOLS, |text| {
+    let symbols = list("symbols", following.symbols.as_deref(), MAX_SYMBOLS, |text| {
         text.parse::<Symbol>().map_err(|error| error.to_string())
     })?;
-    let portfolios = list("portfolio", following.portfolio.as_deref(), MOST_PORTFOLIOS, |text| {
+    let portfolios = list("portfolio", following.portfolio.as_deref(), MAX_PORTFOLIOS, |text| {
         text.parse().map(PortfolioId).map_err(|_| "not the id of a portfolio".to_owned())
     })?;
     let last_event_id = request.headers().get("last-event-id");
-    let wanted = Wanted {
+    let wanted = StreamRequest {
         symbols,
         portfolios,
         last_event_id: last_event_id.and_then(|id| id.to_str().ok()).map(str::to_owned),
@@ -231,7 +233,7 @@ pub async fn follow(
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // Tells nginx not to buffer the stream.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
-    if request.extensions().get::<AskedHead>().is_some() {
+    if request.extensions().get::<HeadRequest>().is_some() {
         return Ok(response.finish());
     }
     Ok(response.streaming(Events {

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::runner::Runner;
 
 /// How long deleting the row may take. A process ends within ten seconds after a stop request.
-const FAREWELL: Duration = Duration::from_millis(400);
+const REMOVAL_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(crate) struct Heartbeat {
     services: Services,
@@ -42,7 +42,7 @@ impl Heartbeat {
             let _ = self.task.await;
             self.services.operations().remove_worker(&self.name).await
         };
-        match tokio::time::timeout(FAREWELL, removal).await {
+        match tokio::time::timeout(REMOVAL_TIMEOUT, removal).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the worker's row was not removed");

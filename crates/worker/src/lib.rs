@@ -96,7 +96,7 @@ impl WorkerError {
 /// How long runs may continue after `shutdown`. Hosting services kill a process after ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
 /// How long it may take after that to release leases and runs.
-const GIVING_BACK: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before an apalis worker that ended is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often an idle worker checks the queue.
@@ -165,12 +165,12 @@ pub async fn run(
         Ok(()) => tracing::info!("worker stopped"),
         Err(_) => tracing::warn!("worker stopped with unfinished runs; other workers will continue them"),
     }
-    let giving_back = async {
-        runner.give_back().await;
+    let releasing = async {
+        runner.release_work().await;
         heartbeat.end().await;
     };
     // The end must not wait for an unavailable database.
-    if tokio::time::timeout(GIVING_BACK, giving_back).await.is_err() {
+    if tokio::time::timeout(RELEASE_TIMEOUT, releasing).await.is_err() {
         tracing::warn!("the worker's leases and runs were not released in time; they will expire");
     }
     Ok(())
@@ -207,7 +207,7 @@ async fn keep_matching(runner: Runner, pause: Duration) {
 
 /// Executes a run that Redis has distributed.
 async fn take(job: RunJob, runner: Data<Runner>) -> Result<(), BoxDynError> {
-    runner.do_run(job.run_id).await
+    runner.execute_run(job.run_id).await
 }
 
 /// Restarts an apalis worker until the runner stops. An apalis worker ends after any Redis error, and after a tick that

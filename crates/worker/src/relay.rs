@@ -24,16 +24,16 @@ use crate::queue::open;
 use crate::runner::unique_name;
 
 /// The maximum number of batches that wait to be sent.
-const WAITING: usize = 1024;
+const QUEUE_LIMIT: usize = 1024;
 /// Changes within this period are sent as one message, up to a limit. Each message costs every process some work, and a
 /// busy order desk makes a thousand changes per second.
-const GATHERING: Duration = Duration::from_millis(20);
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 512;
 /// A sender without changes sends an empty message after this time.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// A receiver that gets no message for this time has lost its connection, because senders send at least every
-/// [`SIGN_OF_LIFE`].
-const SILENCE: Duration = Duration::from_secs(16);
+/// [`HEARTBEAT_INTERVAL`].
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(16);
 const PAUSE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -48,7 +48,7 @@ struct Message {
 
 /// A received message. Its changes are parsed only if a stream needs them.
 #[derive(Debug, Deserialize)]
-struct Heard<'a> {
+struct ReceivedMessage<'a> {
     from: String,
     #[serde(borrow)]
     changes: &'a RawValue,
@@ -61,7 +61,7 @@ struct Outgoing {
 }
 
 impl Peers for Outgoing {
-    fn tell(&self, changes: Vec<Change>) {
+    fn send_changes(&self, changes: Vec<Change>) {
         if self.queue.try_send(changes).is_err() {
             self.lost.store(true, Ordering::Release);
         }
@@ -84,13 +84,13 @@ pub async fn relay(
     let client = open(redis_url.expose_secret())?;
     // Unlike keys, channels are shared by all databases of a Redis.
     let channel = format!("{queue}:changes:{}", client.get_connection_info().redis_settings().db());
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
     let lost = Arc::new(AtomicBool::new(false));
     services.live().connect_peers(Arc::new(Outgoing { queue: sender, lost: lost.clone() }));
     let from = unique_name();
     tokio::select! {
         () = send(&client, &channel, &from, receiver, &lost) => {}
-        () = hear(&client, &channel, &from, &services) => {}
+        () = receive(&client, &channel, &from, &services) => {}
         () = shutdown => {}
     }
     Ok(())
@@ -106,9 +106,9 @@ async fn send(
     let mut connection: Option<ConnectionManager> = None;
     let mut failing = false;
     loop {
-        let mut changes = match timeout(SIGN_OF_LIFE, queue.recv()).await {
+        let mut changes = match timeout(HEARTBEAT_INTERVAL, queue.recv()).await {
             Ok(Some(changes)) => {
-                tokio::time::sleep(GATHERING).await;
+                tokio::time::sleep(BATCH_DELAY).await;
                 changes
             }
             Ok(None) => return,
@@ -162,7 +162,7 @@ async fn publish(
     Ok(())
 }
 
-async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
+async fn receive(client: &Client, channel: &str, from: &str, services: &Services) {
     let mut failing = false;
     loop {
         let why = match timeout(RESPONSE_TIMEOUT, subscribe(client, channel)).await {
@@ -174,7 +174,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
                 // All changes before the connection were missed.
                 services.live().missed_changes();
                 loop {
-                    match timeout(SILENCE, messages.next()).await {
+                    match timeout(HEARTBEAT_TIMEOUT, messages.next()).await {
                         Ok(Some(message)) => take(&message, from, services),
                         Ok(None) => break "the connection has ended".to_owned(),
                         Err(_) => break "the connection is silent".to_owned(),
@@ -199,22 +199,23 @@ async fn subscribe(client: &Client, channel: &str) -> redis::RedisResult<redis::
 }
 
 fn take(message: &redis::Msg, from: &str, services: &Services) {
-    let heard: serde_json::Result<Heard<'_>> = serde_json::from_slice(message.get_payload_bytes());
-    let changes: serde_json::Result<Vec<Change>> = match heard {
-        Ok(heard) if heard.from == from => return,
-        Ok(heard) => {
-            if heard.lost {
+    let received: serde_json::Result<ReceivedMessage<'_>> =
+        serde_json::from_slice(message.get_payload_bytes());
+    let changes: serde_json::Result<Vec<Change>> = match received {
+        Ok(received) if received.from == from => return,
+        Ok(received) => {
+            if received.lost {
                 services.live().missed_changes();
             }
             if !services.live().has_streams() {
                 return;
             }
-            serde_json::from_str(heard.changes.get())
+            serde_json::from_str(received.changes.get())
         }
         Err(error) => Err(error),
     };
     match changes {
-        Ok(changes) => services.live().hear_of(&changes),
+        Ok(changes) => services.live().receive_changes(&changes),
         Err(error) => {
             // A message from another version of Stockyard, whose changes cannot be read.
             tracing::warn!(

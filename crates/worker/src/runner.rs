@@ -69,8 +69,8 @@ impl Runner {
             return Ok(());
         }
         let handed_out = match &self.0.queue {
-            Some(queue) => self.hand_to(queue).await,
-            None => self.hand_to_self().await,
+            Some(queue) => self.enqueue_due_runs(queue).await,
+            None => self.execute_due_runs().await,
         };
         if let Err(error) = &handed_out {
             tracing::warn!(
@@ -81,7 +81,7 @@ impl Runner {
         handed_out
     }
 
-    async fn hand_to(&self, queue: &Queue) -> Result<(), BoxDynError> {
+    async fn enqueue_due_runs(&self, queue: &Queue) -> Result<(), BoxDynError> {
         // First, because it also tests Redis: a run that is marked as distributed but cannot be pushed has to wait
         // until it counts as lost.
         queue.forget_finished().await?;
@@ -92,7 +92,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn hand_to_self(&self) -> Result<(), BoxDynError> {
+    async fn execute_due_runs(&self) -> Result<(), BoxDynError> {
         if self.0.slots.available_permits() == 0 {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl Runner {
         futures::stream::iter(due)
             .for_each_concurrent(usize::from(self.0.concurrency), async |run| {
                 // The error is already logged and recorded.
-                let _ = self.do_run(run.id).await;
+                let _ = self.execute_run(run.id).await;
             })
             .await;
         Ok(())
@@ -112,15 +112,15 @@ impl Runner {
     }
 
     /// Releases the lease for matching and all unfinished runs at the end, so that others can continue at once.
-    pub(crate) async fn give_back(&self) {
+    pub(crate) async fn release_work(&self) {
         let Shared { services, name, .. } = &*self.0;
-        if let Err(error) = services.trading().give_back_matching(name).await {
+        if let Err(error) = services.trading().release_matching_lease(name).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "other workers can match orders only after this worker's lease has expired"
             );
         }
-        match services.jobs().give_back_runs(name).await {
+        match services.jobs().requeue_unfinished_runs(name).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "unfinished runs were released for other workers"),
             Err(error) => {
@@ -130,15 +130,15 @@ impl Runner {
                 )
             }
         }
-        services.operations().give_back_leases().await;
+        services.operations().release_leases().await;
     }
 
     /// Executes a run in a task of its own, so that it finishes even if the connection to Redis and the apalis worker
     /// end earlier. For Redis a failure is final: the database decides about retries.
-    pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
+    pub(crate) async fn execute_run(&self, id: i64) -> Result<(), BoxDynError> {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
-            self.0.services.jobs().hand_back_run(id).await?;
+            self.0.services.jobs().requeue_run(id).await?;
             return Err("the worker is stopping: another worker will do the run".into());
         }
         let shared = self.0.clone();

@@ -8,7 +8,7 @@ const PER_MINUTE: &str = "ALPHAVANTAGE_CALLS_PER_MINUTE";
 const PER_DAY: &str = "ALPHAVANTAGE_CALLS_PER_DAY";
 const ENTITLEMENT: &str = "ALPHAVANTAGE_ENTITLEMENT";
 /// More calls per minute than any plan has.
-const MOST_PER_MINUTE: u32 = 6000;
+const MAX_PER_MINUTE: u32 = 6000;
 /// The limit per day of a free key.
 const FREE_PER_DAY: u32 = 25;
 
@@ -46,7 +46,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     fn calls_per_minute(&mut self) -> Option<u32> {
         let expected = "the calls per minute of your plan, from 1 to 6000, like 75";
         match self.parsed::<u32>(PER_MINUTE, expected) {
-            Some(calls) if (1..=MOST_PER_MINUTE).contains(&calls) => Some(calls),
+            Some(calls) if (1..=MAX_PER_MINUTE).contains(&calls) => Some(calls),
             Some(calls) => self.refuse(PER_MINUTE, &format!("is {calls}: expected {expected}")),
             None => None,
         }

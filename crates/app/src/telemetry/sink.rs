@@ -65,12 +65,12 @@ impl Sink {
     }
 
     /// Writes a line to standard output.
-    pub fn announce(&self, text: &str) {
+    pub fn print_line(&self, text: &str) {
         self.send(Message::Announcement(format!("{text}\n").into_bytes()));
     }
 
     /// Writes a line to standard error.
-    pub fn complain(&self, text: &str) {
+    pub fn print_error(&self, text: &str) {
         self.send(Message::Line(format!("{text}\n").into_bytes()));
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let (out, err) = (Kept::default(), Kept::default());
         let sink = Sink::start_with(out.clone(), err.clone(), || {});
         log(&sink, "one\n");
-        sink.announce("ready");
+        sink.print_line("ready");
         log(&sink, "two\n");
         sink.flush(PATIENCE);
         assert_eq!(*err.0.lock().unwrap(), b"one\ntwo\n");

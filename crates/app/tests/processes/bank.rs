@@ -22,9 +22,9 @@ const START: &str = "100000.00";
 /// trading.
 const PAYMENT: i64 = 1000;
 /// With more open orders than this, customers only change or cancel orders.
-const MOST_OPEN: usize = 100;
+const MAX_OPEN: usize = 100;
 /// The maximum number of requests of all customers together.
-const MOST_REQUESTS: usize = 500_000;
+const MAX_REQUESTS: usize = 500_000;
 const READERS: usize = 3;
 
 /// Whether `make soak` runs the long form of the tests.
@@ -343,7 +343,7 @@ impl Bank {
 
     async fn customer(&self, prices: Prices, until: Instant) -> bool {
         let is_open = || !self.closed.load(Ordering::Relaxed) && Instant::now() < until;
-        while is_open() && self.ledger().requests < MOST_REQUESTS {
+        while is_open() && self.ledger().requests < MAX_REQUESTS {
             let request = self.next_request(prices);
             let cut = rand::random_bool(0.2);
             if cut {
@@ -403,7 +403,7 @@ impl Bank {
         ledger.requests += 1;
         let key = format!("request-{}", ledger.requests);
         let dice = rand::random_range(0..100);
-        if !ledger.open.is_empty() && (dice < 35 || ledger.open.len() > MOST_OPEN) {
+        if !ledger.open.is_empty() && (dice < 35 || ledger.open.len() > MAX_OPEN) {
             let (portfolio, order) = pick(&ledger.open).clone();
             let id = order["id"].as_str().unwrap().to_owned();
             let wish = match dice % 2 {

@@ -7,7 +7,7 @@ use super::Decimal::{self, Big, Small};
 use super::integer::without_zeros;
 
 /// The most decimals of an amount, a price or a quantity in user input.
-const MOST_DECIMALS: usize = 9;
+const MAX_DECIMALS: usize = 9;
 
 /// Why a text is not a decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Unreadable {
     Malformed,
     /// More than 16 digits before the point.
     TooLarge,
-    /// More than [`MOST_DECIMALS`] decimals.
+    /// More than [`MAX_DECIMALS`] decimals.
     TooPrecise,
 }
 
@@ -38,10 +38,10 @@ impl Decimal {
         if whole.trim_start_matches('0').len() > 16 {
             return Err(Unreadable::TooLarge);
         }
-        if fraction.trim_end_matches('0').len() > MOST_DECIMALS {
+        if fraction.trim_end_matches('0').len() > MAX_DECIMALS {
             return Err(Unreadable::TooPrecise);
         }
-        if whole.len() <= 16 && fraction.len() <= MOST_DECIMALS {
+        if whole.len() <= 16 && fraction.len() <= MAX_DECIMALS {
             return Self::plain(text).ok_or(Unreadable::Malformed);
         }
         let sign = if digits.len() < text.len() { "-" } else { "" };

@@ -62,7 +62,7 @@ impl Price {
         if self.0.is_positive() && self.0 <= Decimal::whole(10_000_000) {
             Ok(self)
         } else {
-            Err(DecimalError::OutOfRange { least: "0.0001", most: Self::MAX })
+            Err(DecimalError::OutOfRange { min: "0.0001", max: Self::MAX })
         }
     }
 

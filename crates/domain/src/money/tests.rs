@@ -9,7 +9,7 @@ fn money_has_two_decimals_and_rejects_more() {
     assert_eq!(money("100000").to_string(), "100000.00");
     assert_eq!(money("0.10").to_string(), "0.10");
     assert_eq!(money("1.500").to_string(), "1.50");
-    assert_eq!("0.001".parse::<Money>(), Err(DecimalError::TooPrecise { most: 2 }));
+    assert_eq!("0.001".parse::<Money>(), Err(DecimalError::TooPrecise { max: 2 }));
     assert_eq!("1e5".parse::<Money>(), Err(DecimalError::Malformed));
     assert!(matches!("1000000000000000.01".parse::<Money>(), Err(DecimalError::OutOfRange { .. })));
 }
@@ -18,7 +18,7 @@ fn money_has_two_decimals_and_rejects_more() {
 fn a_price_off_its_tick_is_rejected() {
     assert_eq!("189.42".parse::<Price>().unwrap().to_string(), "189.42");
     assert_eq!("0.1234".parse::<Price>().unwrap().to_string(), "0.1234");
-    assert_eq!("189.425".parse::<Price>(), Err(DecimalError::TooPrecise { most: 2 }));
+    assert_eq!("189.425".parse::<Price>(), Err(DecimalError::TooPrecise { max: 2 }));
     assert_eq!(Price::from_provider("205.35000610351").unwrap_err(), DecimalError::Malformed);
     assert_eq!(Price::from_provider("205.350006103").unwrap().to_string(), "205.35");
     assert!("0".parse::<Price>().is_err() && "-1".parse::<Price>().is_err());
@@ -82,8 +82,8 @@ fn json_numbers_with_exponents_are_read_without_loss() {
 #[test]
 fn too_many_digits_and_malformed_numbers_are_different_errors() {
     let refused = |text: &str| text.parse::<Quantity>().unwrap_err();
-    assert_eq!(refused("0.0000000001"), DecimalError::TooPrecise { most: 9 });
-    assert_eq!("0.0000000001".parse::<Price>().unwrap_err(), DecimalError::TooPrecise { most: 4 });
+    assert_eq!(refused("0.0000000001"), DecimalError::TooPrecise { max: 9 });
+    assert_eq!("0.0000000001".parse::<Price>().unwrap_err(), DecimalError::TooPrecise { max: 4 });
     assert!(matches!(refused("12345678901234567"), DecimalError::OutOfRange { .. }));
     for text in ["", "-", ".5", "5.", "1.2.3", "1,000", "1_000", "1e5", "0x1", " 1", "+1", "١"] {
         assert_eq!(refused(text), DecimalError::Malformed, "{text}");

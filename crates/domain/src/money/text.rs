@@ -15,10 +15,10 @@ use crate::decimal::{self, Decimal, Unreadable};
 pub enum DecimalError {
     #[error("write a plain decimal like 1250.50, without thousands separators or exponents")]
     Malformed,
-    #[error("use at most {most} decimals")]
-    TooPrecise { most: i64 },
-    #[error("must be between {least} and {most}")]
-    OutOfRange { least: &'static str, most: &'static str },
+    #[error("use at most {max} decimals")]
+    TooPrecise { max: i64 },
+    #[error("must be between {min} and {max}")]
+    OutOfRange { min: &'static str, max: &'static str },
 }
 
 const PERCENT_SCALE: i64 = 4;
@@ -32,7 +32,7 @@ impl FromStr for Money {
         let money = Self(exact.with_scale(CENTS));
         match money.in_bounds() {
             true => Ok(money),
-            false => Err(DecimalError::OutOfRange { least: "-1000000000000000.00", most: Self::MAX }),
+            false => Err(DecimalError::OutOfRange { min: "-1000000000000000.00", max: Self::MAX }),
         }
     }
 }
@@ -54,7 +54,7 @@ impl FromStr for Quantity {
         let quantity = Self(exact.normalized());
         match quantity.0.is_positive() && quantity.in_bounds() {
             true => Ok(quantity),
-            false => Err(DecimalError::OutOfRange { least: Self::MIN, most: Self::MAX }),
+            false => Err(DecimalError::OutOfRange { min: Self::MIN, max: Self::MAX }),
         }
     }
 }
@@ -66,7 +66,7 @@ impl FromStr for Percent {
         at_most(&exact, PERCENT_SCALE)?;
         match exact.is_positive() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
-            false => Err(DecimalError::OutOfRange { least: "0.0001", most: "100" }),
+            false => Err(DecimalError::OutOfRange { min: "0.0001", max: "100" }),
         }
     }
 }
@@ -78,7 +78,7 @@ impl FromStr for Rate {
         at_most(&exact, RATE_SCALE)?;
         match !exact.is_negative() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
-            false => Err(DecimalError::OutOfRange { least: "0", most: "100" }),
+            false => Err(DecimalError::OutOfRange { min: "0", max: "100" }),
         }
     }
 }
@@ -87,15 +87,15 @@ impl FromStr for Rate {
 fn read(text: &str, scale: i64, range: (&'static str, &'static str)) -> Result<Decimal, DecimalError> {
     Decimal::parse(text).map_err(|unreadable| match unreadable {
         Unreadable::Malformed => DecimalError::Malformed,
-        Unreadable::TooLarge => DecimalError::OutOfRange { least: range.0, most: range.1 },
-        Unreadable::TooPrecise => DecimalError::TooPrecise { most: scale },
+        Unreadable::TooLarge => DecimalError::OutOfRange { min: range.0, max: range.1 },
+        Unreadable::TooPrecise => DecimalError::TooPrecise { max: scale },
     })
 }
 
 fn at_most(value: &Decimal, scale: i64) -> Result<(), DecimalError> {
     match value.normalized().scale() <= scale {
         true => Ok(()),
-        false => Err(DecimalError::TooPrecise { most: scale }),
+        false => Err(DecimalError::TooPrecise { max: scale }),
     }
 }
 

@@ -56,7 +56,7 @@ pub use relative::{Against, excess_return};
 pub use series::{Day, Series};
 pub use settings::Settings;
 pub use sharpe::{sharpe, sortino};
-pub use statistics::LEAST_RETURNS;
+pub use statistics::MIN_RETURNS;
 pub use turnover::{commissions, turnover};
 pub use twr::{cumulative_twr, twr, twr_until_last_day};
 pub use undefined::{Figure, Undefined, UndefinedReason};

@@ -4,7 +4,7 @@
 use crate::performance::{Figure, UndefinedReason};
 
 /// Deviations and ratios are undefined for fewer daily returns than this: about a month of sessions.
-pub const LEAST_RETURNS: usize = 20;
+pub const MIN_RETURNS: usize = 20;
 
 /// A deviation of returns below this comes from rounding.
 const ROUNDING: f64 = 1e-14;
@@ -72,10 +72,10 @@ impl PairMoments {
     }
 }
 
-/// Checks that a number of returns is at least [`LEAST_RETURNS`].
+/// Checks that a number of returns is at least [`MIN_RETURNS`].
 pub(super) fn enough(returns: usize) -> Figure<()> {
     match returns {
-        have if have < LEAST_RETURNS => Err(UndefinedReason::TooFewReturns { have, need: LEAST_RETURNS }),
+        have if have < MIN_RETURNS => Err(UndefinedReason::TooFewReturns { have, need: MIN_RETURNS }),
         _ => Ok(()),
     }
 }

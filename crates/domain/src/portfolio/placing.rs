@@ -31,10 +31,10 @@ impl Portfolio {
         ids: OrderIds,
         stock_id: StockId,
         command: PlaceOrder,
-        look: NewestPrice<'_>,
+        newest_price: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Placed, OrderRejected> {
-        let newest = &look.newest.quote;
+        let newest = &newest_price.newest.quote;
         let mut issues = command.issues();
         if command.terms.entry_price().is_none() {
             issues.extend(command.attached.issues_around(&newest.price));
@@ -43,7 +43,7 @@ impl Portfolio {
         if !issues.is_empty() {
             return Err(OrderRejected::Unfit(issues));
         }
-        let size = self.size_to_place(stock_id, &command, &look.newest.quote, rules)?;
+        let size = self.size_to_place(stock_id, &command, &newest_price.newest.quote, rules)?;
         let root = Order {
             id: ids.entry,
             portfolio_id: self.id,
@@ -92,7 +92,7 @@ impl Portfolio {
         let mut group = OrderGroup { orders: legs.collect() };
         group.orders.insert(0, root);
         let mut draft = self.clone();
-        let entries = draft.enter(&mut group, 0, look, rules.at(now))?;
+        let entries = draft.enter(&mut group, 0, newest_price, rules.at(now))?;
         *self = draft;
         Ok(Placed { group, entries })
     }
@@ -148,19 +148,22 @@ impl Portfolio {
         &mut self,
         group: &mut OrderGroup,
         index: usize,
-        look: NewestPrice<'_>,
+        newest_price: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
-        let quote = &look.newest.quote;
+        let quote = &newest_price.newest.quote;
         let order = &group.orders[index];
-        let standing = look.standing(rules);
+        let standing = newest_price.standing(rules);
         let fresh = standing != PriceStanding::Old;
         let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
         let at_once = rules.mode == TradingMode::Practice && !auction;
         let immediate = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
         let impatient = immediate || matches!(order.terms, OrderTerms::Market);
-        if at_once && impatient && look.is_from_future() {
-            return Err(OrderRejected::PriceFromFuture { as_of: quote.as_of, asked_at: look.asked_at });
+        if at_once && impatient && newest_price.is_from_future() {
+            return Err(OrderRejected::PriceFromFuture {
+                as_of: quote.as_of,
+                requested_at: newest_price.requested_at,
+            });
         }
         if at_once && immediate && !fresh {
             return Err(OrderRejected::NoFreshPrice { as_of: quote.as_of });
@@ -177,7 +180,7 @@ impl Portfolio {
             // The exits of an entry meet only later prices; both orders of a new OCO pair meet this one.
             let together = group.root().order_class == OrderClass::Oco && order.replaces.is_none();
             let last = if together { group.orders.len() - 1 } else { index };
-            let newest = look.price_to_meet(standing);
+            let newest = newest_price.price_to_meet(standing);
             for index in index..=last {
                 if group.orders[index].status.is_working() {
                     let mut window = LiquidityWindow::of_a_minute();
@@ -199,7 +202,7 @@ impl Portfolio {
             order.become_status(OrderStatus::Canceled, now)?;
         }
         if order.status.is_working() {
-            let (cash, shares) = reservation(order, look.newest, rules)?;
+            let (cash, shares) = reservation(order, newest_price.newest, rules)?;
             match order.side {
                 Side::Buy => order.reserved_cash = cash,
                 Side::Sell => order.reserved_quantity = shares,

@@ -51,7 +51,7 @@ pub struct OrderPreview {
 }
 
 /// The share of a portfolio above which a position causes a warning.
-const HEAVY: f64 = 0.5;
+const WARNING_WEIGHT: f64 = 0.5;
 
 impl OrderPreview {
     /// The warnings for the user, the most important first.
@@ -66,7 +66,7 @@ impl OrderPreview {
         let filled = !order.filled_quantity.is_zero();
         let buys = order.side == Side::Buy;
         warn(
-            buys && self.weight_after > HEAVY,
+            buys && self.weight_after > WARNING_WEIGHT,
             OrderWarning::Concentrated { symbol: symbol.clone(), weight: self.weight_after },
         );
         warn(
@@ -115,7 +115,7 @@ impl Portfolio {
         &self,
         stock: Stock,
         command: PlaceOrder,
-        look: NewestPrice<'_>,
+        newest_price: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
         valuation: &Valuation,
     ) -> Result<OrderPreview, OrderRejected> {
@@ -125,13 +125,13 @@ impl Portfolio {
             OrderIds::from_fn(|| OrderId(Uuid::nil())),
             stock.id,
             command,
-            look,
+            newest_price,
             rules.at(now),
         )?;
         let legs = group.orders.split_off(1);
         let order = group.orders.swap_remove(0);
         let fill = entries.into_iter().next();
-        let newest = &look.newest.quote;
+        let newest = &newest_price.newest.quote;
 
         let likely = match (order.terms.limit_price(), order.stop_price()) {
             (Some(limit), _) => limit.clone(),

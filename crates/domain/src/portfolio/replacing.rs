@@ -19,7 +19,7 @@ impl Portfolio {
         group: &mut OrderGroup,
         (old, new): (OrderId, OrderId),
         changes: &ReplaceOrder,
-        look: NewestPrice<'_>,
+        newest_price: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<(Order, Vec<JournalEntry>), OrderRejected> {
         let (mut draft, mut changed) = (self.clone(), group.clone());
@@ -78,7 +78,7 @@ impl Portfolio {
             client_order_id: None,
         };
         let mut issues = as_placed.issues();
-        issues.extend(changes.time_in_force.and_then(|new| auction_issue(new, &look.newest.quote)));
+        issues.extend(changes.time_in_force.and_then(|new| auction_issue(new, &newest_price.newest.quote)));
         if held && changes.quantity.is_some() {
             issues.push(OrderIssue::HeldExitQuantity);
         }
@@ -94,7 +94,7 @@ impl Portfolio {
             issues.push(OrderIssue::ExitsCrossed { field, take_profit, stop_loss });
         }
         let has_new_price = changes.limit_price.is_some() || changes.stop_price.is_some();
-        if has_new_price && let Some(entry) = changed.entry_outside_exits(&look.newest.quote.price) {
+        if has_new_price && let Some(entry) = changed.entry_outside_exits(&newest_price.newest.quote.price) {
             issues.push(OrderIssue::EntryOutsideExits { field, entry: entry.clone() });
         }
         if !issues.is_empty() {
@@ -111,7 +111,7 @@ impl Portfolio {
                 draft.hold(&changed);
                 Vec::new()
             }
-            false => draft.enter(&mut changed, index, look, rules.at(now))?,
+            false => draft.enter(&mut changed, index, newest_price, rules.at(now))?,
         };
         (*self, *group) = (draft, changed);
         Ok((retired, entries))

@@ -66,12 +66,17 @@ pub(super) fn reservation(
         return Err(OrderRejected::TooSmall);
     }
     let total = (order.filled_quantity.clone() + &quantity, order.filled_amount.rounded() + &amount);
-    let commission = still_due(order, &total.0, &total.1, rules);
+    let commission = commission_due(order, &total.0, &total.1, rules);
     Ok((amount + commission, quantity))
 }
 
 /// The commission of an order that has filled `quantity` for `amount`, less the commission already charged. If the
 /// rates have fallen since, nothing is refunded.
-pub(super) fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &TradingRules) -> Money {
+pub(super) fn commission_due(
+    order: &Order,
+    quantity: &Quantity,
+    amount: &Money,
+    rules: &TradingRules,
+) -> Money {
     (rules.commission.charged_for(quantity, amount) - &order.commission).max(Money::zero())
 }

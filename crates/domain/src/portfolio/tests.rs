@@ -62,13 +62,13 @@ fn place(
     quote: &Quote,
 ) -> Result<Placed, OrderRejected> {
     let newest = PriceMove { quote: quote.clone(), volume: None };
-    let look = NewestPrice { newest: &newest, asked_at: now() };
+    let newest_price = NewestPrice { newest: &newest, requested_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     portfolio.place(
         OrderIds::from_fn(|| OrderId(Uuid::nil())),
         STOCK,
         order(side, size),
-        look,
+        newest_price,
         rules.at(now()),
     )
 }
@@ -95,12 +95,12 @@ fn a_buy_fills_at_the_ask_and_a_sell_at_the_bid() {
 fn a_placed_order_keeps_the_ids_of_its_command() {
     let mut portfolio = with_cash("10000");
     let newest = PriceMove { quote: quote("100.00", None, None), volume: None };
-    let look = NewestPrice { newest: &newest, asked_at: now() };
+    let newest_price = NewestPrice { newest: &newest, requested_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     let mut command = order(Side::Buy, shares("1"));
     command.client_order_id = Some("morning-1".to_owned());
     let placed = portfolio
-        .place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, command, look, rules.at(now()))
+        .place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, command, newest_price, rules.at(now()))
         .unwrap();
     let root = placed.group.root();
     assert_eq!(root.client_order_id.as_deref(), Some("morning-1"));

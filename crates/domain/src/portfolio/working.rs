@@ -1,6 +1,6 @@
 //! Matching of working orders with prices: triggers, fills, expiry.
 
-use super::reservation::still_due;
+use super::reservation::commission_due;
 use super::{OrderRejected, Portfolio};
 use crate::matching::{Execution, LiquidityWindow, meets, react};
 use crate::position::PositionError;
@@ -43,7 +43,7 @@ impl Portfolio {
                 if !order.status.is_working() || !meets(order, at, rules) {
                     continue;
                 }
-                window.look_at(order, moves, at_move, until);
+                window.check_end(order, moves, at_move, until);
                 match self.advance(group, index, price_move, window, rules.at(now)) {
                     Ok(Advance::Quiet) => continue,
                     Ok(Advance::Affected(entry)) => entries.extend(entry),
@@ -132,7 +132,7 @@ impl Portfolio {
         if fill.side == Side::Buy && totals.amount.is_zero() {
             return Err(OrderRejected::TooSmall);
         }
-        let commission = still_due(order, &totals.quantity, &totals.amount, rules);
+        let commission = commission_due(order, &totals.quantity, &totals.amount, rules);
         let entry = self.apply(order.id, order.stock_id, &fill, &gross, &commission)?;
         // The reservation shrinks with the remaining quantity.
         match &order.size {

@@ -96,7 +96,7 @@ impl Valuation {
         today: &[JournalEntry],
     ) -> Explanation<BookFigure> {
         let mut work = Workings::on();
-        let valuation = Self::noted(cash, positions, today, &mut work);
+        let valuation = Self::with_steps(cash, positions, today, &mut work);
         let result = Ok(Value::Money(valuation.day_change));
         work.explain(BookFigure::DayChange, DAY_CHANGE, result)
     }

@@ -214,9 +214,9 @@ impl Desk {
     pub fn place(&mut self, command: PlaceOrder) -> Result<usize, OrderRejected> {
         assert_eq!(command.issues(), [], "{command:?}");
         let ids = OrderIds::from_fn(|| self.new_id());
-        let look = NewestPrice { newest: &self.newest, asked_at: self.now };
+        let newest_price = NewestPrice { newest: &self.newest, requested_at: self.now };
         let before = self.portfolio.clone();
-        let placed = self.portfolio.place(ids, STOCK, command, look, self.rules.at(self.now));
+        let placed = self.portfolio.place(ids, STOCK, command, newest_price, self.rules.at(self.now));
         if placed.is_err() {
             assert_eq!(self.portfolio, before, "a refusal changes nothing");
         }
@@ -241,9 +241,14 @@ impl Desk {
     pub fn replace(&mut self, group: usize, leg: usize, changes: &ReplaceOrder) -> Result<(), OrderRejected> {
         let before = (self.portfolio.clone(), self.groups[group].clone());
         let ids = (before.1.orders[leg].id, self.new_id());
-        let look = NewestPrice { newest: &self.newest, asked_at: self.now };
-        let replaced =
-            self.portfolio.replace(&mut self.groups[group], ids, changes, look, self.rules.at(self.now));
+        let newest_price = NewestPrice { newest: &self.newest, requested_at: self.now };
+        let replaced = self.portfolio.replace(
+            &mut self.groups[group],
+            ids,
+            changes,
+            newest_price,
+            self.rules.at(self.now),
+        );
         if replaced.is_err() {
             assert_eq!((&self.portfolio, &self.groups[group]), (&before.0, &before.1));
         }
@@ -269,9 +274,9 @@ impl Desk {
 
     /// Matches all orders with the prices up to now, like the worker.
     pub fn work(&mut self, moves: Vec<PriceMove>) {
-        const MOST_MOVES: usize = 32;
+        const MAX_MOVES: usize = 32;
         self.moves.extend(moves);
-        self.moves.drain(..self.moves.len().saturating_sub(MOST_MOVES));
+        self.moves.drain(..self.moves.len().saturating_sub(MAX_MOVES));
         let moves = self.moves.clone();
         for index in 0..self.groups.len() {
             let before = self.groups[index].clone();

@@ -1056,9 +1056,10 @@ fn a_preview_equals_the_result_of_placing_the_order() {
             let mut desk = Desk::holding("2000", "10", rules.clone());
             desk.newest = PriceMove { volume: Some(50), ..spread("99.98", "100.00", "100.02") };
             let valuation = domain::Valuation::new(desk.portfolio.cash_balance.clone(), [], &[]);
-            let look = domain::NewestPrice { newest: &desk.newest, asked_at: desk.now };
+            let newest_price = domain::NewestPrice { newest: &desk.newest, requested_at: desk.now };
             let before = desk.portfolio.clone();
-            let preview = before.preview(stock(), command.clone(), look, rules.at(desk.now), &valuation);
+            let preview =
+                before.preview(stock(), command.clone(), newest_price, rules.at(desk.now), &valuation);
             if !command.issues().is_empty() {
                 assert!(matches!(preview, Err(OrderRejected::Unfit(_))), "{command:?}");
                 continue;

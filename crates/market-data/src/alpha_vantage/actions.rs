@@ -11,7 +11,7 @@ use crate::corporate::{Dividend, Split};
 use crate::plausible::unusable;
 
 /// The longest number that is parsed; longer ones are invalid.
-const MOST_DIGITS: usize = 24;
+const MAX_DIGITS: usize = 24;
 
 /// Parses a `SPLITS` answer, oldest first.
 pub(super) fn splits(answer: &Object, asked: &Symbol) -> Result<Vec<Split>, QuoteError> {
@@ -65,5 +65,5 @@ fn date(row: &Object, field: &str) -> Option<NaiveDate> {
 
 fn number(text: &str) -> Option<BigDecimal> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    (plain && text.len() <= MOST_DIGITS).then(|| text.parse().ok()).flatten()
+    (plain && text.len() <= MAX_DIGITS).then(|| text.parse().ok()).flatten()
 }

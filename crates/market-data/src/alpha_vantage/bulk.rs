@@ -13,7 +13,7 @@ use crate::QuoteError;
 use crate::plausible::{time_of_price, unusable};
 
 /// The most symbols per call.
-pub(super) const MOST_SYMBOLS: usize = 100;
+pub(super) const MAX_SYMBOLS: usize = 100;
 
 /// Parses a `REALTIME_BULK_QUOTES` answer into results by symbol; symbols that the answer lacks are omitted. The price
 /// is from the regular session. Its time is the provider's time stamp, which continues after the close.

@@ -16,14 +16,14 @@ impl AlphaVantage {
                 Entitlement::Delayed => KeyFeature::DelayedPrices,
                 Entitlement::Realtime => KeyFeature::RealtimePrices,
             };
-            states.push(FeatureState { feature, refused_until: self.entitled.lost_until(now) });
+            states.push(FeatureState { feature, refused_until: self.entitled.refused_until(now) });
             states.push(FeatureState {
                 feature: KeyFeature::BulkQuotes,
-                refused_until: self.bulk.lost_until(now),
+                refused_until: self.bulk.refused_until(now),
             });
         }
         if self.is_paid {
-            let refused_until = self.full_series.lost_until(now);
+            let refused_until = self.full_series.refused_until(now);
             states.push(FeatureState { feature: KeyFeature::FullHistory, refused_until });
         }
         states
@@ -40,7 +40,7 @@ impl AlphaVantage {
         symbol: &Symbol,
         payer: &Payer,
     ) -> Result<Option<String>, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
+        let ticker = ticker::provider_symbol(symbol)?;
         let now = self.transport.now();
         let entitlement = match feature {
             KeyFeature::DelayedPrices => Entitlement::Delayed,
@@ -57,7 +57,7 @@ impl AlphaVantage {
         let parameters = [("symbol", ticker.as_str()), parameter];
         let answer = match self.transport.call(function, &parameters, payer).await {
             Err(Failure::Refused(Refusal::Premium)) => return Ok(None),
-            answer => answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?,
+            answer => answer.map_err(|failure| self.transport.to_quote_error(failure, Some(symbol)))?,
         };
         Ok(match feature {
             KeyFeature::DelayedPrices | KeyFeature::RealtimePrices => {

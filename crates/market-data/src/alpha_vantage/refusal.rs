@@ -37,7 +37,7 @@ const NOTICES: [&str; 3] = ["Information", "Note", "Error Message"];
 /// The JSON key of a refusal that comes together with invented rows.
 const MESSAGE: &str = "message";
 /// The most characters of the provider's text that are passed on to the caller.
-const MOST_WORDS: usize = 200;
+const MAX_WORDS: usize = 200;
 
 impl Refusal {
     /// Returns the refusal in an answer, if there is one. Of several, the first one of a known kind.
@@ -56,7 +56,7 @@ impl Refusal {
     /// Postpones the end of a limit on calls to `retry_at` if that is later. Other refusals stay unchanged.
     pub(super) fn not_before(self, retry_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         match (self.retry_at(now), retry_at) {
-            (Some(own), Some(told)) if told > own => Self::Until(told),
+            (Some(own), Some(reported)) if reported > own => Self::Until(reported),
             _ => self,
         }
     }
@@ -109,7 +109,7 @@ impl Refusal {
                 None => QuoteError::Upstream("the call was refused as invalid".to_owned()),
             },
             Self::BadFunction => QuoteError::Upstream("the provider no longer has this function".to_owned()),
-            Self::Other(text) => QuoteError::Upstream(text.chars().take(MOST_WORDS).collect::<String>()),
+            Self::Other(text) => QuoteError::Upstream(text.chars().take(MAX_WORDS).collect::<String>()),
         }
     }
 }
@@ -240,17 +240,17 @@ mod tests {
         assert_eq!(retry(Refusal::PerMinute), "2026-11-22T18:01:00+00:00");
         assert_eq!(retry(Refusal::PerDay), "2026-11-23T05:05:00+00:00");
         // A later time in the provider's header is used.
-        let told = |minutes| Some(now + TimeDelta::minutes(minutes));
-        assert_eq!(retry(Refusal::PerMinute.not_before(told(30), now)), "2026-11-22T18:30:00+00:00");
-        assert_eq!(retry(Refusal::PerDay.not_before(told(30), now)), "2026-11-23T05:05:00+00:00");
-        assert_eq!(Refusal::Premium.not_before(told(30), now), Refusal::Premium);
+        let reported = |minutes| Some(now + TimeDelta::minutes(minutes));
+        assert_eq!(retry(Refusal::PerMinute.not_before(reported(30), now)), "2026-11-22T18:30:00+00:00");
+        assert_eq!(retry(Refusal::PerDay.not_before(reported(30), now)), "2026-11-23T05:05:00+00:00");
+        assert_eq!(Refusal::Premium.not_before(reported(30), now), Refusal::Premium);
     }
 
     #[test]
     fn an_invalid_call_for_a_symbol_means_that_it_is_unknown() {
         let symbol: Symbol = "NOSUCH".parse().unwrap();
-        let told = |about| Refusal::InvalidCall.into_error(about, DateTime::<Utc>::MIN_UTC);
-        assert_eq!(told(Some(&symbol)), QuoteError::UnknownSymbol(symbol.clone()));
-        assert!(matches!(told(None), QuoteError::Upstream(_)));
+        let reported = |about| Refusal::InvalidCall.into_error(about, DateTime::<Utc>::MIN_UTC);
+        assert_eq!(reported(Some(&symbol)), QuoteError::UnknownSymbol(symbol.clone()));
+        assert!(matches!(reported(None), QuoteError::Upstream(_)));
     }
 }

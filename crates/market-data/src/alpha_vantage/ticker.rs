@@ -10,7 +10,7 @@ use crate::source::FOREIGN;
 /// # Errors
 /// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters (`TSCO.LON`): the
 /// answer would contain its price without the currency.
-pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
+pub(super) fn provider_symbol(symbol: &Symbol) -> Result<String, QuoteError> {
     let suffix = symbol.as_str().rsplit_once('.').map_or("", |(_, suffix)| suffix);
     if suffix.len() >= 3 {
         return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: FOREIGN });
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn class_shares_change_their_dot_for_a_hyphen_and_back() {
-        assert_eq!(asked_as(&symbol("BRK.B")).unwrap(), "BRK-B");
-        assert_eq!(asked_as(&symbol("AAPL")).unwrap(), "AAPL");
+        assert_eq!(provider_symbol(&symbol("BRK.B")).unwrap(), "BRK-B");
+        assert_eq!(provider_symbol(&symbol("AAPL")).unwrap(), "AAPL");
         assert_eq!(symbol_of("BRK-B"), Some(symbol("BRK.B")));
         assert_eq!(symbol_of("not a symbol"), None);
     }
@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn foreign_listings_are_rejected() {
         for foreign in ["TSCO.LON", "SHOP.TRT", "6190.HKG"] {
-            assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
+            assert!(
+                matches!(provider_symbol(&symbol(foreign)), Err(QuoteError::NotTradable { .. })),
+                "{foreign}"
+            );
         }
     }
 

@@ -50,7 +50,7 @@ impl Transport {
         endpoint.path_segments_mut().map_err(|()| InvalidSetup::BaseUrl)?.pop_if_empty().push("query");
         let user_agent = concat!("stockyard/", env!("CARGO_PKG_VERSION"));
         let http = Http::new(user_agent, min_gap).map_err(InvalidSetup::Client)?;
-        Ok(Self { http, endpoint, api_key, key_works: Capability::lost_for(AFTER_BAD_KEY), now })
+        Ok(Self { http, endpoint, api_key, key_works: Capability::retried_after(AFTER_BAD_KEY), now })
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Duration) {
@@ -93,7 +93,7 @@ impl Transport {
     }
 
     /// The error for the caller. `about` is the symbol of the call, if it has one.
-    pub(super) fn told(&self, failure: Failure, about: Option<&Symbol>) -> QuoteError {
+    pub(super) fn to_quote_error(&self, failure: Failure, about: Option<&Symbol>) -> QuoteError {
         match failure {
             Failure::Refused(refusal) => refusal.into_error(about, self.now()),
             Failure::Failed(error) => error,
@@ -106,7 +106,7 @@ impl Transport {
         parameters: &[(&str, &str)],
         payer: &Payer,
     ) -> Result<Answer, Failure> {
-        if !self.key_works.may_be_there(self.now()) {
+        if !self.key_works.is_available(self.now()) {
             return Err(Failure::Refused(Refusal::Key));
         }
         let mut url = self.endpoint.clone();
@@ -123,7 +123,9 @@ impl Transport {
     fn read_object(&self, answer: Answer) -> Result<Map<String, Value>, Failure> {
         match serde_json::from_slice::<Value>(&answer.body) {
             Ok(Value::Object(object)) => match Refusal::from_answer(&object) {
-                Some(refusal) => Err(self.noted(refusal.not_before(answer.retry_at(self.now()), self.now()))),
+                Some(refusal) => {
+                    Err(self.log_refusal(refusal.not_before(answer.retry_at(self.now()), self.now())))
+                }
                 None if answer.status.is_success() => Ok(object),
                 None => Err(self.bad_status(&answer)),
             },
@@ -135,10 +137,10 @@ impl Transport {
     }
 
     /// Logs a refusal that only the operator can resolve, and removes the key from the provider's text.
-    fn noted(&self, refusal: Refusal) -> Failure {
+    fn log_refusal(&self, refusal: Refusal) -> Failure {
         match &refusal {
             Refusal::Key => {
-                self.key_works.lost(self.now());
+                self.key_works.mark_refused(self.now());
                 tracing::error!("Alpha Vantage does not accept the API key; no calls are made for an hour");
             }
             Refusal::BadFunction => tracing::error!("Alpha Vantage no longer knows a function it had"),

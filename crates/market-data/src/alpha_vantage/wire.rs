@@ -38,7 +38,7 @@ pub(super) fn quote(
     let day = day_prices(fields, "price")?;
     let freshness = match (freshness_of(heading), entitled) {
         (Freshness::EndOfDay, Some(entitled)) => entitled,
-        (told, _) => told,
+        (reported, _) => reported,
     };
     let newest = if freshness == Freshness::Delayed { now - DELAY } else { now };
     Ok(Quote {

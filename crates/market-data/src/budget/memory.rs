@@ -8,7 +8,7 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{Bar, PriceSource, SplitHistory, Symbol, Timestamp};
 
-use super::store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
+use super::store::{BudgetStore, Published, Series, Slot, StoreFailed, UnconfirmedQuote, Window};
 use crate::QuoteError;
 
 /// A [`BudgetStore`] in memory. Several gateways may share one.
@@ -25,7 +25,7 @@ struct State {
     published: HashMap<Symbol, Published>,
     series: HashMap<Symbol, Vec<Bar>>,
     failures: HashMap<String, QuoteError>,
-    held: HashMap<Symbol, HeldBack>,
+    held: HashMap<Symbol, UnconfirmedQuote>,
     splits: HashMap<Symbol, SplitHistory>,
     stocks_in_use: u32,
 }
@@ -152,7 +152,7 @@ impl BudgetStore for InMemoryBudget {
         Ok(())
     }
 
-    async fn held_back(
+    async fn unconfirmed_quotes(
         &self,
         source: &PriceSource,
         symbols: &[Symbol],
@@ -163,7 +163,11 @@ impl BudgetStore for InMemoryBudget {
         Ok(of_source.map(|held| (held.symbol.clone(), held.price.clone())).collect())
     }
 
-    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed> {
+    async fn record_unconfirmed_quotes(
+        &self,
+        held: &[UnconfirmedQuote],
+        settled: &[Symbol],
+    ) -> Result<(), StoreFailed> {
         let mut state = self.state();
         state.held.retain(|symbol, _| !settled.contains(symbol));
         state.held.extend(held.iter().map(|held| (held.symbol.clone(), held.clone())));

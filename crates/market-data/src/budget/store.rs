@@ -47,7 +47,7 @@ pub struct Series {
 
 /// An unconfirmed price, stored for all processes and for the pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBack {
+pub struct UnconfirmedQuote {
     pub symbol: Symbol,
     pub source: PriceSource,
     pub freshness: Freshness,
@@ -125,14 +125,18 @@ pub trait BudgetStore: Send + Sync {
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed>;
 
     /// The unconfirmed prices from this source, by symbol.
-    async fn held_back(
+    async fn unconfirmed_quotes(
         &self,
         source: &PriceSource,
         symbols: &[Symbol],
     ) -> Result<HashMap<Symbol, UnconfirmedPrice>, StoreFailed>;
 
     /// Stores unconfirmed prices, replacing earlier ones, and deletes those of the symbols `settled`.
-    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed>;
+    async fn record_unconfirmed_quotes(
+        &self,
+        held: &[UnconfirmedQuote],
+        settled: &[Symbol],
+    ) -> Result<(), StoreFailed>;
 
     /// The splits of the symbol that are in the books.
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed>;

@@ -243,14 +243,18 @@ impl BudgetStore for Away {
     async fn publish(&self, _: &[Published]) -> Result<(), StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
-    async fn held_back(
+    async fn unconfirmed_quotes(
         &self,
         _: &domain::PriceSource,
         _: &[domain::Symbol],
     ) -> Result<HashMap<domain::Symbol, domain::plausibility::UnconfirmedPrice>, StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
-    async fn note_held_back(&self, _: &[HeldBack], _: &[domain::Symbol]) -> Result<(), StoreFailed> {
+    async fn record_unconfirmed_quotes(
+        &self,
+        _: &[UnconfirmedQuote],
+        _: &[domain::Symbol],
+    ) -> Result<(), StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
     async fn splits(&self, _: &domain::Symbol) -> Result<domain::SplitHistory, StoreFailed> {

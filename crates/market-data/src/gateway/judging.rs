@@ -10,7 +10,7 @@ use domain::plausibility::{
 };
 use domain::{AsTraded, Bar, CorporateAction, Freshness, Price, Quote, SplitHistory, Symbol, Timestamp};
 
-use crate::budget::{HeldBack, Published, Purpose, StoreFailed};
+use crate::budget::{Published, Purpose, StoreFailed, UnconfirmedQuote};
 use crate::limits::{Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::source::{DailySeries, OTHER_COMPANY};
@@ -19,9 +19,9 @@ use crate::{QuoteError, QuoteSource};
 /// How often another endpoint is called to check a unit slip, and how often news are requested about it.
 const CHECKED_EVERY: TimeDelta = TimeDelta::hours(1);
 /// The most symbols per answer that are checked at another endpoint. If more show a unit slip, the source is at fault.
-const MOST_CHECKS: usize = 3;
+const MAX_CHECKS: usize = 3;
 /// The move, as a ratio, from which a price is checked if it is unknown which shares it is in.
-const LOOKED_INTO: f64 = 0.20;
+const CHECKED_MOVE: f64 = 0.20;
 /// The number of days of the series that is requested as a check.
 const CHECKED_DAYS: Days = Days::new(14);
 
@@ -40,12 +40,12 @@ impl Judge<'_> {
         &self,
         mut answers: HashMap<Symbol, Result<Quote, QuoteError>>,
     ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let told: Vec<Symbol> =
+        let reported: Vec<Symbol> =
             answers.iter().filter(|(_, answer)| answer.is_ok()).map(|(symbol, _)| symbol.clone()).collect();
-        if told.is_empty() {
+        if reported.is_empty() {
             return answers;
         }
-        let known = match self.known(&told).await {
+        let known = match self.known(&reported).await {
             Ok(known) => known,
             Err(error) => {
                 for answer in answers.values_mut().filter(|answer| answer.is_ok()) {
@@ -55,7 +55,7 @@ impl Judge<'_> {
             }
         };
         let (mut held, mut settled, mut checks) = (Vec::new(), Vec::new(), 0);
-        for symbol in told {
+        for symbol in reported {
             let Some(Ok(quote)) = answers.get(&symbol) else { continue };
             if let Err(error) = self.check_company(&symbol).await {
                 answers.insert(symbol, Err(error));
@@ -66,7 +66,7 @@ impl Judge<'_> {
                 Ok(()) if before.is_some() => settled.push(symbol),
                 Ok(()) => {}
                 Err(Verdict::Held(unconfirmed)) => {
-                    held.push(self.held_back(&symbol, quote.freshness, &unconfirmed));
+                    held.push(self.unconfirmed_quote(&symbol, quote.freshness, &unconfirmed));
                     answers.insert(symbol, Err(QuoteError::Unconfirmed(unconfirmed)));
                 }
                 Err(Verdict::Failed(error)) => _ = answers.insert(symbol, Err(error.into())),
@@ -96,22 +96,22 @@ impl Judge<'_> {
             freshness: quote.freshness,
         };
         let is_live = quote.freshness != Freshness::EndOfDay;
-        let told = self.told_of_close(own, quote).filter(|_| is_live);
+        let reported = self.reported_close(own, quote).filter(|_| is_live);
         // A price that may be in other shares stays in doubt until it is explained or returns to the accepted price.
         let was_possible = before.is_some_and(|before| {
             before.doubt == Doubt::PossibleSplit && is_near(&before.price, &quote.price)
         });
-        let told_close = match was_possible {
+        let reported_close = match was_possible {
             true => Some((&quote.price, &accepted)),
-            false => told.as_ref().map(|told| (told, &accepted)),
+            false => reported.as_ref().map(|reported| (reported, &accepted)),
         };
         let is_later_session = exchange_date(quote.as_of) > exchange_date(own.as_of);
-        let seen_news = self.seen_news(own, quote).await?;
+        let seen_news = self.after_observed_news(own, quote).await?;
         let first = Evidence {
             before,
             after_news: seen_news.as_ref(),
             is_later_session,
-            told_close,
+            reported_close,
             ..Evidence::default()
         };
         let verdict = judge(Some(&accepted), observed, first);
@@ -120,12 +120,12 @@ impl Judge<'_> {
         let waits_for_split = before.is_some_and(|before| before.doubt == Doubt::SplitNotBooked);
         // If a price has moved since a session before the last one, it is unknown which shares it is in.
         let change = quote.price.change_ratio(&accepted).unwrap_or(0.0);
-        let is_unexplained = is_live && is_later_session && told.is_none() && change.abs() > LOOKED_INTO;
+        let is_unexplained = is_live && is_later_session && reported.is_none() && change.abs() > CHECKED_MOVE;
         let is_due = match &verdict {
             Ok(()) => is_unexplained || doubt(&accepted, &quote.price).is_some(),
             Err(_) if seen_news.is_some() => false,
             Err(held) => match held.doubt {
-                Doubt::UnitSlip | Doubt::PossibleSplit => *checks < MOST_CHECKS && is_check_due,
+                Doubt::UnitSlip | Doubt::PossibleSplit => *checks < MAX_CHECKS && is_check_due,
                 Doubt::LargeMove | Doubt::SplitNotBooked => waits_for_split,
             },
         };
@@ -167,9 +167,9 @@ impl Judge<'_> {
             let first_seen = before.map_or(self.at, |before| before.first_seen_at);
             evidence.close_stands = is_same && exchange_date(first_seen) < exchange_date(quote.as_of);
             if !is_same {
-                evidence.told_close = Some((own_day, &own.price));
+                evidence.reported_close = Some((own_day, &own.price));
             } else if !was_possible || evidence.close_stands {
-                evidence.told_close = None;
+                evidence.reported_close = None;
             }
         }
         judge(Some(&accepted), observed, evidence).map_err(Verdict::Held)
@@ -180,11 +180,11 @@ impl Judge<'_> {
     /// # Errors
     /// [`QuoteError::NotTradable`] if it is about another company: its prices are unrelated to the stock.
     pub(super) async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
-        let Some(told) = self.source.company_seen(symbol) else { return Ok(()) };
-        if !self.limits.store.is_another_company(&told).await? {
+        let Some(reported) = self.source.observed_company(symbol) else { return Ok(()) };
+        if !self.limits.store.is_another_company(&reported).await? {
             return Ok(());
         }
-        tracing::warn!(%symbol, company = told.company_name, "refused a price: the symbol belongs to another company now");
+        tracing::warn!(%symbol, company = reported.company_name, "refused a price: the symbol belongs to another company now");
         Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: OTHER_COMPANY })
     }
 
@@ -200,7 +200,7 @@ impl Judge<'_> {
         let calendar = self.source.calendar();
         let next_day = exchange_date(quote.as_of) + Days::new(1);
         let next_opening = calendar.sessions(next_day, next_day + CHECKED_DAYS).next();
-        let seen = self.source.actions_seen(&quote.symbol);
+        let seen = self.source.observed_actions(&quote.symbol);
         let is_before_split = next_opening.is_some_and(|session| {
             let splits = seen.iter().flat_map(|seen| &seen.actions).filter(|action| action.ratio().is_some());
             splits.into_iter().any(|split| split.effective_at(calendar) == session.opens_at)
@@ -222,7 +222,7 @@ impl Judge<'_> {
         self.check_company(symbol).await?;
         let known = self.known(std::slice::from_ref(symbol)).await?;
         let own = known.accepted.get(symbol);
-        let series = self.with_untold_splits(symbol, series).await?;
+        let series = self.with_unreported_splits(symbol, series).await?;
         if let Some(contradiction) = self.contradiction(own, &series.bars, true) {
             tracing::warn!(%symbol, price = %contradiction.price, accepted = %contradiction.accepted, "held back a series");
             return Err(QuoteError::Unconfirmed(contradiction));
@@ -237,16 +237,16 @@ impl Judge<'_> {
 
     /// Converts a series to the shares of its own days. Needed if the source reports old prices in today's shares but
     /// does not report splits that are in the books.
-    async fn with_untold_splits(
+    async fn with_unreported_splits(
         &self,
         symbol: &Symbol,
         series: DailySeries,
     ) -> Result<DailySeries, QuoteError> {
-        let Some(seen) = self.source.actions_seen(symbol) else { return Ok(series) };
+        let Some(seen) = self.source.observed_actions(symbol) else { return Ok(series) };
         let calendar = self.source.calendar();
-        let told = SplitHistory::of_actions(&seen.actions, calendar);
-        let untold = self.limits.store.splits(symbol).await?.without(&told);
-        Ok(DailySeries { bars: untold.taken_back(series.bars, calendar), ..series })
+        let reported = SplitHistory::of_actions(&seen.actions, calendar);
+        let unreported = self.limits.store.splits(symbol).await?.without(&reported);
+        Ok(DailySeries { bars: unreported.in_traded_shares(series.bars, calendar), ..series })
     }
 
     /// Returns the accepted bars of a series, for a source whose newest prices are bars. Bars that are not accepted are
@@ -259,15 +259,15 @@ impl Judge<'_> {
         let (own, before) = (known.accepted.get(symbol), known.held.get(symbol));
         let DailySeries { mut bars, doubtful } = series;
         if let Some(contradiction) = self.contradiction(own, &bars, false) {
-            let told = bars.last().map(|bar| bar.close.clone());
+            let reported = bars.last().map(|bar| bar.close.clone());
             let other = match is_check_due(before, self.at) {
                 true => self.newest_quote(symbol).await,
                 false => None,
             };
-            if !told.zip(other).is_some_and(|(told, other)| is_near(&told, &other)) {
+            if !reported.zip(other).is_some_and(|(reported, other)| is_near(&reported, &other)) {
                 let first_seen_at = before.map_or(self.at, |before| before.first_seen_at);
                 let unconfirmed = Box::new(UnconfirmedPrice { first_seen_at, ..*contradiction });
-                self.note(&[self.held_back(symbol, Freshness::EndOfDay, &unconfirmed)], &[]).await;
+                self.note(&[self.unconfirmed_quote(symbol, Freshness::EndOfDay, &unconfirmed)], &[]).await;
                 return Err(QuoteError::Unconfirmed(unconfirmed));
             }
         }
@@ -304,7 +304,7 @@ impl Judge<'_> {
                 bars.push(bar);
                 self.note(&[], std::slice::from_ref(symbol)).await;
             }
-            Err(held) => self.note(&[self.held_back(symbol, freshness, &held)], &[]).await,
+            Err(held) => self.note(&[self.unconfirmed_quote(symbol, freshness, &held)], &[]).await,
         }
         Ok(bars)
     }
@@ -342,7 +342,7 @@ impl Judge<'_> {
         let source = self.source.source();
         let published = self.limits.store.published(symbols).await?;
         let accepted = published.into_iter().filter(|(_, Published { quote, .. })| quote.source == source);
-        let held = self.limits.store.held_back(&source, symbols).await?;
+        let held = self.limits.store.unconfirmed_quotes(&source, symbols).await?;
         Ok(KnownPrices {
             accepted: accepted.map(|(symbol, published)| (symbol, published.quote)).collect(),
             held,
@@ -367,7 +367,7 @@ impl Judge<'_> {
 
     /// The close that a quote reports for the session of the accepted price, if the accepted price is a close: a quote
     /// of that session is the close, and a quote of the next session contains it as its previous close.
-    fn told_of_close(&self, own: &Quote, quote: &Quote) -> Option<Price> {
+    fn reported_close(&self, own: &Quote, quote: &Quote) -> Option<Price> {
         let (own_day, day) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         if !self.is_close(own) {
             None
@@ -379,8 +379,8 @@ impl Judge<'_> {
     }
 
     /// Like [`Judge::after_news`], with the actions that were contained in answers about prices; makes no call.
-    async fn seen_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
-        match self.source.actions_seen(&newer.symbol) {
+    async fn after_observed_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
+        match self.source.observed_actions(&newer.symbol) {
             Some(seen) => self.after_actions(own, newer, seen.actions).await,
             None => Ok(None),
         }
@@ -390,14 +390,14 @@ impl Judge<'_> {
     /// in the books. `None` if there are none, or the source cannot be called.
     async fn after_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(newer.as_of));
-        let seen = self.source.actions_seen(&newer.symbol);
+        let seen = self.source.observed_actions(&newer.symbol);
         if seen.is_some_and(|seen| seen.covers((first + Days::new(1)).min(last), self.at)) {
             // These splits have already been considered.
             return Ok(None);
         }
         let Some(payer) = self.payer(Endpoint::CorporateActions, &newer.symbol) else { return Ok(None) };
-        let told = self.source.corporate_actions(&newer.symbol, first, last, self.at, &payer).await;
-        match payer.settle(told).await.answer {
+        let reported = self.source.corporate_actions(&newer.symbol, first, last, self.at, &payer).await;
+        match payer.settle(reported).await.answer {
             Ok(actions) => self.after_actions(own, newer, actions).await,
             Err(_) => Ok(None),
         }
@@ -407,23 +407,23 @@ impl Judge<'_> {
         &self,
         own: &Quote,
         newer: &Quote,
-        mut told: Vec<CorporateAction>,
+        mut reported: Vec<CorporateAction>,
     ) -> Result<Option<Price>, StoreFailed> {
         let calendar = self.source.calendar();
-        told.retain(|action| {
+        reported.retain(|action| {
             let effective_at = action.effective_at(calendar);
             action.ratio().is_some() && own.as_of < effective_at && effective_at <= newer.as_of
         });
-        if told.is_empty() {
+        if reported.is_empty() {
             return Ok(None);
         }
         let known = self.limits.store.split_days(&newer.symbol).await?;
-        told.retain(|action| !known.contains(&action.ex_on));
-        if told.is_empty() {
+        reported.retain(|action| !known.contains(&action.ex_on));
+        if reported.is_empty() {
             return Ok(None);
         }
         let traded = AsTraded::new(own.price.clone(), own.as_of);
-        Ok(Some(SplitHistory::of_actions(&told, calendar).convert(traded, newer.as_of)))
+        Ok(Some(SplitHistory::of_actions(&reported, calendar).convert(traded, newer.as_of)))
     }
 
     /// Requests two prices from the endpoint for series: the newest close up to the time of a quote, and the close of
@@ -432,8 +432,8 @@ impl Judge<'_> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         let payer = self.payer(Endpoint::DailyBars, &quote.symbol)?;
         let since = first.min(last - CHECKED_DAYS);
-        let told = self.source.daily_series(&quote.symbol, since, last, self.at, &payer).await;
-        let DailySeries { bars, doubtful } = payer.settle(told).await.answer.ok()?;
+        let reported = self.source.daily_series(&quote.symbol, since, last, self.at, &payer).await;
+        let DailySeries { bars, doubtful } = payer.settle(reported).await.answer.ok()?;
         let newest = doubtful.as_ref().or(bars.last()).map(|bar| bar.close.clone())?;
         Some((newest, bars.into_iter().find(|bar| bar.date == first).map(|bar| bar.close)))
     }
@@ -441,8 +441,8 @@ impl Judge<'_> {
     /// Requests the newest price from the endpoint for quotes.
     async fn newest_quote(&self, symbol: &Symbol) -> Option<Price> {
         let payer = self.payer(Endpoint::Quotes, symbol)?;
-        let told = self.source.quotes(std::slice::from_ref(symbol), self.at, &payer).await;
-        payer.settle(told).await.answer.pop()?.ok().map(|quote| quote.price)
+        let reported = self.source.quotes(std::slice::from_ref(symbol), self.at, &payer).await;
+        payer.settle(reported).await.answer.pop()?.ok().map(|quote| quote.price)
     }
 
     /// Returns a payer for the call; `None` while the circuit is open.
@@ -450,7 +450,12 @@ impl Judge<'_> {
         Payer::new(Some(self.limits), endpoint, self.purpose, Some(about)).ok()
     }
 
-    fn held_back(&self, symbol: &Symbol, freshness: Freshness, price: &UnconfirmedPrice) -> HeldBack {
+    fn unconfirmed_quote(
+        &self,
+        symbol: &Symbol,
+        freshness: Freshness,
+        price: &UnconfirmedPrice,
+    ) -> UnconfirmedQuote {
         tracing::warn!(
             %symbol,
             price = %price.price,
@@ -458,7 +463,7 @@ impl Judge<'_> {
             doubt = price.doubt.as_str(),
             "held back a price that is not confirmed"
         );
-        HeldBack {
+        UnconfirmedQuote {
             symbol: symbol.clone(),
             source: self.source.source(),
             freshness,
@@ -467,11 +472,11 @@ impl Judge<'_> {
         }
     }
 
-    async fn note(&self, held: &[HeldBack], settled: &[Symbol]) {
+    async fn note(&self, held: &[UnconfirmedQuote], settled: &[Symbol]) {
         if held.is_empty() && settled.is_empty() {
             return;
         }
-        if let Err(error) = self.limits.store.note_held_back(held, settled).await {
+        if let Err(error) = self.limits.store.record_unconfirmed_quotes(held, settled).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot store unconfirmed prices");
         }
     }

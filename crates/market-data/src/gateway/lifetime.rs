@@ -73,7 +73,7 @@ impl Lifetime {
 
 /// Whether a symbol had a price before the source denied knowing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Past {
+pub(super) enum PriorPrice {
     /// No price is known.
     Unknown,
     /// The symbol had a price: the answer may be a temporary fault of the source.
@@ -86,9 +86,9 @@ pub(super) fn is_denial(error: &QuoteError) -> bool {
 }
 
 /// Whether the error reveals nothing about the symbol and may be temporary.
-pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
+pub(super) fn is_failure(error: &QuoteError, past: PriorPrice) -> bool {
     match error {
-        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == PriorPrice::HadPrice,
         QuoteError::Unconfirmed(_) => false,
         QuoteError::RateLimited { retry_at } => retry_at.is_none(),
         QuoteError::Upstream(_)
@@ -100,10 +100,10 @@ pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
 }
 
 /// The time until which the `failures`-th consecutive error is cached. A time to retry from the source is respected.
-pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timestamp) -> Timestamp {
+pub(super) fn of_error(error: &QuoteError, failures: u32, past: PriorPrice, at: Timestamp) -> Timestamp {
     let doublings = failures.saturating_sub(1).min(8);
     match error {
-        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } if past == Past::HadPrice => {
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } if past == PriorPrice::HadPrice => {
             at + (AFTER_LOSS * (1 << doublings)).min(AFTER_LONG_LOSS)
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => at + AFTER_UNKNOWN,
@@ -172,8 +172,8 @@ mod tests {
         let unknown = QuoteError::UnknownSymbol("NOSUCH".parse().unwrap());
         let limited = |retry_at: Timestamp| QuoteError::RateLimited { retry_at: Some(retry_at.utc()) };
         let tomorrow = instant("2026-11-21T05:05:00Z");
-        let of_error = |error: &QuoteError, failures| of_error(error, failures, Past::Unknown, at);
-        let is_failure = |error: &QuoteError| is_failure(error, Past::Unknown);
+        let of_error = |error: &QuoteError, failures| of_error(error, failures, PriorPrice::Unknown, at);
+        let is_failure = |error: &QuoteError| is_failure(error, PriorPrice::Unknown);
         assert_eq!(of_error(&unknown, 0), at + TimeDelta::hours(24));
         assert_eq!(of_error(&limited(tomorrow), 0), tomorrow);
         assert_eq!(of_error(&limited(at - TimeDelta::hours(1)), 0), at);
@@ -189,10 +189,10 @@ mod tests {
             QuoteError::NotTradable { symbol, reason: "it is not quoted in US dollars" },
         ];
         for denial in denials {
-            assert!(is_denial(&denial) && is_failure(&denial, Past::HadPrice));
+            assert!(is_denial(&denial) && is_failure(&denial, PriorPrice::HadPrice));
             for (failures, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (1000, 60)]
             {
-                let until = of_error(&denial, failures, Past::HadPrice, at);
+                let until = of_error(&denial, failures, PriorPrice::HadPrice, at);
                 assert_eq!(until, at + TimeDelta::minutes(minutes), "{failures}");
             }
         }
@@ -204,7 +204,7 @@ mod tests {
         let at = instant("2026-11-20T15:00:00Z");
         for (failures, seconds) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
             for error in [QuoteError::Unreachable, QuoteError::Upstream("an invalid price".to_owned())] {
-                for past in [Past::Unknown, Past::HadPrice] {
+                for past in [PriorPrice::Unknown, PriorPrice::HadPrice] {
                     assert!(is_failure(&error, past));
                     let until = of_error(&error, failures, past, at);
                     assert_eq!(until, at + TimeDelta::seconds(seconds), "{failures}");

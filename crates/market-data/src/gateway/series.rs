@@ -5,10 +5,10 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use domain::{Bar, Freshness, Quote, Symbol, Timestamp};
 
-use super::asking::{self, Waiting};
 use super::judging::Judge;
 use super::kept;
 use super::lifetime::Lifetime;
+use super::quote_request::{self, PeerWait};
 use crate::budget::{Published, Purpose, Series};
 use crate::cache::CacheEntry;
 use crate::limits::{CallResult, Limits, Payer};
@@ -18,7 +18,7 @@ use crate::source::DailySeries;
 use crate::{QuoteError, QuoteSource};
 
 /// A request for a series.
-pub(super) struct Fetching {
+pub(super) struct SeriesRequest {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Arc<Limits>,
     pub(super) lifetime: Lifetime,
@@ -29,18 +29,18 @@ pub(super) struct Fetching {
     pub(super) first: NaiveDate,
 }
 
-impl Fetching {
+impl SeriesRequest {
     pub(super) async fn run(self, failures: u32) -> CacheEntry<()> {
         let lease = format!("{}/series/{}", self.source.source(), self.symbol);
-        let mut waiting = Waiting::for_purpose(self.purpose);
+        let mut waiting = PeerWait::for_purpose(self.purpose);
         loop {
             let is_mine = self.limits.try_lease(&lease).await;
             // Another process may have received it just before this process got the lease.
-            let found = self.found_by_others().await;
+            let found = self.published_series().await;
             if is_mine {
                 let answer = match found {
                     Some(found) => found,
-                    None => self.ask(failures).await,
+                    None => self.fetch(failures).await,
                 };
                 self.limits.release(&lease).await;
                 return answer;
@@ -48,28 +48,28 @@ impl Fetching {
             if let Some(found) = found {
                 return found;
             }
-            if let Err(busy) = waiting.look_again().await {
+            if let Err(busy) = waiting.pause_before_check().await {
                 return CacheEntry { answer: Err(busy), until: self.at, failures };
             }
         }
     }
 
     /// Returns the series' entry if the store already has it.
-    async fn found_by_others(&self) -> Option<CacheEntry<()>> {
+    async fn published_series(&self) -> Option<CacheEntry<()>> {
         let asked = std::slice::from_ref(&self.symbol);
         let published = self.limits.store.published(asked).await.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot read series of other processes");
             std::collections::HashMap::new()
         });
         let published = published.get(&self.symbol)?;
-        asking::is_good(published, &self.source.source(), self.lifetime, self.at).then(|| CacheEntry {
+        quote_request::is_good(published, &self.source.source(), self.lifetime, self.at).then(|| CacheEntry {
             answer: Ok(()),
             until: self.lifetime.of_price(published.quote.as_of, published.fetched_at),
             failures: 0,
         })
     }
 
-    async fn ask(&self, failures: u32) -> CacheEntry<()> {
+    async fn fetch(&self, failures: u32) -> CacheEntry<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
         let found =
             match Payer::new(Some(&self.limits), Endpoint::DailyBars, self.purpose, Some(&self.symbol)) {
@@ -77,22 +77,22 @@ impl Fetching {
                     let series =
                         self.source.daily_series(&self.symbol, self.first, last, self.at, &payer).await;
                     match payer.settle(series).await {
-                        CallResult { answer: Ok(series), kept_back } => match self.keep(series).await {
-                            Ok(as_of) => Ok(CallResult { answer: Ok(as_of), kept_back }),
+                        CallResult { answer: Ok(series), budget_refused } => match self.keep(series).await {
+                            Ok(as_of) => Ok(CallResult { answer: Ok(as_of), budget_refused }),
                             Err(error @ QuoteError::Unconfirmed(_)) => {
-                                Ok(CallResult { answer: Err(error), kept_back })
+                                Ok(CallResult { answer: Err(error), budget_refused })
                             }
                             Err(error) => Err(error),
                         },
-                        CallResult { answer: Err(error), kept_back } => {
-                            Ok(CallResult { answer: Err(error), kept_back })
+                        CallResult { answer: Err(error), budget_refused } => {
+                            Ok(CallResult { answer: Err(error), budget_refused })
                         }
                     }
                 }
                 Err(error) => Err(error),
             };
         let (at, source) = (self.at, self.source.source());
-        let past = asking::past_of(Some(&*self.limits), &self.symbol, &source, &found).await;
+        let past = quote_request::prior_price_of(Some(&*self.limits), &self.symbol, &source, &found).await;
         let CacheEntry { answer, until, failures } =
             kept(found, failures, past, at, |as_of| self.lifetime.of_price(*as_of, at));
         CacheEntry { answer: answer.map(drop), until, failures }

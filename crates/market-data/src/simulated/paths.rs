@@ -27,7 +27,7 @@ const BARS_REMEMBERED: usize = 16_384;
 const READINGS_REMEMBERED: usize = 4 * INSTRUMENTS.len();
 /// The largest delay of an instrument's smaller steps, as a fraction of their length. Different delays keep prices from
 /// changing all at the same instant.
-const MOST_DELAY: f64 = 0.9;
+const MAX_DELAY: f64 = 0.9;
 
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -277,7 +277,7 @@ impl Course {
             pace,
             own: Path::new(seed, &stream, pace),
             quotes: Draws::new(seed, &stream, Purpose::PathOfQuotes),
-            delay: MOST_DELAY * Draws::new(seed, &stream, Purpose::Stagger).uniform(0),
+            delay: MAX_DELAY * Draws::new(seed, &stream, Purpose::Stagger).uniform(0),
             volume: Draws::new(seed, &stream, Purpose::Volume),
             events: Events::for_instrument(seed, instrument, sessions, anchor),
             results: Results::for_instrument(seed, instrument, results_share, sessions_per_year, sessions),

@@ -398,9 +398,10 @@ async fn the_price_falls_by_a_dividend_when_its_session_opens() {
     let market = v1();
     let year = ["2026-11-01", "2027-10-31"];
     let found = actions(&market, "KO", year, "2027-11-01T12:00:00Z").await;
-    let told: Vec<_> = found.iter().map(|action| (action.id.as_str(), action.ex_on.to_string())).collect();
+    let reported: Vec<_> =
+        found.iter().map(|action| (action.id.as_str(), action.ex_on.to_string())).collect();
     let expected = ["2026-11-16", "2027-02-16", "2027-05-16", "2027-08-16"];
-    assert_eq!(told.len(), expected.len());
+    assert_eq!(reported.len(), expected.len());
     for (action, ex_on) in found.iter().zip(expected) {
         assert_eq!(action.id.as_str(), format!("KO/{ex_on}/cash_dividend"));
         let CorporateActionKind::CashDividend { amount, pays_on } = &action.kind else {
@@ -523,10 +524,13 @@ async fn a_new_symbol_is_valid_from_its_first_session_and_the_old_one_finds_it()
     assert_eq!(market.search("fibre optic", 5, morning, &FREE).await.unwrap()[0].symbol, new);
     assert_eq!(market.search("fibre optic", 5, eve, &FREE).await.unwrap(), []);
 
-    let told = actions(&market, "XFIBR", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await;
+    let reported = actions(&market, "XFIBR", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await;
     let change = CorporateActionKind::SymbolChange { to: new.clone() };
-    assert_eq!(told, [CorporateAction::new(old.clone(), day("2026-12-14"), change)]);
-    assert_eq!(told, actions(&market, "XCOAX", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await);
+    assert_eq!(reported, [CorporateAction::new(old.clone(), day("2026-12-14"), change)]);
+    assert_eq!(
+        reported,
+        actions(&market, "XCOAX", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await
+    );
 }
 
 #[tokio::test]
@@ -561,9 +565,9 @@ async fn a_delisted_stock_keeps_its_last_price() {
         Err(QuoteError::NotTradable { .. })
     ));
     assert_eq!(market.search("XLAST", 5, ends_at, &FREE).await.unwrap(), []);
-    let told = actions(&market, "XLAST", ["2027-01-01", "2069-01-01"], "2068-12-20T12:00:00Z").await;
+    let reported = actions(&market, "XLAST", ["2027-01-01", "2069-01-01"], "2068-12-20T12:00:00Z").await;
     assert_eq!(
-        told,
+        reported,
         [CorporateAction::new(symbol("XLAST"), day("2027-01-11"), CorporateActionKind::Delisting)]
     );
 }
@@ -572,12 +576,12 @@ async fn a_delisted_stock_keeps_its_last_price() {
 async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
     let market = v1();
     let year = ["2026-11-01", "2027-10-31"];
-    let told = async |of, at| actions(&market, of, year, at).await.len();
-    assert_eq!(told("NFLX", "2026-11-23T04:59:59Z").await, 0);
-    assert_eq!(told("NFLX", "2026-11-23T05:00:00Z").await, 1);
+    let reported = async |of, at| actions(&market, of, year, at).await.len();
+    assert_eq!(reported("NFLX", "2026-11-23T04:59:59Z").await, 0);
+    assert_eq!(reported("NFLX", "2026-11-23T05:00:00Z").await, 1);
     // The amount would reveal tomorrow's price.
-    assert_eq!(told("KO", "2026-11-16T04:59:59Z").await, 0);
-    assert_eq!(told("KO", "2026-11-16T05:00:00Z").await, 1);
+    assert_eq!(reported("KO", "2026-11-16T04:59:59Z").await, 0);
+    assert_eq!(reported("KO", "2026-11-16T05:00:00Z").await, 1);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(super) fn quotes(
     let rows = rows.ok_or_else(|| unusable("an answer without quotes"))?;
     let about = |symbol: &Symbol| {
         let is_it = |row: &&Value| ticker::is_about(row["symbol"].as_str().unwrap_or_default(), symbol);
-        match (rows.iter().find(is_it), ticker::asked_as(symbol)) {
+        match (rows.iter().find(is_it), ticker::provider_symbol(symbol)) {
             (_, Err(not_tradable)) => Err(not_tradable),
             (Some(row), _) => quote(row, symbol, now),
             (None, _) => Err(QuoteError::UnknownSymbol(symbol.clone())),

@@ -17,7 +17,7 @@ use crate::plausible::{DayFields, DayPrices, in_shares_of, past_session, time_of
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
 /// A stock without trades for this long counts as delisted.
-const DEAD: TimeDelta = TimeDelta::days(30);
+const DELISTED_AFTER: TimeDelta = TimeDelta::days(30);
 const NEW_YORK: &str = "America/New_York";
 
 /// The chart in an answer; `None` if there is no data for the requested time.
@@ -89,7 +89,7 @@ impl Facts<'_> {
         };
         let price = day.settled()?.close;
         let as_of = number::instant(self.time).ok_or_else(|| unusable("an invalid time"))?;
-        if as_of < now - DEAD {
+        if as_of < now - DELISTED_AFTER {
             return Err(QuoteError::UnknownSymbol(asked.clone()));
         }
         let as_of = time_of_price(as_of, now)?.into();
@@ -244,8 +244,8 @@ impl Day<'_> {
         };
         let DayPrices { open, high, low, close } = prices.settled()?;
         // An invalid volume is unknown and stored as zero.
-        let told = TradedShares(number::whole(self.volume).unwrap_or(0));
-        let TradedShares(volume) = basis.on_day(told, self.date);
+        let reported = TradedShares(number::whole(self.volume).unwrap_or(0));
+        let TradedShares(volume) = basis.on_day(reported, self.date);
         Ok(Bar { date: self.date, open, high, low, close, volume })
     }
 }

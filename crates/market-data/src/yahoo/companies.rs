@@ -12,7 +12,7 @@ use super::number;
 use crate::ListedStock;
 
 /// The most symbols in memory. When there are more, all are dropped; the next answers report the companies again.
-const MOST_SYMBOLS: usize = 10_000;
+const MAX_SYMBOLS: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Companies(Mutex<HashMap<Symbol, ListedStock>>);
@@ -24,12 +24,12 @@ impl Companies {
 
     /// Stores the company of a chart or of a row of bulk quotes. If a row lacks the first trading day, the day from an
     /// earlier chart of the same company is kept.
-    pub(super) fn take_in(&self, symbol: &Symbol, told: &Value) {
-        let text = |name: &str| told[name].as_str().map(str::trim).filter(|text| !text.is_empty());
+    pub(super) fn record(&self, symbol: &Symbol, reported: &Value) {
+        let text = |name: &str| reported[name].as_str().map(str::trim).filter(|text| !text.is_empty());
         let Some(company_name) = text("longName").or_else(|| text("shortName")) else { return };
-        let from_seconds = number::instant(&told["firstTradeDate"]);
+        let from_seconds = number::instant(&reported["firstTradeDate"]);
         let from_milliseconds =
-            || told["firstTradeDateMilliseconds"].as_i64().and_then(DateTime::from_timestamp_millis);
+            || reported["firstTradeDateMilliseconds"].as_i64().and_then(DateTime::from_timestamp_millis);
         let listed_at = from_seconds.or_else(from_milliseconds);
         let kind = text("instrumentType").or_else(|| text("quoteType"));
         let mut company = ListedStock {
@@ -46,7 +46,7 @@ impl Companies {
         {
             company.listed_on = company.listed_on.or(before.listed_on);
         }
-        if all.len() >= MOST_SYMBOLS && !all.contains_key(symbol) {
+        if all.len() >= MAX_SYMBOLS && !all.contains_key(symbol) {
             all.clear();
         }
         all.insert(symbol.clone(), company);
@@ -63,24 +63,24 @@ mod tests {
     fn companies_are_stored_from_charts_and_rows() {
         let companies = Companies::default();
         let xyz: Symbol = "XYZ".parse().unwrap();
-        companies.take_in(&xyz, &json!({ "regularMarketPrice": 1 }));
+        companies.record(&xyz, &json!({ "regularMarketPrice": 1 }));
         assert_eq!(companies.by_symbol(&xyz), None);
-        companies.take_in(
+        companies.record(
             &xyz,
             &json!({ "longName": "Xylophone Corp", "instrumentType": "EQUITY", "firstTradeDate": 345_479_400 }),
         );
-        let told = companies.by_symbol(&xyz).unwrap();
-        assert_eq!((told.listed_on, told.is_fund), ("1980-12-12".parse().ok(), false));
-        companies.take_in(&xyz, &json!({ "longName": "Xylophone Corp", "quoteType": "EQUITY" }));
-        assert_eq!(companies.by_symbol(&xyz).unwrap().listed_on, told.listed_on);
+        let reported = companies.by_symbol(&xyz).unwrap();
+        assert_eq!((reported.listed_on, reported.is_fund), ("1980-12-12".parse().ok(), false));
+        companies.record(&xyz, &json!({ "longName": "Xylophone Corp", "quoteType": "EQUITY" }));
+        assert_eq!(companies.by_symbol(&xyz).unwrap().listed_on, reported.listed_on);
         let other = json!({ "shortName": "Xtra ETF", "quoteType": "ETF", "firstTradeDateMilliseconds": 1_762_180_200_000_i64 });
-        companies.take_in(&xyz, &other);
-        let told = companies.by_symbol(&xyz).unwrap();
-        assert_eq!(told.company_name, "Xtra ETF");
-        assert_eq!((told.listed_on, told.is_fund), ("2025-11-03".parse().ok(), true));
+        companies.record(&xyz, &other);
+        let reported = companies.by_symbol(&xyz).unwrap();
+        assert_eq!(reported.company_name, "Xtra ETF");
+        assert_eq!((reported.listed_on, reported.is_fund), ("2025-11-03".parse().ok(), true));
         // Data of another company is not kept.
         companies
-            .take_in(&xyz, &json!({ "longName": "Xyon Bio", "quoteType": "EQUITY", "firstTradeDate": null }));
+            .record(&xyz, &json!({ "longName": "Xyon Bio", "quoteType": "EQUITY", "firstTradeDate": null }));
         assert_eq!(companies.by_symbol(&xyz).unwrap().listed_on, None);
     }
 }

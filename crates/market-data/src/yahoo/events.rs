@@ -16,10 +16,10 @@ use super::number;
 use crate::corporate::{Dividend, Split};
 
 /// The minimum number of decimals of a dividend.
-const LEAST_DECIMALS: i64 = 2;
+const MIN_DECIMALS: i64 = 2;
 
 /// If a split is reported within this time before its opening, old prices are assumed to include it already.
-const TOLD_AHEAD: TimeDelta = TimeDelta::hours(24);
+const REPORTED_AHEAD: TimeDelta = TimeDelta::hours(24);
 
 /// The splits and dividends in a chart.
 #[derive(Debug)]
@@ -53,10 +53,10 @@ impl<'a> Events<'a> {
     pub(super) fn basis(&self, of: &Symbol, now: Timestamp) -> Basis {
         let actions: Vec<CorporateAction> = self.splits.iter().filter_map(|split| split.action(of)).collect();
         let effective = actions.iter().map(|action| action.effective_at(Calendar::Xnys));
-        let effective = effective.filter(|effective| *effective <= now + TOLD_AHEAD).max();
+        let effective = effective.filter(|effective| *effective <= now + REPORTED_AHEAD).max();
         Basis {
             splits: SplitHistory::of_actions(&actions, Calendar::Xnys),
-            told_in: effective.map_or(now, |effective| effective.max(now)),
+            basis_at: effective.map_or(now, |effective| effective.max(now)),
             unreadable: self.unreadable,
         }
     }
@@ -79,8 +79,10 @@ impl<'a> Events<'a> {
         let basis = self.basis(of, now);
         let dividend = |(on, amounts): (NaiveDate, Vec<BigDecimal>)| {
             let decimals = basis.decimals_of_dividends(on);
-            let told = UnroundedPrice::new(amounts.iter().sum());
-            basis.is_known(on).then(|| Dividend::new(on, None, basis.on_day(told, on).rounded(decimals)))?
+            let reported = UnroundedPrice::new(amounts.iter().sum());
+            basis
+                .is_known(on)
+                .then(|| Dividend::new(on, None, basis.on_day(reported, on).rounded(decimals)))?
         };
         amounts.into_iter().filter_map(dividend).collect()
     }
@@ -90,7 +92,7 @@ impl<'a> Events<'a> {
 #[derive(Debug)]
 pub(super) struct Basis {
     splits: SplitHistory,
-    told_in: Timestamp,
+    basis_at: Timestamp,
     unreadable: Option<NaiveDate>,
 }
 
@@ -101,8 +103,8 @@ impl Basis {
     }
 
     /// Converts a value of the chart to the shares of its day.
-    pub(super) fn on_day<T: ShareBased>(&self, told: T, day: NaiveDate) -> T {
-        let traded = AsTraded::new(told, self.told_in);
+    pub(super) fn on_day<T: ShareBased>(&self, reported: T, day: NaiveDate) -> T {
+        let traded = AsTraded::new(reported, self.basis_at);
         self.splits.convert(traded, session_basis(Calendar::Xnys, day))
     }
 
@@ -114,7 +116,7 @@ impl Basis {
         while multiplied < factor && lost < number::DECIMALS_OF_DIVIDENDS {
             (lost, multiplied) = (lost + 1, multiplied * 10.0);
         }
-        (number::DECIMALS_OF_DIVIDENDS - lost).max(LEAST_DECIMALS)
+        (number::DECIMALS_OF_DIVIDENDS - lost).max(MIN_DECIMALS)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::source::FOREIGN;
 /// # Errors
 /// [`QuoteError::NotTradable`] for a foreign listing such as `GS2C.DE`. (`TSCO.L` is a foreign listing too, but looks
 /// like a class share; the call finds nothing.)
-pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
+pub(super) fn provider_symbol(symbol: &Symbol) -> Result<String, QuoteError> {
     match symbol.as_str().rsplit_once('.') {
         None => Ok(symbol.to_string()),
         Some((stem, class)) if class.len() == 1 => Ok(format!("{}-{class}", stem.replace('.', "-"))),
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn class_shares_change_their_dot_for_a_hyphen_and_back() {
         for (ours, theirs) in [("BRK.B", "BRK-B"), ("AAPL", "AAPL"), ("BAC-PM", "BAC-PM")] {
-            assert_eq!(asked_as(&symbol(ours)).unwrap(), theirs);
+            assert_eq!(provider_symbol(&symbol(ours)).unwrap(), theirs);
             assert_eq!(symbol_of(theirs), Some(symbol(ours)));
         }
         assert!(is_about("brk-b", &symbol("BRK.B")) && !is_about("BRK-A", &symbol("BRK.B")));
@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn foreign_listings_are_rejected() {
         for foreign in ["GS2C.DE", "AAPL.VI", "0700.HK"] {
-            assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
+            assert!(
+                matches!(provider_symbol(&symbol(foreign)), Err(QuoteError::NotTradable { .. })),
+                "{foreign}"
+            );
             assert_eq!(symbol_of(foreign), None);
         }
         assert_eq!((symbol_of("APC.F"), symbol_of("^GSPC"), symbol_of("EURUSD=X")), (None, None, None));

@@ -19,7 +19,7 @@ use crate::{Payer, QuoteError};
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; stockyard/", env!("CARGO_PKG_VERSION"), ")");
 /// When and how long calls are paused after a refusal. A refused address stays refused for at least a quarter of an
 /// hour, and further calls prolong that time.
-const SHUT: BreakerRules =
+const BLOCK_RULES: BreakerRules =
     BreakerRules { failures: 1, first_pause: TimeDelta::minutes(15), longest_pause: TimeDelta::hours(4) };
 const TOO_MANY: &str = "Too Many Requests";
 
@@ -27,7 +27,7 @@ pub(super) struct Transport {
     http: Http,
     base_url: Url,
     cookie_url: Url,
-    door: Breaker,
+    breaker: Breaker,
     now: Now,
 }
 
@@ -55,7 +55,7 @@ impl Transport {
             return Err(InvalidSetup::BaseUrl);
         }
         let http = Http::new(USER_AGENT, min_gap).map_err(InvalidSetup::Client)?;
-        Ok(Self { http, base_url, cookie_url, door: Breaker::new(SHUT), now })
+        Ok(Self { http, base_url, cookie_url, breaker: Breaker::new(BLOCK_RULES), now })
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Duration) {
@@ -114,37 +114,37 @@ impl Transport {
 
     async fn fetch(&self, url: Url, cookie: Option<&str>, payer: &Payer) -> Result<Answer, QuoteError> {
         let now = || Timestamp::from(self.now());
-        self.door.admit(now()).map_err(refusal)?;
+        self.breaker.admit(now()).map_err(refusal)?;
         let path = url.path().to_owned();
         let answer = match self.http.get(url, cookie, payer).await {
             Ok(answer) => answer,
             Err(error) => {
-                self.door.abandoned(now());
+                self.breaker.abandoned(now());
                 return Err(error);
             }
         };
         let (status, bytes) = (answer.status.as_u16(), answer.body.len());
         tracing::debug!(path, status, bytes, "Yahoo answered");
         if let Some(until) = answer.refused_until(self.now()) {
-            self.door.refused(until.into());
+            self.breaker.refused(until.into());
             tracing::warn!(%until, "Yahoo asks to wait");
             return Err(refusal(until.into()));
         }
-        if answer.status == StatusCode::TOO_MANY_REQUESTS || says_too_many(&answer.body) {
-            self.door.failed(now());
+        if answer.status == StatusCode::TOO_MANY_REQUESTS || is_too_many_requests(&answer.body) {
+            self.breaker.failed(now());
             tracing::warn!("Yahoo refuses calls from this address");
-            return Err(match self.door.current(now()) {
+            return Err(match self.breaker.current(now()) {
                 BreakerState::Open { until } => refusal(until),
                 BreakerState::Closed | BreakerState::HalfOpen => QuoteError::RateLimited { retry_at: None },
             });
         }
-        self.door.succeeded();
+        self.breaker.succeeded();
         Ok(answer)
     }
 }
 
 /// Whether the body is Yahoo's refusal: a single line of text, with status 200 when a crumb is requested.
-fn says_too_many(body: &[u8]) -> bool {
+fn is_too_many_requests(body: &[u8]) -> bool {
     body.len() < 200 && String::from_utf8_lossy(body).contains(TOO_MANY)
 }
 

@@ -546,7 +546,7 @@ impl Deployment {
 
     async fn waiting(&self) -> Option<String> {
         let (source, asked) = ("alpha_vantage".into(), [symbol("AAPL")]);
-        let waiting = self.store.held_back(&source, &asked).await.unwrap().remove(&asked[0])?;
+        let waiting = self.store.unconfirmed_quotes(&source, &asked).await.unwrap().remove(&asked[0])?;
         Some(format!("{} {}", waiting.price, waiting.doubt))
     }
 }
@@ -710,15 +710,15 @@ async fn a_failing_symbol_is_requested_at_growing_intervals() {
     let deployment = Deployment::that_answers(by_the_day(), absurd_price()).await;
     let gateway = Gateway::new(Arc::new(alpha_vantage(&deployment)));
     let start = deployment.clock.now();
-    let mut asked_at = Vec::new();
+    let mut requested_at = Vec::new();
     for second in (0..1500).step_by(10) {
         let before = deployment.calls().await;
         assert!(gateway.quote(&symbol("AAPL"), start + TimeDelta::seconds(second)).await.is_err());
         if deployment.calls().await > before {
-            asked_at.push(second);
+            requested_at.push(second);
         }
     }
-    assert_eq!(asked_at, [0, 30, 90, 210, 450, 750, 1050, 1350]);
+    assert_eq!(requested_at, [0, 30, 90, 210, 450, 750, 1050, 1350]);
 }
 
 fn absurd_price() -> ResponseTemplate {

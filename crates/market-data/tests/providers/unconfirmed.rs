@@ -178,7 +178,7 @@ impl Deployment {
 
     async fn waiting(&self) -> Option<UnconfirmedPrice> {
         let aapl = [symbol("AAPL")];
-        self.store.held_back(&self.source.source(), &aapl).await.unwrap().remove(&aapl[0])
+        self.store.unconfirmed_quotes(&self.source.source(), &aapl).await.unwrap().remove(&aapl[0])
     }
 
     async fn accepted(&self) -> String {

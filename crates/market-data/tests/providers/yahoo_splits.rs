@@ -294,7 +294,7 @@ async fn actions_that_come_with_prices_need_no_call() {
         chart(&[(DAYS[4], 200.0)], events(&[split("2026-11-19", 2.0, 1.0)], &[dividend("2026-11-19", 0.3)]));
     let provider = Provider::at(NOW, answer).await;
     let aapl = symbol("AAPL");
-    assert_eq!(provider.client.actions_seen(&aapl), None);
+    assert_eq!(provider.client.observed_actions(&aapl), None);
     provider
         .client
         .quotes_by_symbol(std::slice::from_ref(&aapl), provider.now)
@@ -302,13 +302,13 @@ async fn actions_that_come_with_prices_need_no_call() {
         .remove(&aapl)
         .unwrap()
         .unwrap();
-    let seen = provider.client.actions_seen(&aapl).unwrap();
+    let seen = provider.client.observed_actions(&aapl).unwrap();
     let told: Vec<String> = seen.actions.iter().map(described).collect();
     assert_eq!(told, ["2026-11-19 2:1", "2026-11-19 pays 0.30 on 2026-12-09"]);
     // The chart of one day covers only that day, a series all its days.
     assert!(seen.covers(day("2026-11-19"), provider.now) && !seen.covers(day("2026-11-18"), provider.now));
     provider.bars().await.unwrap();
-    let seen = provider.client.actions_seen(&aapl).unwrap();
+    let seen = provider.client.observed_actions(&aapl).unwrap();
     assert!(seen.covers(day("2026-01-01"), provider.now) && !seen.covers(day("2025-12-31"), provider.now));
     assert_eq!(provider.server.received_requests().await.unwrap().len(), 2);
 }

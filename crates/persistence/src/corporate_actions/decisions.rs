@@ -9,7 +9,7 @@ use crate::{StoreError, Tx};
 
 /// The reason for a decision on a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decider {
+pub enum SplitDecisionReason {
     /// The first price after the split: the expected price, then the one found.
     Price(Price, Price),
     /// The source reports a different split now.
@@ -19,7 +19,7 @@ pub enum Decider {
     },
 }
 
-impl Decider {
+impl SplitDecisionReason {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Price(..) => "price",
@@ -35,7 +35,7 @@ pub fn decide(
     tx: &mut Tx<'_>,
     id: ActionId,
     (from, to): (SplitConfirmation, SplitConfirmation),
-    by: &Decider,
+    by: &SplitDecisionReason,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let row = corporate_actions::table.find(id).filter(corporate_actions::confirmation.eq(from.as_str()));
@@ -50,7 +50,7 @@ pub fn decide(
         return Ok(false);
     }
     match by {
-        Decider::Price(expected, found) => {
+        SplitDecisionReason::Price(expected, found) => {
             diesel::update(corporate_actions::table.find(id))
                 .set((
                     corporate_actions::expected_price.eq(expected),
@@ -58,12 +58,12 @@ pub fn decide(
                 ))
                 .execute(tx.conn)?;
         }
-        Decider::Administrator { reason } => {
+        SplitDecisionReason::Administrator { reason } => {
             diesel::update(corporate_actions::table.find(id))
                 .set(corporate_actions::decision_reason.eq(reason))
                 .execute(tx.conn)?;
         }
-        Decider::News => {}
+        SplitDecisionReason::News => {}
     }
     Ok(true)
 }
@@ -88,7 +88,7 @@ pub fn replace_split(
     tx: &mut Tx<'_>,
     old: &KnownAction,
     ratio: SplitRatio,
-    by: &Decider,
+    by: &SplitDecisionReason,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let base = old.action.id.as_str();
@@ -102,8 +102,10 @@ pub fn replace_split(
         .count()
         .get_result(tx.conn)?;
     let (confirmation, reason) = match by {
-        Decider::Administrator { reason } => (SplitConfirmation::Confirmed, Some(reason.as_str())),
-        Decider::Price(..) | Decider::News => (SplitConfirmation::Awaiting, None),
+        SplitDecisionReason::Administrator { reason } => {
+            (SplitConfirmation::Confirmed, Some(reason.as_str()))
+        }
+        SplitDecisionReason::Price(..) | SplitDecisionReason::News => (SplitConfirmation::Awaiting, None),
     };
     let reference = old.check.as_ref().and_then(|check| check.reference.as_ref());
     diesel::insert_into(corporate_actions::table)

@@ -13,7 +13,7 @@ use crate::schema::{corporate_actions, orders_before_splits, portfolio_actions};
 use crate::{StoreError, Tx};
 
 /// Up to `limit` portfolios with ids above `after` in which a split was applied and not reversed, ordered by id.
-pub fn to_be_reversed(
+pub fn portfolios_to_reverse(
     tx: &mut Tx<'_>,
     action: ActionId,
     after: PortfolioId,
@@ -29,7 +29,7 @@ pub fn to_be_reversed(
 }
 
 /// Returns the portfolios among `portfolios` in which the split `action` is applied and not reversed.
-pub fn have_it_still(
+pub fn portfolios_with_unreversed(
     tx: &mut Tx<'_>,
     action: ActionId,
     portfolios: &[PortfolioId],

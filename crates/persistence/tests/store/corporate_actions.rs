@@ -6,7 +6,7 @@ use domain::journal::{BookedAction, BookedTerms};
 use domain::{
     JournalEntry, KnownAction, PerShare, PortfolioId, SplitConfirmation, StockId, Symbol, TransactionType,
 };
-use persistence::corporate_actions::{self as actions, Applied, Told};
+use persistence::corporate_actions::{self as actions, Applied, ReportedAction};
 use persistence::{StoreError, portfolios, stocks, transactions};
 
 use crate::harness::{Db, moment, money, november, one_share, save_position, shares};
@@ -20,11 +20,11 @@ fn split(ratio: &str) -> CorporateActionKind {
     CorporateActionKind::Split { numerator, denominator }
 }
 
-fn told(stock_id: StockId, kind: CorporateActionKind, seconds: i64) -> Told {
+fn told(stock_id: StockId, kind: CorporateActionKind, seconds: i64) -> ReportedAction {
     let pays_at = matches!(kind, CorporateActionKind::CashDividend { .. })
         .then(|| moment(seconds) + TimeDelta::days(15));
     let action = CorporateAction::new(symbol("AAPL"), november(23), kind);
-    Told {
+    ReportedAction {
         stock_id,
         action,
         effective_at: moment(seconds),
@@ -100,7 +100,7 @@ async fn an_action_is_applied_to_a_portfolio_only_once() {
     let insert = async |row: Applied| db.try_write(move |tx| actions::insert_applied(tx, &[row])).await;
     insert(row.clone()).await.unwrap();
     assert!(insert(row.clone()).await.is_err(), "there is no second time");
-    assert_eq!(db.read(move |tx| actions::have_had(tx, id, &[portfolio])).await.len(), 1);
+    assert_eq!(db.read(move |tx| actions::portfolios_with_applied(tx, id, &[portfolio])).await.len(), 1);
 
     let action = BookedAction {
         id,
@@ -169,7 +169,7 @@ async fn a_dividend_is_owed_until_it_is_paid() {
     };
     let number = portfolio.0;
     for ids in [vec![number], vec![number, number + 1], vec![number, number + 1_000_000]] {
-        assert_eq!(by_many(ids, moment(0)).await, [owed.clone()]);
+        assert_eq!(by_many(ids, moment(0)).await, std::slice::from_ref(&owed));
     }
     assert_eq!(by_many(vec![number], pays_at + TimeDelta::seconds(1)).await, []);
     assert_eq!(by_many(vec![number + 1], moment(0)).await, []);
@@ -214,5 +214,5 @@ async fn a_stock_is_found_by_a_former_symbol_unless_another_has_it() {
     assert_eq!(find(&old).await.unwrap().id, heir, "the symbol is somebody else's now");
     db.write(move |tx| stocks::delist(tx, heir, november(24))).await;
     assert_eq!(find(&old).await.unwrap().delisted_on, Some(november(24)));
-    assert_eq!(db.read(move |tx| actions::concerned(tx, one, PortfolioId(0), 10)).await, []);
+    assert_eq!(db.read(move |tx| actions::portfolios_concerned(tx, one, PortfolioId(0), 10)).await, []);
 }

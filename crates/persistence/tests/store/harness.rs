@@ -265,7 +265,7 @@ pub fn save_position(
     position: &Position,
 ) -> Result<(), StoreError> {
     let reserved = &Quantity::zero();
-    positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
+    positions::save(tx, &[positions::ChangedPosition { portfolio, stock, position, reserved }])
 }
 
 /// One share that cost 10.00.

@@ -184,18 +184,18 @@ async fn one_unconfirmed_price_per_symbol_is_stored_until_it_is_settled() {
     let kept =
         [unconfirmed("MSFT", "1500.00", Doubt::UnitSlip), unconfirmed("AAPL", "40.00", Doubt::LargeMove)];
     let prices = kept.clone();
-    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    db.write(move |tx| providers::save_unconfirmed(tx, &prices)).await;
     let [msft, aapl] = kept;
     assert_eq!(of_source("alpha_vantage").await, [aapl, msft.clone()], "in order of symbol");
     assert_eq!(of_source("yahoo").await, []);
     // A later unconfirmed price of the same symbol replaces it.
     let later = unconfirmed("AAPL", "41.00", Doubt::SplitNotBooked);
     let prices = [later.clone()];
-    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    db.write(move |tx| providers::save_unconfirmed(tx, &prices)).await;
     let wanted = [symbol("AAPL"), symbol("KO")];
     let found = db.read(move |tx| providers::unconfirmed(tx, "alpha_vantage", Some(&wanted))).await;
     assert_eq!(found, [later]);
-    db.write(|tx| providers::forget_held_back(tx, &[symbol("AAPL"), symbol("KO")])).await;
+    db.write(|tx| providers::delete_unconfirmed(tx, &[symbol("AAPL"), symbol("KO")])).await;
     assert_eq!(of_source("alpha_vantage").await, [msft]);
 }
 
@@ -208,7 +208,7 @@ async fn an_accepted_unconfirmed_price_replaces_newer_ones() {
     db.write(move |tx| providers::publish(tx, &quotes)).await;
     let waiting = unconfirmed("AAPL", "40.00", Doubt::LargeMove);
     let prices = [waiting.clone()];
-    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    db.write(move |tx| providers::save_unconfirmed(tx, &prices)).await;
     db.write(move |tx| providers::accept(tx, &waiting, moment(200))).await;
     let last = db.read(move |tx| stocks::by_ids(tx, &[id])).await.remove(0).last.unwrap();
     assert_eq!((last.price, last.as_of, last.previous_close), (price("40.00"), moment(60), None));

@@ -6,7 +6,7 @@ use domain::delisting::{DelistingEvidence, DelistingEvidenceKind};
 use domain::{Bar, CloseOut, PerShare, PriceSource, Quote, SplitConfirmation, StockId};
 use persistence::adjusted_bars::ADJUSTED;
 use persistence::close_outs::{self, NewCloseOut};
-use persistence::corporate_actions::{self as actions, Told};
+use persistence::corporate_actions::{self as actions, ReportedAction};
 use persistence::delistings::{self, NewDelisting, Refusal};
 use persistence::portfolios::PortfolioChanges;
 use persistence::{
@@ -16,8 +16,8 @@ use persistence::{
 
 use crate::harness::{Db, buy, listing, moment, november, one_share, price, quote, save_position, symbol};
 
-fn told(stock_id: StockId, kind: CorporateActionKind) -> Told {
-    Told {
+fn told(stock_id: StockId, kind: CorporateActionKind) -> ReportedAction {
+    ReportedAction {
         stock_id,
         action: CorporateAction::new(symbol("META"), november(16), kind),
         effective_at: moment(0),
@@ -55,7 +55,7 @@ const KNOWN: [(&str, Happens); 9] = [
     ("a dividend", |tx, id| {
         let amount = PerShare::from_scaled(1, 0).unwrap();
         let kind = CorporateActionKind::CashDividend { amount, pays_on: november(30) };
-        actions::note(tx, &Told { pays_at: Some(moment(9)), ..told(id, kind) }, moment(0)).map(drop)
+        actions::note(tx, &ReportedAction { pays_at: Some(moment(9)), ..told(id, kind) }, moment(0)).map(drop)
     }),
     ("a split of long ago", |tx, id| past_splits::note(tx, &told(id, split()), moment(0)).map(drop)),
     ("a delisting", |tx, id| delistings::note(tx, &delisting(id), moment(0), moment(0)).map(drop)),
@@ -192,7 +192,7 @@ async fn a_former_symbol_finds_the_stock_that_gave_it_up_last() {
     .await;
     let found = db.read(|tx| stocks::by_symbol(tx, &symbol("XYZ"))).await.unwrap();
     assert_eq!(found.id, second);
-    assert_eq!(db.read(|tx| stocks::called(tx, &symbol("XYZ"))).await, None);
+    assert_eq!(db.read(|tx| stocks::with_symbol(tx, &symbol("XYZ"))).await, None);
     let holder = db.read(|tx| former_symbols::last_holder(tx, &symbol("XYZ"))).await;
     assert_eq!(holder, Some((second, november(23))));
 }

@@ -47,10 +47,10 @@ fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId
         client_order_id: None,
     };
     let newest = PriceMove { quote: quote("AAPL", "10.00", moment(0)), volume: None };
-    let look = NewestPrice { newest: &newest, asked_at: moment(0) };
+    let newest_price = NewestPrice { newest: &newest, requested_at: moment(0) };
     let ids = OrderIds::from_fn(|| OrderId(Uuid::from_u128(number)));
     let rules = TradingRules::practice(Calendar::AroundTheClock);
-    let placed = books.place(ids, stock, command, look, rules.at(moment(0)))?;
+    let placed = books.place(ids, stock, command, newest_price, rules.at(moment(0)))?;
     orders::insert(tx, &[(placed.group.root(), "request")])?;
     transactions::append(tx, &placed.entries)?;
     save_position(tx, portfolio, stock, &books.positions[&stock])?;

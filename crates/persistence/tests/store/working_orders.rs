@@ -7,7 +7,7 @@ use domain::{
 };
 use persistence::order_list;
 use persistence::orders;
-use persistence::positions::{self, Changed};
+use persistence::positions::{self, ChangedPosition};
 use persistence::{StoreError, portfolios, snapshots, stocks, transactions};
 use uuid::Uuid;
 
@@ -385,9 +385,9 @@ async fn positions_and_cash_are_saved_together_with_reservations() {
             positions::save(
                 tx,
                 &[
-                    Changed { portfolio: two, stock: apple, position: &first, reserved: &some },
-                    Changed { portfolio: one, stock: tesla, position: &second, reserved: &none },
-                    Changed { portfolio: one, stock: apple, position: &third, reserved: &some },
+                    ChangedPosition { portfolio: two, stock: apple, position: &first, reserved: &some },
+                    ChangedPosition { portfolio: one, stock: tesla, position: &second, reserved: &none },
+                    ChangedPosition { portfolio: one, stock: apple, position: &third, reserved: &some },
                 ],
             )?;
             positions::save(tx, &[])?;

@@ -15,7 +15,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Only if the database fails; the same for [`Accounts::take_flash`].
-    pub async fn leave_flash(&self, id: &str, owner: &str, content: String) -> Result<()> {
+    pub async fn store_flash(&self, id: &str, owner: &str, content: String) -> Result<()> {
         let now = self.clock.wall();
         let new = NewFlashMessage {
             id_hash: secret::hash(id),

@@ -39,7 +39,7 @@ pub(crate) struct Attempt {
     address: String,
 }
 
-/// An attempt that was admitted. It counts as failed until [`take_back`] is called.
+/// An attempt that was admitted. It counts as failed until [`remove_failure`] is called.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     subject: String,
@@ -152,7 +152,7 @@ pub(crate) fn admit(
 ///
 /// Earlier failures of an account stay, so that the owner's logins do not give an attacker new free attempts. The
 /// failures of a device are deleted when its user `logged_in`.
-pub(crate) fn take_back(
+pub(crate) fn remove_failure(
     tx: &mut Tx<'_>,
     admitted: &Admitted,
     logged_in: bool,

@@ -186,7 +186,7 @@ impl Accounts {
                 if wrong {
                     return Ok(login_throttle::count_for_address(tx, &counted, &taken, now)?);
                 }
-                login_throttle::take_back(tx, &taken, right, now)?;
+                login_throttle::remove_failure(tx, &taken, right, now)?;
                 let current = id.map(|id| users::by_id(tx, id)).transpose()?.flatten();
                 if let (Some(renewed), Some(current)) = (renewed, current)
                     && Some(&current.password_hash) == hash.as_ref()

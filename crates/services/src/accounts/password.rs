@@ -44,16 +44,17 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
 });
 
 /// Limits the memory for concurrent hashes to less than 200 MB.
-const MOST_AT_ONCE: usize = 4;
+const MAX_AT_ONCE: usize = 4;
 
 /// A hash that is checked for an unknown name, so that the check takes as long as for a known one.
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
+static DUMMY_HASH: LazyLock<String> =
+    LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
 
 impl Hasher {
     pub fn new(timeout: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
-            permits: Arc::new(Semaphore::new(processors.clamp(2, MOST_AT_ONCE))),
+            permits: Arc::new(Semaphore::new(processors.clamp(2, MAX_AT_ONCE))),
             low_priority: Arc::new(Semaphore::new(1)),
             timeout,
         }
@@ -80,7 +81,7 @@ impl Hasher {
     ) -> Result<Option<Form>> {
         self.run(priority, move || {
             let known = hash.is_some();
-            let hash = hash.unwrap_or_else(|| NOBODY.clone());
+            let hash = hash.unwrap_or_else(|| DUMMY_HASH.clone());
             let hash = PasswordHash::new(&hash).ok()?;
             let is_of = |password: &str| ARGON2.verify_password(password.as_bytes(), &hash).is_ok();
             let typed = password.expose_secret();

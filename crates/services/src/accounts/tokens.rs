@@ -180,7 +180,7 @@ impl Accounts {
             return Ok(Some((known.account, known.scope)));
         }
         let start = self.token_cache.start_read(now);
-        let Some((hash, known)) = self.ask_about_tokens(vec![hash]).await?.into_iter().next() else {
+        let Some((hash, known)) = self.read_tokens(vec![hash]).await?.into_iter().next() else {
             return Ok(None);
         };
         self.token_cache.insert(hash, known.clone(), start);
@@ -192,7 +192,7 @@ impl Accounts {
         let Some(read) = self.token_cache.due_read(now) else { return };
         let accounts = self.clone();
         tokio::spawn(async move {
-            match accounts.ask_about_tokens(read.keys.clone()).await {
+            match accounts.read_tokens(read.keys.clone()).await {
                 Ok(found) => accounts.token_cache.renew(read, found),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "tokens cannot be confirmed");
@@ -207,14 +207,14 @@ impl Accounts {
             return Ok(HashMap::new());
         }
         let now = self.clock.wall();
-        let found = self.ask_about_tokens(hashes).await?.into_iter();
+        let found = self.read_tokens(hashes).await?.into_iter();
         Ok(found
             .filter(|(_, known)| known.lives_at(now))
             .map(|(hash, known)| (hash, known.account.id))
             .collect())
     }
 
-    async fn ask_about_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, KnownToken>> {
+    async fn read_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, KnownToken>> {
         let found = self
             .store
             .query(move |statement| tokens::by_hashes(statement, &hashes).map_err(Error::from))

@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::books::sweeper::Sweeper;
 
 /// The most bytes of one kind of values.
-const MOST_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 /// How long a value is cached. Company names are not part of a portfolio and change without a new version.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const CACHE_TTL: Duration = Duration::from_secs(60);
 
 /// A value that is kept in memory.
 pub(crate) trait CachedValue: Clone + Send + Sync + 'static {
@@ -60,7 +60,7 @@ impl<T: CachedValue> CacheEntry<T> {
         let weight = |_: &PortfolioId, (_, value): &(Version, T)| {
             u32::try_from(value.size() + ENTRY).unwrap_or(u32::MAX)
         };
-        let values = Cache::builder().max_capacity(MOST_BYTES).weigher(weight).time_to_live(KEPT_FOR).build();
+        let values = Cache::builder().max_capacity(MAX_BYTES).weigher(weight).time_to_live(CACHE_TTL).build();
         Self { values, sweeper: Sweeper::default() }
     }
 
@@ -86,15 +86,15 @@ impl<T: CachedValue> CacheEntry<T> {
 }
 
 /// Queue limit. Callers beyond it read the data directly.
-const WAITING: usize = 4096;
-const MOST_AT_ONCE: usize = 512;
+const QUEUE_LIMIT: usize = 4096;
+const MAX_AT_ONCE: usize = 512;
 /// Under load, a request for a version waits this long after the previous statement, so that more requests share the
 /// next one. A single request never waits.
-const GATHERED_FOR: Duration = Duration::from_micros(250);
+const BATCH_DELAY: Duration = Duration::from_micros(250);
 /// Give up after this long; the caller then reads the data and reports the error.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-struct Question {
+struct VersionRequest {
     portfolio: PortfolioId,
     answer: oneshot::Sender<Option<Version>>,
 }
@@ -102,26 +102,26 @@ struct Question {
 /// Reads versions from the database on a separate thread, which starts with the first question.
 pub(crate) struct Versions {
     store: Store,
-    questions: OnceLock<mpsc::Sender<Question>>,
+    requests: OnceLock<mpsc::Sender<VersionRequest>>,
 }
 
 impl Versions {
     pub fn new(store: Store) -> Self {
-        Self { store, questions: OnceLock::new() }
+        Self { store, requests: OnceLock::new() }
     }
 
     /// Returns the current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
     pub async fn version_of(&self, portfolio: PortfolioRef) -> Option<Version> {
         let (answer, answered) = oneshot::channel();
-        let questions = self.questions.get_or_init(|| open(self.store.lane()));
-        questions.try_send(Question { portfolio: portfolio.id, answer }).ok()?;
-        let answered = tokio::time::timeout(PATIENCE, answered).await.ok()?;
+        let requests = self.requests.get_or_init(|| open(self.store.lane()));
+        requests.try_send(VersionRequest { portfolio: portfolio.id, answer }).ok()?;
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok()?;
         answered.ok().flatten().filter(|version| version.owner == portfolio.user)
     }
 }
 
-fn open(lane: Lane) -> mpsc::Sender<Question> {
-    let (sender, receiver) = mpsc::channel(WAITING);
+fn open(lane: Lane) -> mpsc::Sender<VersionRequest> {
+    let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
     std::thread::Builder::new()
         .name("versions".to_owned())
         .spawn(move || answer(lane, receiver))
@@ -130,11 +130,11 @@ fn open(lane: Lane) -> mpsc::Sender<Question> {
 }
 
 /// Answers requests until the last sender is dropped.
-fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
-    let mut questions = Vec::with_capacity(MOST_AT_ONCE);
-    while receiver.blocking_recv_many(&mut questions, MOST_AT_ONCE) > 0 {
-        let (asked_at, many_ask) = (Instant::now(), questions.len() > 1);
-        let mut ids: Vec<PortfolioId> = questions.iter().map(|question| question.portfolio).collect();
+fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<VersionRequest>) {
+    let mut requests = Vec::with_capacity(MAX_AT_ONCE);
+    while receiver.blocking_recv_many(&mut requests, MAX_AT_ONCE) > 0 {
+        let (requested_at, many_ask) = (Instant::now(), requests.len() > 1);
+        let mut ids: Vec<PortfolioId> = requests.iter().map(|request| request.portfolio).collect();
         ids.sort_unstable();
         ids.dedup();
         let found: HashMap<PortfolioId, Version> =
@@ -152,12 +152,12 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
                     HashMap::new()
                 }
             };
-        for Question { portfolio, answer } in questions.drain(..) {
+        for VersionRequest { portfolio, answer } in requests.drain(..) {
             // The caller may have given up.
             let _ = answer.send(found.get(&portfolio).copied());
         }
         if many_ask {
-            std::thread::sleep(GATHERED_FOR.saturating_sub(asked_at.elapsed()));
+            std::thread::sleep(BATCH_DELAY.saturating_sub(requested_at.elapsed()));
         }
     }
 }

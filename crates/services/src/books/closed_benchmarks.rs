@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 const DAYS_BEFORE_WINDOW: Days = Days::new(10);
 /// How long an entry is used before its bars are read again. Changes that another process learns late appear after this
 /// time.
-const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
+const CACHE_TTL: TimeDelta = TimeDelta::seconds(2);
 /// The most bytes: about 90 benchmarks over five years.
-const MOST_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// A benchmark until the last closed session. If the bars are read again and have not changed, the same `Arc` is
 /// returned.
@@ -34,7 +34,7 @@ type Key = (Symbol, Option<NaiveDate>, NaiveDate);
 
 struct Entry {
     read_at: Timestamp,
-    noted: u64,
+    action_count: u64,
     benchmark: Arc<ClosedBenchmark>,
 }
 
@@ -48,10 +48,10 @@ impl ClosedBenchmarks {
 
     /// Returns the entry if it is current. When it is too old, one caller gets `None` and reads the bars again, while
     /// the others still get the old entry.
-    fn get(&self, key: &Key, noted: u64, wall: Timestamp) -> Option<Arc<ClosedBenchmark>> {
+    fn get(&self, key: &Key, action_count: u64, wall: Timestamp) -> Option<Arc<ClosedBenchmark>> {
         let mut entries = self.entries();
-        let entry = entries.get_mut(key).filter(|entry| entry.noted == noted)?;
-        if !(TimeDelta::zero()..TRUSTED_FOR).contains(&(wall - entry.read_at)) {
+        let entry = entries.get_mut(key).filter(|entry| entry.action_count == action_count)?;
+        if !(TimeDelta::zero()..CACHE_TTL).contains(&(wall - entry.read_at)) {
             entry.read_at = wall;
             return None;
         }
@@ -63,17 +63,17 @@ impl ClosedBenchmarks {
         &self,
         key: Key,
         benchmark: ClosedBenchmark,
-        noted: u64,
+        action_count: u64,
         read_at: Timestamp,
     ) -> Arc<ClosedBenchmark> {
         let mut entries = self.entries();
-        let is_full = bytes(&entries) + benchmark.closed.size() > MOST_BYTES;
+        let is_full = bytes(&entries) + benchmark.closed.size() > MAX_BYTES;
         if is_full && !entries.contains_key(&key) {
             entries.clear();
         }
         let before = entries.get(&key).map(|entry| entry.benchmark.clone());
         let benchmark = before.filter(|before| **before == benchmark).unwrap_or_else(|| Arc::new(benchmark));
-        entries.insert(key, Entry { read_at, noted, benchmark: benchmark.clone() });
+        entries.insert(key, Entry { read_at, action_count, benchmark: benchmark.clone() });
         benchmark
     }
 
@@ -98,8 +98,9 @@ impl Books {
     ) -> Result<Arc<ClosedBenchmark>> {
         let start_on = series.start_on();
         let key = (symbol.clone(), start_on, self.market.calendar.booking_session(now).date);
-        let (noted, wall) = (self.corporate_actions.noted().count(), self.market.clock.wall());
-        if let Some(kept) = self.closed_benchmarks.get(&key, noted, wall) {
+        let (action_count, wall) =
+            (self.corporate_actions.action_counter().count(), self.market.clock.wall());
+        if let Some(kept) = self.closed_benchmarks.get(&key, action_count, wall) {
             return Ok(kept);
         }
         let stock = self.instruments.stock_for(Some(user), symbol).await?;
@@ -119,7 +120,7 @@ impl Books {
         let coming =
             actions.into_iter().filter(|action| closed.last_on().is_some_and(|last| last < action.ex_on));
         let benchmark = ClosedBenchmark { coming: coming.collect(), closed };
-        Ok(self.closed_benchmarks.insert(key, benchmark, noted, wall))
+        Ok(self.closed_benchmarks.insert(key, benchmark, action_count, wall))
     }
 
     /// Returns a benchmark whose last close is the newest price, if this price is from today and the closes end before

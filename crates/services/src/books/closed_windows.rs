@@ -23,7 +23,7 @@ use crate::books::sweeper::Sweeper;
 
 /// How long a window is cached. Symbols, and the closing prices at the start of the window, which real sources may
 /// correct, are not part of the versions.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const CACHE_TTL: Duration = Duration::from_secs(60);
 
 /// The most windows that are read from the database at a time. Five years take two megabytes until they are sums, and more
 /// readers than processors are not faster.
@@ -94,14 +94,14 @@ pub(super) struct ClosedWindows {
 }
 
 impl ClosedWindows {
-    pub fn new(most_bytes: u64) -> Self {
+    pub fn new(max_bytes: u64) -> Self {
         let weight =
             |_: &WindowKey, window: &Arc<ClosedWindow>| u32::try_from(window.size()).unwrap_or(u32::MAX);
         let windows = Cache::builder()
-            .max_capacity(most_bytes)
+            .max_capacity(max_bytes)
             .weigher(weight)
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(KEPT_FOR)
+            .time_to_live(CACHE_TTL)
             .build();
         Self {
             windows,

@@ -22,22 +22,22 @@ use domain::{
     Timestamp, UserId,
 };
 use market_data::{Catalogue, Purpose};
-use persistence::corporate_actions::Told;
+use persistence::corporate_actions::ReportedAction;
 use persistence::{StoreError, imports};
 
 use crate::accounts::actor::PortfolioControl;
 use crate::books::Books;
 use crate::corporate_actions::LATEST_NEWS;
-use crate::corporate_actions::seen_actions::confirmation_of_news;
+use crate::corporate_actions::observed_actions::confirmation_of_news;
 use crate::error::{Error, Result};
 use crate::events::Change;
 use booking::Booking;
 pub use file::decode;
-use file::{ImportFile, MOST_ISSUES};
+use file::{ImportFile, MAX_ISSUES};
 pub use issue::{RowIssue, RowProblem};
 
 /// The longest file, in bytes.
-pub const MOST_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 /// A first price is looked for so long before a trade: over holidays.
 const DAYS_WITHOUT_PRICE: Days = Days::new(10);
 
@@ -108,7 +108,7 @@ impl Books {
         let stocks = self.stocks_of(user, &mut file).await?;
         let announced = self.announced_actions(user, &mut file, &stocks).await;
         file.issues.sort_by_key(|issue| issue.line);
-        file.issues.truncate(MOST_ISSUES);
+        file.issues.truncate(MAX_ISSUES);
         // What is due to others is booked before.
         self.corporate_actions.apply_corporate_actions().await?;
         let booking = Booking {
@@ -135,7 +135,7 @@ impl Books {
             .await;
         match booked {
             Ok(report) => {
-                self.corporate_actions.noted().increase();
+                self.corporate_actions.action_counter().increase();
                 self.events.announce(&[Change::of_books(portfolio)]);
                 Ok(report)
             }
@@ -243,7 +243,7 @@ impl Books {
         user: UserId,
         file: &mut ImportFile,
         stocks: &HashMap<Symbol, (Stock, Quote)>,
-    ) -> Vec<Told> {
+    ) -> Vec<ReportedAction> {
         let (now, calendar) = (self.market.now(), self.market.calendar);
         let today = exchange_date(now);
         let known_since = today.checked_sub_days(LATEST_NEWS).unwrap_or(today);
@@ -263,7 +263,7 @@ impl Books {
                 file.issues.extend(issue);
                 continue;
             };
-            announced.extend(found.into_iter().map(|action| Told {
+            announced.extend(found.into_iter().map(|action| ReportedAction {
                 stock_id: stock.id,
                 effective_at: action.effective_at(calendar),
                 pays_at: action.pays_at(calendar),
@@ -289,7 +289,7 @@ impl Books {
         }
         // They come with the prices of those days.
         let _bars = self.stocks.bars(Some(user), stock, first, today, now).await;
-        let seen = quotes.actions_seen(symbol).filter(|seen| seen.covers(first, now))?;
+        let seen = quotes.observed_actions(symbol).filter(|seen| seen.covers(first, now))?;
         let mut actions = seen.actions;
         actions.retain(|action| action.ex_on >= first && action.ex_on <= today);
         Some(actions)

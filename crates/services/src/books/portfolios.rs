@@ -17,7 +17,7 @@ use crate::{Page, one_more};
 
 /// The most portfolios of a user: more than anyone needs, and few enough that one user cannot fill the disk with
 /// snapshots.
-const MOST_PORTFOLIOS: usize = 100;
+const MAX_PORTFOLIOS: usize = 100;
 
 /// A portfolio without its positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,12 +158,12 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
         }
         orders::update(tx, &group.orders.iter().collect::<Vec<_>>())?;
     }
-    let changed: Vec<positions::Changed<'_>> = portfolio
+    let changed: Vec<positions::ChangedPosition<'_>> = portfolio
         .positions
         .iter()
         .filter_map(|(stock, position)| {
             let reserved = portfolio.reserved.shares.get(stock)?;
-            Some(positions::Changed { portfolio: portfolio.id, stock: *stock, position, reserved })
+            Some(positions::ChangedPosition { portfolio: portfolio.id, stock: *stock, position, reserved })
         })
         .collect();
     positions::save(tx, &changed)?;
@@ -221,8 +221,8 @@ impl Books {
         idempotency::write_once(&self.store, move |tx| {
             let now = clock.now();
             let act = |tx: &mut Tx<'_>| {
-                if portfolios::of_user(tx, user)?.len() >= MOST_PORTFOLIOS {
-                    return Err(Error::TooManyPortfolios(MOST_PORTFOLIOS));
+                if portfolios::of_user(tx, user)?.len() >= MAX_PORTFOLIOS {
+                    return Err(Error::TooManyPortfolios(MAX_PORTFOLIOS));
                 }
                 let opened = open(tx, user, (name, description, kind), cash_balance, now)?;
                 let id = opened.id.0;

@@ -8,7 +8,7 @@ use domain::{
     ActionId, JournalEntry, Money, PortfolioId, Position, Quantity, SplitConfirmation, StockId, Timestamp,
     TransactionId, TransactionType,
 };
-use persistence::corporate_actions::{self as actions, Decider};
+use persistence::corporate_actions::{self as actions, SplitDecisionReason};
 use persistence::{Tx, orders, portfolios, positions, transactions};
 
 use crate::books::Books;
@@ -44,7 +44,7 @@ impl Books {
         let mut repaired = Repaired::default();
         let (now, wall) = (self.market.now(), self.market.clock.wall());
         let mut fills: BTreeMap<PortfolioId, BTreeSet<TransactionId>> = BTreeMap::new();
-        let mut splits: BTreeMap<ActionId, Decider> = BTreeMap::new();
+        let mut splits: BTreeMap<ActionId, SplitDecisionReason> = BTreeMap::new();
         let mut first_snapshot = None;
         for difference in &report.differences {
             match &difference.concern {
@@ -56,7 +56,7 @@ impl Books {
                     fills.entry(difference.portfolio_id).or_default().insert(*id);
                 }
                 Concern::Split(id, expected, found) => {
-                    splits.insert(*id, Decider::Price(expected.clone(), found.clone()));
+                    splits.insert(*id, SplitDecisionReason::Price(expected.clone(), found.clone()));
                 }
                 Concern::Snapshot(date) => {
                     first_snapshot =
@@ -83,7 +83,7 @@ impl Books {
                 .await?;
             repaired.splits += usize::from(decided);
         }
-        self.corporate_actions.noted().increase();
+        self.corporate_actions.action_counter().increase();
         self.corporate_actions.reverse_splits().await?;
         let calendar = self.market.calendar;
         let books = self.market.book_calendar(&self.store).await?;
@@ -174,10 +174,10 @@ fn reverse_fills(
     orders::update(tx, &orders)?;
     transactions::append(tx, &lines)?;
     let none = Quantity::zero();
-    let changed: Vec<positions::Changed<'_>> = portfolio
+    let changed: Vec<positions::ChangedPosition<'_>> = portfolio
         .positions
         .iter()
-        .map(|(stock, position)| positions::Changed {
+        .map(|(stock, position)| positions::ChangedPosition {
             portfolio: id,
             stock: *stock,
             position,

@@ -20,8 +20,8 @@ const DEMONSTRATION: &str = "demonstration";
 /// Characters of a link key: 128 random bits in hex.
 const LINK_KEY_CHARACTERS: usize = 32;
 /// The most portfolios whose owner is cached.
-const MOST_OWNERS: u64 = 100_000;
-const OWNERS_KEPT_FOR: Duration = Duration::from_secs(600);
+const MAX_OWNERS: u64 = 100_000;
+const OWNERS_CACHE_TTL: Duration = Duration::from_secs(600);
 
 /// The part of an address that names a portfolio: its id, or the link key of a portfolio that is shared by link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl PortfolioAccess {
 pub(crate) type Owners = Arc<Cache<PortfolioId, UserId>>;
 
 pub(crate) fn owners() -> Owners {
-    Arc::new(Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KEPT_FOR).build())
+    Arc::new(Cache::builder().max_capacity(MAX_OWNERS).time_to_live(OWNERS_CACHE_TTL).build())
 }
 
 /// The number of owners in memory, and their bytes with their places in the queues of the cache.

@@ -23,7 +23,7 @@ use crate::books::Books;
 use crate::corporate_actions::splits::price_before_split;
 use crate::corporate_actions::{ActionHistories, clear_stale, stale_since};
 use crate::error::{Error, Result};
-use crate::stocks::quotes::Asker;
+use crate::stocks::quotes::QuoteReader;
 
 /// The name of a value in `installation`.
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
@@ -39,7 +39,7 @@ const LATER_CLOSES: usize = 2;
 /// How far back the source is asked for the last close before a session without a trade.
 const DAYS_BEFORE: Days = Days::new(30);
 /// The most sessions whose snapshots are taken again in one run.
-const MOST_SESSIONS: i64 = 50;
+const MAX_SESSIONS: i64 = 50;
 
 /// The portfolios with ids in `(after, last]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ struct Prices {
     in_progress: bool,
     /// Whether only stored prices are used, for reading; a stock without a price is then left out.
     is_stored_only: bool,
-    asked_at: Timestamp,
+    requested_at: Timestamp,
     /// The price of each stock, and whether it is older than the session.
     known: HashMap<StockId, (Price, bool)>,
 }
@@ -117,7 +117,7 @@ impl Books {
             calendar,
             in_progress,
             is_stored_only: false,
-            asked_at: now,
+            requested_at: now,
             known: HashMap::new(),
         };
         let wanted = BooksWanted { until, flows_from: previous_close };
@@ -183,10 +183,10 @@ impl Books {
         session: Session,
         stocks: Vec<StockId>,
     ) -> Result<HashMap<StockId, Price>> {
-        let asked_at = self.market.now();
+        let requested_at = self.market.now();
         let known = HashMap::new();
         let mut prices =
-            Prices { session, calendar, in_progress: false, is_stored_only: true, asked_at, known };
+            Prices { session, calendar, in_progress: false, is_stored_only: true, requested_at, known };
         self.price_stocks(&mut prices, stocks).await?;
         Ok(prices.known.into_iter().map(|(stock, (price, _))| (stock, price)).collect())
     }
@@ -212,7 +212,7 @@ impl Books {
             })
             .await?;
         if prices.in_progress {
-            let found = self.stocks.latest_quotes_of(Asker::Nobody, &stocks, prices.asked_at).await;
+            let found = self.stocks.latest_quotes_of(QuoteReader::Job, &stocks, prices.requested_at).await;
             for (stock, latest) in stocks.iter().zip(found) {
                 prices.known.insert(stock.id, (latest?.quote.price, true));
             }
@@ -226,7 +226,7 @@ impl Books {
             let split = suspended.iter().find(|known| {
                 known.stock_id == stock.id
                     && known.effective_at <= basis
-                    && known.hold(prices.asked_at).is_some_and(|hold| hold.is_halt())
+                    && known.hold(prices.requested_at).is_some_and(|hold| hold.is_halt())
             });
             if let Some(quote) =
                 split.and_then(|known| price_before_split(&stock, known, self.market.quotes.source()))
@@ -244,14 +244,14 @@ impl Books {
             let last_session = ended_on.map(|on| calendar.before(on).date);
             if let Some(last) = last_session.filter(|last| day.is_none_or(|day| day < *last))
                 && !prices.is_stored_only
-                && let Some(close) = self.fetch_close(&stock, last, prices.asked_at).await?
+                && let Some(close) = self.fetch_close(&stock, last, prices.requested_at).await?
             {
                 let close = AsTraded::new(close, session_basis(calendar, last));
                 prices.known.insert(stock.id, (histories.convert(stock.id, close, basis), false));
                 continue;
             }
             let is_given_up = last_session.is_some_and(|last| {
-                let today = exchange_date(prices.asked_at);
+                let today = exchange_date(prices.requested_at);
                 calendar.sessions(last, today).count() > SESSIONS_TO_WAIT
             });
             let is_final = day == Some(date)
@@ -260,7 +260,7 @@ impl Books {
                 Some(price) if is_final => (price, false),
                 Some(price) if prices.is_stored_only => (price, true),
                 None if prices.is_stored_only => continue,
-                older => match self.fetch_close(&stock, date, prices.asked_at).await? {
+                older => match self.fetch_close(&stock, date, prices.requested_at).await? {
                     Some(close) => (close, false),
                     None => match self.book_day_without_trade(&stock, date).await? {
                         Some(close) => (close, false),
@@ -300,7 +300,7 @@ impl Books {
             }
         };
         // A split that comes with the closes must be booked before one of these closes is used.
-        if self.corporate_actions.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
+        if self.corporate_actions.record_observed_actions(std::slice::from_ref(stock)).await? > 0 {
             return Ok(None);
         }
         let (source, asked) = (self.market.quotes.source(), symbol.clone());
@@ -406,7 +406,7 @@ impl Books {
         let dates = self
             .store
             .read(move |tx| {
-                let mut dates = snapshots::provisional_dates(tx, newest, MOST_SESSIONS)?;
+                let mut dates = snapshots::provisional_dates(tx, newest, MAX_SESSIONS)?;
                 let waiting = jobs::unfinished_sessions(tx)?;
                 dates.retain(|date| !waiting.contains(date));
                 Ok::<_, Error>(dates)

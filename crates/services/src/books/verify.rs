@@ -19,7 +19,7 @@ use load::check_range;
 pub use report::{Concern, Difference, Report};
 
 /// Portfolios per range.
-const MOST_PORTFOLIOS: usize = 500;
+const MAX_PORTFOLIOS: usize = 500;
 
 /// Ranges per parallel task: several, so that all tasks stay busy until the end.
 const RANGES_EACH: usize = 8;
@@ -39,7 +39,7 @@ impl super::Books {
         // One connection is left for other work.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let at_once = (self.store.connections() - 1).clamp(1, 2 * cores);
-        let size = (total / (at_once * RANGES_EACH)).clamp(1, MOST_PORTFOLIOS);
+        let size = (total / (at_once * RANGES_EACH)).clamp(1, MAX_PORTFOLIOS);
         let mut checks = stream::try_unfold(PortfolioId(0), move |after| self.next_range(after, last, size))
             .map_ok(|(after, last)| self.check_range(after, last))
             .try_buffer_unordered(at_once)

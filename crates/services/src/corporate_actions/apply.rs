@@ -14,7 +14,7 @@ use persistence::corporate_actions::{self as actions, Applied};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, orders, portfolios, positions, stocks, transactions};
 
-use super::learn::last_asked;
+use super::learn::last_request_at;
 use super::stale_snapshots::mark_snapshots;
 use super::{BATCH, CorporateActions, Stored};
 use crate::corporate_actions::splits::reverse_in;
@@ -43,7 +43,7 @@ pub(crate) fn apply_before_orders(
     now: Timestamp,
 ) -> Stored<bool> {
     let mut any = false;
-    for known in at_hand.iter().filter(|known| known.is_to_be_reversed()) {
+    for known in at_hand.iter().filter(|known| known.needs_reversal()) {
         reverse_in(tx, known, ids, calendar, now)?;
         any = true;
     }
@@ -95,7 +95,7 @@ fn apply_once(
     now: Timestamp,
 ) -> Stored<(Vec<Change>, bool)> {
     let locked = portfolios::lock(tx, ids)?;
-    let had = actions::have_had(tx, known.id, ids)?;
+    let had = actions::portfolios_with_applied(tx, known.id, ids)?;
     let open: Vec<PortfolioId> =
         locked.iter().map(|locked| locked.portfolio.id).filter(|id| !had.contains(id)).collect();
     if open.is_empty() {
@@ -299,11 +299,16 @@ impl Affected {
         transactions::append(tx, &self.entries)?;
         let books = || self.written.iter().filter_map(|id| self.portfolios.get(id));
         let none = Quantity::zero();
-        let changed: Vec<positions::Changed<'_>> = books()
+        let changed: Vec<positions::ChangedPosition<'_>> = books()
             .flat_map(|one| {
                 one.portfolio.positions.iter().map(|(stock, position)| {
                     let reserved = one.portfolio.reserved.shares.get(stock).unwrap_or(&none);
-                    positions::Changed { portfolio: one.portfolio.id, stock: *stock, position, reserved }
+                    positions::ChangedPosition {
+                        portfolio: one.portfolio.id,
+                        stock: *stock,
+                        position,
+                        reserved,
+                    }
                 })
             })
             .collect();
@@ -376,7 +381,7 @@ impl CorporateActions {
     pub(crate) async fn apply_due_actions(&self) -> Result<()> {
         let now = self.market.now();
         let due = self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await?;
-        let is_undecided = |known: &KnownAction| known.hold(now).is_some() || known.is_to_be_reversed();
+        let is_undecided = |known: &KnownAction| known.hold(now).is_some() || known.needs_reversal();
         if !due.is_empty() || self.undecided_splits().await?.iter().any(is_undecided) {
             self.apply_corporate_actions().await?;
         }
@@ -385,7 +390,7 @@ impl CorporateActions {
 
     /// Prepares the snapshots of a session: learns and applies the actions that took effect up to its close.
     pub(crate) async fn catch_up_actions(&self, opened_at: Timestamp) -> Result<()> {
-        let asked = self.store.read(|tx| last_asked(tx).map_err(Error::from)).await?;
+        let asked = self.store.read(|tx| last_request_at(tx).map_err(Error::from)).await?;
         let complete = matches!(self.market.quotes.catalogue(opened_at), Catalogue::Complete(_));
         if complete && asked.is_none_or(|asked| asked < opened_at) {
             self.learn_corporate_actions().await?;
@@ -411,7 +416,7 @@ impl CorporateActions {
             .write(move |tx| {
                 let mut changes = Vec::new();
                 for known in &in_effect {
-                    changes.extend(match known.is_to_be_reversed() {
+                    changes.extend(match known.needs_reversal() {
                         true => reverse_in(tx, known, &ids, calendar, now)?,
                         false => apply_to(tx, known, &ids, calendar, now)?,
                     });
@@ -457,7 +462,7 @@ impl CorporateActions {
             | CorporateActionKind::CloseOut(_) => {}
         }
         let apply = move |tx: &mut Tx<'_>, after| {
-            let ids = actions::concerned(tx, known.stock_id, after, BATCH)?;
+            let ids = actions::portfolios_concerned(tx, known.stock_id, after, BATCH)?;
             let changes = apply_to(tx, &known, &ids, calendar, now)?;
             if ids.is_empty() {
                 actions::set_applied(tx, known.id, now)?;

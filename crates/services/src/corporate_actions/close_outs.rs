@@ -217,7 +217,7 @@ impl CorporateActions {
             request.carry_out(tx, wall, act, |tx, id| done(tx, ActionId(id)))
         })
         .await?;
-        self.noted.increase();
+        self.action_counter.increase();
         self.instruments.forget(&named);
         if !done.replayed {
             tracing::info!(

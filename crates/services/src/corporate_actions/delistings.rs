@@ -211,7 +211,7 @@ impl CorporateActions {
                 let id = stock.id;
                 let act = move |tx: &mut Tx<'_>| {
                     let symbol = &delisting.symbol;
-                    let holder = stocks::called(tx, symbol)?;
+                    let holder = stocks::with_symbol(tx, symbol)?;
                     if holder.is_none_or(|holder| holder.id != id) {
                         let message =
                             format!("{symbol} has just received another symbol: search for the stock again");
@@ -230,7 +230,7 @@ impl CorporateActions {
             }
             DelistingResolution::Refuse => self.refuse_delisting(&stock, kept, name, request).await?,
         };
-        self.noted.increase();
+        self.action_counter.increase();
         self.instruments.forget(&symbol);
         if !done.replayed {
             tracing::info!(
@@ -268,8 +268,8 @@ impl CorporateActions {
             return Err(Error::invalid("on", "enter a day within the next 60 days"));
         }
         let grounds = judge_delisting(&case.evidence, last_price_at);
-        let told = grounds.map(|grounds| grounds.first_session_without(last_price_at, calendar));
-        let day = on.or(told).or(last_priced_on.map(|last| last + Days::new(1))).unwrap_or(today);
+        let reported = grounds.map(|grounds| grounds.first_session_without(last_price_at, calendar));
+        let day = on.or(reported).or(last_priced_on.map(|last| last + Days::new(1))).unwrap_or(today);
         Ok(self.new_delisting(stock, day, reason, Some(administrator)))
     }
 
@@ -324,8 +324,8 @@ impl CorporateActions {
                         let message = format!("{symbol} was closed out: that cannot be undone");
                         return Err(Error::invalid("resolution", message));
                     }
-                    let told = (reason.as_str(), Some(administrator.as_str()));
-                    if delistings::take_back(tx, id, delisting.action_id, told, wall)? {
+                    let reported = (reason.as_str(), Some(administrator.as_str()));
+                    if delistings::withdraw(tx, id, delisting.action_id, reported, wall)? {
                         mark_snapshots(tx, delisting.effective_at, calendar, now)?;
                     }
                     // Later evidence does not count either.
@@ -370,7 +370,7 @@ impl CorporateActions {
     pub(crate) async fn settle_delistings(&self) -> Result<usize> {
         let new = self.weigh_evidence().await?;
         if new > 0 {
-            self.noted.increase();
+            self.action_counter.increase();
             self.apply_corporate_actions().await?;
         }
         let left = self

@@ -50,7 +50,7 @@ fn pay(tx: &mut Tx<'_>, known: &KnownAction, rows: &[Applied]) -> Result<Vec<(Ti
     let mut locked: HashMap<PortfolioId, LockedPortfolio> =
         portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
     // Another process may have paid them before this transaction locked them.
-    let unpaid = actions::still_unpaid(tx, known.id, &ids)?;
+    let unpaid = actions::portfolios_with_unpaid(tx, known.id, &ids)?;
     let records: HashMap<PortfolioId, _> =
         portfolios::by_ids(tx, &ids)?.into_iter().map(|row| (row.id, row)).collect();
     let (CorporateActionKind::CashDividend { amount: per_share, .. }, Some(pays_at)) =

@@ -49,7 +49,7 @@ impl CorporateActions {
         let known = self.store.read(move |tx| actions::of_stock(tx, id).map_err(Error::from)).await?;
         let today = exchange_date(now);
         let last = today.checked_add_days(AHEAD).unwrap_or(today);
-        let told = match self.market.quotes.limits() {
+        let reported = match self.market.quotes.limits() {
             // Calls to this source are reserved for the jobs, which store their results in the database.
             Some(_) => Vec::new(),
             None => {
@@ -59,7 +59,7 @@ impl CorporateActions {
         };
         // A stored action replaces the version of the source, even if the source now reports it differently.
         let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
-        for action in told.into_iter().chain(known.iter().map(|known| known.action.clone())) {
+        for action in reported.into_iter().chain(known.iter().map(|known| known.action.clone())) {
             all.insert(action.id.as_str().to_owned(), action);
         }
         for known in known.iter().filter(|known| !known.is_in_force()) {

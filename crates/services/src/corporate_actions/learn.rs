@@ -6,29 +6,29 @@ use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{Stock, StockId, Symbol, Timestamp};
 use market_data::{Catalogue, QuoteError};
-use persistence::corporate_actions::Told;
+use persistence::corporate_actions::ReportedAction;
 use persistence::{Tx, former_symbols, installation, stocks};
 
 use super::{AHEAD, CorporateActions, LATEST_NEWS, Stored};
-use crate::corporate_actions::seen_actions::confirmation_of_news;
-use crate::corporate_actions::splits::note_told;
+use crate::corporate_actions::observed_actions::confirmation_of_news;
+use crate::corporate_actions::splits::record_reported_action;
 use crate::error::{Error, Result};
 
 /// How far before the last request the next one starts, because actions may be published late.
 const NEWS_OVERLAP: Days = Days::new(10);
 
 /// The key of the market time at which the source was last called for all stocks.
-const ASKED: &str = "corporate_actions_asked";
+const LAST_REQUEST: &str = "corporate_actions_asked";
 
 /// The key of the times at which a source with few calls was last called for each stock, by id.
-const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
+const REQUESTS_BY_STOCK: &str = "corporate_actions_asked_of_stocks";
 
-fn times_asked(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
-    let kept = installation::get(tx, ASKED_OF_STOCKS)?;
+fn request_times(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
+    let kept = installation::get(tx, REQUESTS_BY_STOCK)?;
     Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
 }
 
-fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timestamp>, most: usize) {
+fn keep_least_recently_requested(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timestamp>, most: usize) {
     stocks.sort_by_key(|stock| (times.get(&stock.id.0).copied(), stock.id));
     stocks.truncate(most);
 }
@@ -40,8 +40,8 @@ fn news_since(asked: Option<Timestamp>, first: NaiveDate) -> NaiveDate {
 }
 
 /// The market time of the last request for all stocks. An unreadable value counts as never.
-pub(super) fn last_asked(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
-    Ok(installation::get(tx, ASKED)?.and_then(|text| serde_json::from_str(&text).ok()))
+pub(super) fn last_request_at(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
+    Ok(installation::get(tx, LAST_REQUEST)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 impl CorporateActions {
@@ -56,12 +56,12 @@ impl CorporateActions {
         let today = exchange_date(now);
         let all = matches!(self.market.quotes.catalogue(now), Catalogue::Complete(_));
         let asked = self.store.read(move |tx| {
-            let found = if all { stocks::all(tx)? } else { stocks::concerning(tx)? };
+            let found = if all { stocks::all(tx)? } else { stocks::ever_in_use(tx)? };
             Ok::<_, Error>(found)
         });
         let mut asked = asked.await?;
         if self.market.quotes.is_scarce() {
-            let times = self.store.read(times_asked).await?;
+            let times = self.store.read(request_times).await?;
             let is_limited = self.market.quotes.limits().is_some_and(|limits| limits.per_day().is_some());
             let is_of_today =
                 |stock: &Stock| times.get(&stock.id.0).is_some_and(|asked| exchange_date(*asked) == today);
@@ -70,7 +70,7 @@ impl CorporateActions {
             match times.values().any(|asked| exchange_date(*asked) == today) {
                 _ if !is_limited => asked.retain(|stock| !is_of_today(stock)),
                 true => asked.clear(),
-                false => keep_longest_not_asked(&mut asked, &times, 1),
+                false => keep_least_recently_requested(&mut asked, &times, 1),
             }
         }
         self.learn_about(asked).await
@@ -79,8 +79,8 @@ impl CorporateActions {
     /// Spends the remaining calls of a source with few calls on the `most` stocks that have waited longest.
     pub(crate) async fn learn_with_leftover_calls(&self, most: usize) -> Result<()> {
         let (mut asked, times) =
-            self.store.read(|tx| Ok::<_, Error>((stocks::concerning(tx)?, times_asked(tx)?))).await?;
-        keep_longest_not_asked(&mut asked, &times, most);
+            self.store.read(|tx| Ok::<_, Error>((stocks::ever_in_use(tx)?, request_times(tx)?))).await?;
+        keep_least_recently_requested(&mut asked, &times, most);
         self.learn_after_jumps(asked).await
     }
 
@@ -101,12 +101,12 @@ impl CorporateActions {
             today.checked_add_days(AHEAD).unwrap_or(today),
         );
         let scarce = self.market.quotes.is_scarce();
-        let times = self.store.read(times_asked).await?;
+        let times = self.store.read(request_times).await?;
         let mut answered: Vec<StockId> = Vec::new();
         let calendar = self.market.calendar;
         let confirmation = confirmation_of_news(self.market.quotes.freshness());
         let wall = self.market.clock.wall();
-        let mut told: Vec<Told> = Vec::new();
+        let mut reported: Vec<ReportedAction> = Vec::new();
         let symbols: Vec<(StockId, Symbol)> =
             asked.iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
         let mut complete = true;
@@ -123,7 +123,7 @@ impl CorporateActions {
                 answered.push(stock.id);
             }
             match found {
-                Ok(found) => told.extend(found.into_iter().map(|action| Told {
+                Ok(found) => reported.extend(found.into_iter().map(|action| ReportedAction {
                     stock_id: stock.id,
                     effective_at: action.effective_at(calendar),
                     pays_at: action.pays_at(calendar),
@@ -142,22 +142,26 @@ impl CorporateActions {
                 let mut new = 0;
                 // Actions of another company that now has the symbol do not belong to the stock.
                 let unchanged = former_symbols::unchanged(tx, &symbols)?;
-                for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
-                    new += usize::from(note_told(tx, told, now, wall)?);
+                for reported in reported.iter().filter(|reported| unchanged.contains(&reported.stock_id)) {
+                    new += usize::from(record_reported_action(tx, reported, now, wall)?);
                 }
                 if scarce {
                     // Stocks without news are recorded too, so that others get their turn.
-                    let mut times = times_asked(tx)?;
+                    let mut times = request_times(tx)?;
                     times.extend(answered.iter().map(|id| (id.0, now)));
                     let times = serde_json::to_string(&times).map_err(Error::internal)?;
-                    installation::set(tx, ASKED_OF_STOCKS, &times)?;
+                    installation::set(tx, REQUESTS_BY_STOCK, &times)?;
                 } else if complete {
-                    installation::set(tx, ASKED, &serde_json::to_string(&now).map_err(Error::internal)?)?;
+                    installation::set(
+                        tx,
+                        LAST_REQUEST,
+                        &serde_json::to_string(&now).map_err(Error::internal)?,
+                    )?;
                 }
                 Ok(new)
             })
             .await;
-        self.noted.increase();
+        self.action_counter.increase();
         new
     }
 }

@@ -25,7 +25,7 @@ use crate::market::companies::company_of;
 const FEW_AT_ONCE: usize = 2;
 
 /// How long a comparison is valid: bars that are stored later may change it.
-const REVIEWED_FOR: TimeDelta = TimeDelta::minutes(10);
+const REVIEW_TTL: TimeDelta = TimeDelta::minutes(10);
 
 /// The companies that this process has compared with the books, so that an unchanged answer needs no database access.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(crate) struct ReviewedCompanies(Mutex<HashMap<Symbol, Reviewed>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reviewed {
-    told: ListedStock,
+    reported: ListedStock,
     stock_id: StockId,
     company_name: String,
     delisted_on: Option<NaiveDate>,
@@ -42,9 +42,9 @@ struct Reviewed {
 }
 
 impl Reviewed {
-    fn new(told: ListedStock, stock: &Stock, reviewing: Reviewing, at: Timestamp) -> Self {
+    fn new(reported: ListedStock, stock: &Stock, reviewing: Reviewing, at: Timestamp) -> Self {
         let company_name = stock.listing.company_name.clone();
-        Self { told, stock_id: stock.id, company_name, delisted_on: stock.delisted_on, reviewing, at }
+        Self { reported, stock_id: stock.id, company_name, delisted_on: stock.delisted_on, reviewing, at }
     }
 }
 
@@ -52,14 +52,14 @@ impl ReviewedCompanies {
     /// Whether the same company was compared within the validity time.
     fn has(&self, new: &Reviewed) -> bool {
         let reviewed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reviewed.get(&new.told.symbol).is_some_and(|before| {
-            let is_good = (new.at - before.at).abs() < REVIEWED_FOR && before.reviewing >= new.reviewing;
+        reviewed.get(&new.reported.symbol).is_some_and(|before| {
+            let is_good = (new.at - before.at).abs() < REVIEW_TTL && before.reviewing >= new.reviewing;
             is_good && *before == Reviewed { at: before.at, reviewing: before.reviewing, ..new.clone() }
         })
     }
 
     fn insert(&self, new: Reviewed) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(new.told.symbol.clone(), new);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(new.reported.symbol.clone(), new);
     }
 }
 
@@ -77,12 +77,12 @@ impl CorporateActions {
     pub(crate) async fn review_seen_companies(&self, stocks: &[Stock]) -> Result<usize> {
         let now = self.market.now();
         let seen = stocks.iter().filter_map(|stock| {
-            let told = self.market.quotes.company_seen(&stock.listing.symbol)?;
-            Some(Reviewed::new(told, stock, Reviewing::All, now))
+            let reported = self.market.quotes.observed_company(&stock.listing.symbol)?;
+            Some(Reviewed::new(reported, stock, Reviewing::All, now))
         });
         let new: Vec<Reviewed> = seen.filter(|new| !self.reviewed.has(new)).collect();
-        let told: Vec<ListedStock> = new.iter().map(|new| new.told.clone()).collect();
-        let replaced = self.review(&told, Reviewing::All).await?;
+        let reported: Vec<ListedStock> = new.iter().map(|new| new.reported.clone()).collect();
+        let replaced = self.review(&reported, Reviewing::All).await?;
         for new in new {
             self.reviewed.insert(new);
         }
@@ -91,43 +91,45 @@ impl CorporateActions {
 
     /// Whether [`CorporateActions::review_asked_company`] has a company to compare.
     pub(crate) fn is_review_due(&self, stock: &Stock) -> bool {
-        let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return false };
-        !is_same_name(&told.company_name, &stock.listing.company_name)
-            && !self.reviewed.has(&Reviewed::new(told, stock, Reviewing::NotInDemand, self.market.now()))
+        let Some(reported) = self.market.quotes.observed_company(&stock.listing.symbol) else { return false };
+        !is_same_name(&reported.company_name, &stock.listing.company_name)
+            && !self.reviewed.has(&Reviewed::new(reported, stock, Reviewing::NotInDemand, self.market.now()))
     }
 
     /// Reviews the company of a stock whose price a user requested and that the jobs do not request. `is_denied` means
     /// that the source has no price for it. Makes no calls. Returns whether the symbol now names another stock.
     pub(crate) async fn review_asked_company(&self, stock: &Stock, is_denied: bool) -> Result<bool> {
-        let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return Ok(false) };
-        if is_same_name(&told.company_name, &stock.listing.company_name) {
+        let Some(reported) = self.market.quotes.observed_company(&stock.listing.symbol) else {
+            return Ok(false);
+        };
+        if is_same_name(&reported.company_name, &stock.listing.company_name) {
             return Ok(false);
         }
-        let new = Reviewed::new(told, stock, Reviewing::NotInDemand, self.market.now());
+        let new = Reviewed::new(reported, stock, Reviewing::NotInDemand, self.market.now());
         if !is_denied && self.reviewed.has(&new) {
             return Ok(false);
         }
-        let replaced = self.review(std::slice::from_ref(&new.told), Reviewing::NotInDemand).await?;
+        let replaced = self.review(std::slice::from_ref(&new.reported), Reviewing::NotInDemand).await?;
         self.reviewed.insert(new);
         Ok(replaced > 0)
     }
 
     /// Compares reported companies with the known ones, and replaces stocks whose symbol belongs to another company.
     /// Returns the number of replaced stocks.
-    pub(crate) async fn review_companies(&self, told: &[ListedStock]) -> Result<usize> {
-        self.review(told, Reviewing::All).await
+    pub(crate) async fn review_companies(&self, reported: &[ListedStock]) -> Result<usize> {
+        self.review(reported, Reviewing::All).await
     }
 
-    async fn review(&self, told: &[ListedStock], reviewing: Reviewing) -> Result<usize> {
-        if told.is_empty() {
+    async fn review(&self, reported: &[ListedStock], reviewing: Reviewing) -> Result<usize> {
+        if reported.is_empty() {
             return Ok(0);
         }
-        let (told, calendar, now) = (told.to_vec(), self.market.calendar, self.market.now());
+        let (reported, calendar, now) = (reported.to_vec(), self.market.calendar, self.market.now());
         let wall = self.market.clock.wall();
         let replaced = self
             .store
             .write(move |tx| {
-                let symbols: Vec<Symbol> = told.iter().map(|told| told.symbol.clone()).collect();
+                let symbols: Vec<Symbol> = reported.iter().map(|reported| reported.symbol.clone()).collect();
                 let mut known = reused_symbols::companies(tx, &symbols)?;
                 if reviewing == Reviewing::NotInDemand {
                     let ids: Vec<StockId> = known.values().map(|(id, _)| *id).collect();
@@ -138,11 +140,11 @@ impl CorporateActions {
                     }
                 }
                 let mut replaced: Vec<Symbol> = Vec::new();
-                let is_another = |told: &&ListedStock| {
-                    let known = known.get(&told.symbol);
-                    known.is_some_and(|(_, company)| is_another_company(company, &company_of(told)))
+                let is_another = |reported: &&ListedStock| {
+                    let known = known.get(&reported.symbol);
+                    known.is_some_and(|(_, company)| is_another_company(company, &company_of(reported)))
                 };
-                let others = told.iter().filter(is_another).count();
+                let others = reported.iter().filter(is_another).count();
                 if others > FEW_AT_ONCE && others * 20 > known.len() {
                     tracing::warn!(
                         others,
@@ -151,12 +153,12 @@ impl CorporateActions {
                     );
                     return Ok(replaced);
                 }
-                for told in &told {
-                    let Some((id, company)) = known.get(&told.symbol) else { continue };
-                    if is_another_company(company, &company_of(told)) {
-                        replace(tx, (*id, company), told, calendar, (now, wall))?;
-                        replaced.push(told.symbol.clone());
-                    } else if let Some(listed_on) = company.listed_on.or(told.listed_on) {
+                for reported in &reported {
+                    let Some((id, company)) = known.get(&reported.symbol) else { continue };
+                    if is_another_company(company, &company_of(reported)) {
+                        replace(tx, (*id, company), reported, calendar, (now, wall))?;
+                        replaced.push(reported.symbol.clone());
+                    } else if let Some(listed_on) = company.listed_on.or(reported.listed_on) {
                         reused_symbols::keep_listed_on(tx, *id, listed_on)?;
                     }
                 }
@@ -169,7 +171,7 @@ impl CorporateActions {
             self.market.quotes.forget(symbol).await;
         }
         if !replaced.is_empty() {
-            self.noted.increase();
+            self.action_counter.increase();
             // Cancels the orders in the old stocks.
             self.apply_corporate_actions().await?;
         }
@@ -180,17 +182,19 @@ impl CorporateActions {
 fn replace(
     tx: &mut Tx<'_>,
     (id, old): (StockId, &KnownCompany),
-    told: &ListedStock,
+    reported: &ListedStock,
     calendar: Calendar,
     (now, wall): (Timestamp, Timestamp),
 ) -> Stored<()> {
-    let ends = first_session_without(told.listed_on, calendar, now);
-    let archived = reused_symbols::archive(tx, id, &told.symbol, ends.date, told.listed_on)?;
+    let ends = first_session_without(reported.listed_on, calendar, now);
+    let archived = reused_symbols::archive(tx, id, &reported.symbol, ends.date, reported.listed_on)?;
     // Later sessions may have been valued at the other company's prices.
     mark_snapshots(tx, ends.opens_at, calendar, now)?;
     if !old.is_delisted {
-        let reason =
-            format!("the symbol {} belongs to {} now, another company", told.symbol, told.company_name);
+        let reason = format!(
+            "the symbol {} belongs to {} now, another company",
+            reported.symbol, reported.company_name
+        );
         // With a delisting in the future, the stock would remain tradable until then.
         delistings::withdraw_later(tx, id, ends.opens_at, &reason, wall)?;
         let delisting = NewDelisting {
@@ -203,16 +207,16 @@ fn replace(
         };
         delistings::note(tx, &delisting, now, wall)?;
     }
-    let sector = if told.is_fund { persistence::listings::FUND } else { "" };
+    let sector = if reported.is_fund { persistence::listings::FUND } else { "" };
     let listing = Listing {
-        symbol: told.symbol.clone(),
-        company_name: told.company_name.clone(),
-        exchange: told.exchange.clone(),
+        symbol: reported.symbol.clone(),
+        company_name: reported.company_name.clone(),
+        exchange: reported.exchange.clone(),
         sector: sector.to_owned(),
         currency: Currency::Usd,
     };
     let new = stocks::add(tx, &listing)?.id;
-    if let Some(listed_on) = told.listed_on {
+    if let Some(listed_on) = reported.listed_on {
         reused_symbols::set_listed_on(tx, new, listed_on)?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::CorporateActions;
 use crate::error::{Error, Result};
 
 /// How long a list is used. An action that another process learns late may be missed for this time.
-const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(1);
+const CACHE_TTL: TimeDelta = TimeDelta::seconds(1);
 /// How far ahead announced actions are read: a fast market clock may reach them within that second.
 const READ_AHEAD: TimeDelta = TimeDelta::days(10);
 
@@ -23,7 +23,7 @@ pub(crate) struct RecentActions(Mutex<Option<ReadActions>>);
 struct ReadActions {
     /// The wall time at which the list was read.
     at: Timestamp,
-    noted: u64,
+    action_count: u64,
     /// The actions that take effect after `since` and no later than `until`.
     since: Timestamp,
     until: Timestamp,
@@ -61,10 +61,10 @@ impl CorporateActions {
     }
 
     async fn recent_actions(&self, since: Timestamp, at: Timestamp) -> Result<Arc<[KnownAction]>> {
-        let (wall, noted) = (self.market.clock.wall(), self.noted.count());
+        let (wall, action_count) = (self.market.clock.wall(), self.action_counter.count());
         let read = self.recent_actions.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_good = |read: &ReadActions| {
-            let is_young = (wall - read.at).abs() < TRUSTED_FOR && read.noted == noted;
+            let is_young = (wall - read.at).abs() < CACHE_TTL && read.action_count == action_count;
             is_young && read.since <= since && at <= read.until
         };
         if let Some(read) = read.filter(is_good) {
@@ -73,7 +73,7 @@ impl CorporateActions {
         let until = at + READ_AHEAD;
         let found = self.store.read(move |tx| actions::taken_effect(tx, since, until).map_err(Error::from));
         let actions: Arc<[KnownAction]> = found.await?.into();
-        let read = ReadActions { at: wall, noted, since, until, actions: actions.clone() };
+        let read = ReadActions { at: wall, action_count, since, until, actions: actions.clone() };
         *self.recent_actions.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(actions)
     }

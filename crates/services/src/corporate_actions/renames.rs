@@ -60,11 +60,11 @@ impl CorporateActions {
         };
         let user = rename.administrator.user().unwrap_or(UserId(0));
         let request = OnceRequest { user, key, line };
-        if let Some(replayed) = idempotency::replay(&self.store, &request, again).await? {
+        if let Some(replayed) = idempotency::replay(&self.store, &request, renamed_stock).await? {
             return Ok(replayed);
         }
         let renamed = self.rename_by(rename, request.clone()).await;
-        idempotency::or_replay(&self.store, renamed, &request, again).await
+        idempotency::or_replay(&self.store, renamed, &request, renamed_stock).await
     }
 
     async fn rename_by(&self, rename: RenameRequest, request: OnceRequest) -> Result<Once<Stock>> {
@@ -118,7 +118,7 @@ impl CorporateActions {
         let id = stock.id;
         let act = move |tx: &mut Tx<'_>| {
             installation::lock(tx)?;
-            let holder = stocks::called(tx, &new.from)?;
+            let holder = stocks::with_symbol(tx, &new.from)?;
             if holder.is_none_or(|holder| holder.id != id) {
                 let message =
                     format!("{} has just received another symbol: search for the stock again", new.from);
@@ -135,8 +135,8 @@ impl CorporateActions {
                     return Err(Error::invalid("symbol", message));
                 }
                 let why = format!("renamed to {}", new.to);
-                let told = (why.as_str(), Some(new.administrator.as_str()));
-                delistings::take_back(tx, id, delisting.action_id, told, wall)?;
+                let reported = (why.as_str(), Some(new.administrator.as_str()));
+                delistings::withdraw(tx, id, delisting.action_id, reported, wall)?;
             }
             let name = new.company_name.as_deref();
             if !stocks::rename(tx, id, (&new.from, &new.to), name, new.on)? {
@@ -150,8 +150,9 @@ impl CorporateActions {
             Ok((renamed.ok_or(Error::NotFound(NotFound::Stock))?, id.0))
         };
         let renamed =
-            idempotency::write_once(&self.store, move |tx| request.carry_out(tx, wall, act, again)).await?;
-        self.noted.increase();
+            idempotency::write_once(&self.store, move |tx| request.carry_out(tx, wall, act, renamed_stock))
+                .await?;
+        self.action_counter.increase();
         for symbol in [&old, &to] {
             self.instruments.forget(symbol);
             self.market.quotes.forget(symbol).await;
@@ -171,7 +172,7 @@ impl CorporateActions {
 }
 
 /// The stock of a rename that an earlier request carried out.
-fn again(tx: &mut Tx<'_>, id: i64) -> Result<Stock> {
+fn renamed_stock(tx: &mut Tx<'_>, id: i64) -> Result<Stock> {
     stocks::by_ids(tx, &[StockId(id)])?.pop().ok_or(Error::NotFound(NotFound::Stock))
 }
 

@@ -19,7 +19,7 @@ use domain::{
     SplitConfirmation, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold,
 };
 use market_data::Purpose;
-use persistence::corporate_actions::{Decider, Told};
+use persistence::corporate_actions::{ReportedAction, SplitDecisionReason};
 use persistence::{Tx, corporate_actions as actions, portfolios, stocks, transactions};
 
 use crate::corporate_actions::{Affected, BATCH, CorporateActions, Stored, corrupt, mark_snapshots};
@@ -117,7 +117,7 @@ impl CorporateActions {
     async fn judge_split(&self, known: &KnownAction, now: Timestamp) -> Result<()> {
         if self.market.quotes.freshness() == Freshness::Simulated {
             // This source computes prices and splits together, so there is nothing to compare.
-            return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
+            return self.decide_split(known, SplitConfirmation::Confirmed, SplitDecisionReason::News).await;
         }
         let (split, source, calendar) = (known.clone(), self.market.quotes.source(), self.market.calendar);
         let (stock, history, reference, stored) = self
@@ -142,7 +142,7 @@ impl CorporateActions {
         let found = history.convert(found, at);
         let Some(reference) = reference else {
             // No price from before the split is known, so there is nothing to compare.
-            return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
+            return self.decide_split(known, SplitConfirmation::Confirmed, SplitDecisionReason::News).await;
         };
         self.keep_reference(known, Some(reference.clone())).await?;
         let expected = history.convert(AsTraded::new(reference.0, reference.1), at);
@@ -151,7 +151,7 @@ impl CorporateActions {
             SplitVerdict::Confirmed => SplitConfirmation::Confirmed,
             SplitVerdict::Contradicted => SplitConfirmation::Suspended,
         };
-        self.decide_split(known, to, Decider::Price(expected, found)).await
+        self.decide_split(known, to, SplitDecisionReason::Price(expected, found)).await
     }
 
     async fn keep_reference(&self, known: &KnownAction, reference: Option<(Price, Timestamp)>) -> Result<()> {
@@ -159,11 +159,16 @@ impl CorporateActions {
         let Some((price, at)) = reference.filter(|found| Some(found) != kept) else { return Ok(()) };
         let id = known.id;
         self.store.write(move |tx| actions::set_reference(tx, id, (&price, at)).map_err(Error::from)).await?;
-        self.noted.increase();
+        self.action_counter.increase();
         Ok(())
     }
 
-    async fn decide_split(&self, known: &KnownAction, to: SplitConfirmation, by: Decider) -> Result<()> {
+    async fn decide_split(
+        &self,
+        known: &KnownAction,
+        to: SplitConfirmation,
+        by: SplitDecisionReason,
+    ) -> Result<()> {
         let (id, now) = (known.id, self.market.clock.wall());
         let decided = self
             .store
@@ -171,7 +176,7 @@ impl CorporateActions {
                 actions::decide(tx, id, (SplitConfirmation::Awaiting, to), &by, now).map_err(Error::from)
             })
             .await?;
-        self.noted.increase();
+        self.action_counter.increase();
         if decided && to == SplitConfirmation::Suspended {
             let split = &known.action.id;
             tracing::warn!(event = "split_suspended", %split, "a price contradicts a split: trading in the stock is halted");
@@ -192,7 +197,7 @@ impl CorporateActions {
         }
         let symbols = [stock.listing.symbol.clone()];
         // Another process may have received it, for any purpose.
-        let seen = self.market.quotes.seen(&symbols).await.ok()?;
+        let seen = self.market.quotes.published_quotes(&symbols).await.ok()?;
         if let Some(seen) = seen.into_values().find(|seen| seen.quote.as_of >= known.effective_at) {
             return Some(price_of(seen.quote.into()));
         }
@@ -208,11 +213,11 @@ impl CorporateActions {
     /// Only when the database fails.
     pub(crate) async fn reverse_splits(&self) -> Result<usize> {
         let mut reversed = 0;
-        for known in self.undecided_splits().await?.iter().filter(|known| known.is_to_be_reversed()) {
+        for known in self.undecided_splits().await?.iter().filter(|known| known.needs_reversal()) {
             let (calendar, now) = (self.market.calendar, self.market.now());
             let known = known.clone();
             let reverse = move |tx: &mut Tx<'_>, after| {
-                let ids = actions::to_be_reversed(tx, known.id, after, BATCH)?;
+                let ids = actions::portfolios_to_reverse(tx, known.id, after, BATCH)?;
                 let changes = reverse_in(tx, &known, &ids, calendar, now)?;
                 if ids.is_empty() {
                     actions::set_all_reversed(tx, known.id, now)?;
@@ -220,7 +225,7 @@ impl CorporateActions {
                 Ok::<_, Error>((ids.last().copied(), changes))
             };
             reversed += self.in_batches(PortfolioId(0), reverse).await?;
-            self.noted.increase();
+            self.action_counter.increase();
         }
         Ok(reversed)
     }
@@ -263,35 +268,41 @@ pub(crate) fn is_contradicted(known: &KnownAction, history: &SplitHistory, quote
 
 /// Stores an action that a source reports. A split on the same day as a split in doubt is corrected news, and replaces
 /// it. Returns whether the action is new.
-pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Timestamp) -> Stored<bool> {
-    let (stock, ex_on) = (told.stock_id, told.action.ex_on);
-    if let Some(ratio) = told.action.ratio()
+pub(crate) fn record_reported_action(
+    tx: &mut Tx<'_>,
+    reported: &ReportedAction,
+    now: Timestamp,
+    wall: Timestamp,
+) -> Stored<bool> {
+    let (stock, ex_on) = (reported.stock_id, reported.action.ex_on);
+    if let Some(ratio) = reported.action.ratio()
         && let Some(known) = actions::split_on(tx, stock, ex_on)?.into_iter().next_back()
         && known.action.ratio() != Some(ratio)
         && let Some(check) = known.check.as_ref().filter(|_| known.hold(now).is_some())
         && !actions::is_decided_by_administrator(tx, stock, ex_on)?
     {
         let to = (check.confirmation, SplitConfirmation::Withdrawn);
-        if !actions::decide(tx, known.id, to, &Decider::News, wall)? {
+        if !actions::decide(tx, known.id, to, &SplitDecisionReason::News, wall)? {
             return Ok(false);
         }
-        actions::replace_split(tx, &known, ratio, &Decider::News, wall)?;
+        actions::replace_split(tx, &known, ratio, &SplitDecisionReason::News, wall)?;
         return Ok(true);
     }
     // The same action is reported under another id after the stock got another symbol.
-    if is_noted_by_other_name(tx, told)? {
+    if is_recorded_by_other_name(tx, reported)? {
         return Ok(false);
     }
-    actions::note(tx, told, now)
+    actions::note(tx, reported, now)
 }
 
-fn is_noted_by_other_name(tx: &mut Tx<'_>, told: &Told) -> Stored<bool> {
-    let known = actions::of_stock(tx, told.stock_id)?;
+fn is_recorded_by_other_name(tx: &mut Tx<'_>, reported: &ReportedAction) -> Stored<bool> {
+    let known = actions::of_stock(tx, reported.stock_id)?;
     let is_of_day = |known: &&KnownAction| {
-        known.action.ex_on == told.action.ex_on && known.action.kind.as_str() == told.action.kind.as_str()
+        known.action.ex_on == reported.action.ex_on
+            && known.action.kind.as_str() == reported.action.kind.as_str()
     };
     let mut of_day = known.iter().filter(is_of_day).peekable();
-    Ok(of_day.peek().is_some() && of_day.all(|known| known.action.id != told.action.id))
+    Ok(of_day.peek().is_some() && of_day.all(|known| known.action.id != reported.action.id))
 }
 
 /// Reverses a split in those of the portfolios that still have it. Returns the changes to announce.
@@ -305,7 +316,7 @@ pub(crate) fn reverse_in(
     let Some(ratio) = known.action.ratio() else { return Ok(Vec::new()) };
     let locked = portfolios::lock(tx, ids)?;
     let still: Vec<PortfolioId> = {
-        let still = actions::have_it_still(tx, known.id, ids)?;
+        let still = actions::portfolios_with_unreversed(tx, known.id, ids)?;
         locked.iter().map(|one| one.portfolio.id).filter(|id| still.contains(id)).collect()
     };
     if still.is_empty() {

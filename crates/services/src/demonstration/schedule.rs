@@ -48,7 +48,7 @@ pub(super) const PLANS: [Plan; 3] = [
 /// The amount of cash that a reinvestment leaves.
 const CASH_KEPT: i64 = 200;
 /// The smallest amount that is reinvested.
-const LEAST_REINVESTED: i64 = 200;
+const MIN_REINVESTED: i64 = 200;
 
 /// One action in one of the portfolios.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn percent(whole: u8) -> Percent {
 /// The amount of cash to reinvest; `None` when it is too small.
 pub(super) fn reinvested(cash: &Money) -> Option<Money> {
     let left = cash.clone() - &dollars(CASH_KEPT);
-    (left >= dollars(LEAST_REINVESTED)).then_some(left)
+    (left >= dollars(MIN_REINVESTED)).then_some(left)
 }
 
 /// All steps, ordered by session.

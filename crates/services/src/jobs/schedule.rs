@@ -13,7 +13,7 @@ use crate::error::Result;
 pub(super) const PARTITION: i64 = 5000;
 
 /// The most sessions that are planned together after a pause.
-const MOST_SESSIONS: usize = 50;
+const MAX_SESSIONS: usize = 50;
 
 /// How long after the close, in market time, its prices count as settled.
 const SIMULATED_DELAY: TimeDelta = TimeDelta::minutes(15);
@@ -51,7 +51,7 @@ pub(super) fn plan_snapshots(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) 
         Some(planned) => planned.succ_opt().unwrap_or(planned),
         None => market.calendar.booking_session(oldest).date,
     };
-    let due: Vec<Session> = market.calendar.sessions(first, newest_due).take(MOST_SESSIONS).collect();
+    let due: Vec<Session> = market.calendar.sessions(first, newest_due).take(MAX_SESSIONS).collect();
     for session in due {
         for partition in 0..=(last_id.0 - 1) / PARTITION {
             jobs::plan(tx, kind, &session.date.to_string(), partition, wall)?;

@@ -32,7 +32,7 @@ pub(super) enum Outcome {
 }
 
 impl Jobs {
-    pub(super) async fn do_job(&self, run: &JobRun, alive: &Heart) -> Result<Outcome> {
+    pub(super) async fn execute_job(&self, run: &JobRun, alive: &Heart) -> Result<Outcome> {
         match run.kind {
             JobKind::SnapshotPortfolios => {
                 let date: NaiveDate = run.key.parse().map_err(Error::internal)?;

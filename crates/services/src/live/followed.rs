@@ -24,7 +24,7 @@ pub(super) struct Followed {
 
 /// The result of [`Followed::compare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Compared {
+pub(super) struct BooksComparison {
     /// Whether the books are older than those in the database.
     pub outdated: bool,
     /// Whether the last comparison found newer books, and no process has announced the change since.
@@ -57,7 +57,7 @@ impl Followed {
     }
 
     /// Records that a process has announced a change.
-    pub fn hear(&self) {
+    pub fn record_change(&self) {
         self.never_sent.store(false, Ordering::Release);
         self.move_on();
     }
@@ -69,7 +69,7 @@ impl Followed {
 
     /// Compares the books with the portfolio's version in the database (`None` if the portfolio does not exist). Older
     /// books are marked as outdated.
-    pub fn compare(&self, newest: Option<i64>) -> Compared {
+    pub fn compare(&self, newest: Option<i64>) -> BooksComparison {
         let never_told = self.never_sent.swap(false, Ordering::AcqRel);
         let outdated = match (self.version(), newest) {
             (Some(kept), Some(newest)) => kept < newest,
@@ -79,7 +79,7 @@ impl Followed {
         if outdated && !self.moved.swap(true, Ordering::AcqRel) {
             self.never_sent.store(true, Ordering::Release);
         }
-        Compared { outdated, never_told }
+        BooksComparison { outdated, never_told }
     }
 
     /// Stops reading and valuing the portfolio.

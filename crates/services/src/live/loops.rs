@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const HEARTBEAT: u64 = 15;
 /// The maximum age of a credential's confirmation, in seconds, while the database does not answer. Until then, streams
 /// stay open.
-const CONFIRMED_FOR_S: u64 = 10;
+const CONFIRMATION_TTL_S: u64 = 10;
 /// The age in seconds at which books are read again, even without an announced change.
 const BOOKS_KEPT: u64 = 30;
 /// Portfolios per statement that reads versions.
@@ -75,20 +75,20 @@ impl Hub {
     }
 
     /// Whether prices should be requested: after `pause` seconds, or immediately if the share basis may have changed.
-    fn asks(&self, pause: u64, basis: Basis) -> bool {
+    fn is_request_due(&self, pause: u64, basis: Basis) -> bool {
         let second = self.second();
-        let changed = self.takes_up(basis);
-        let due = changed || second >= self.asked_at.load(Ordering::Relaxed) + pause;
+        let changed = self.update_basis(basis);
+        let due = changed || second >= self.requested_at.load(Ordering::Relaxed) + pause;
         if due {
-            self.asked_at.store(second, Ordering::Relaxed);
+            self.requested_at.store(second, Ordering::Relaxed);
         }
         due
     }
 
     /// Stores the share basis of the prices. Returns whether it has changed.
-    fn takes_up(&self, basis: Basis) -> bool {
-        let mut asked_in = self.asked_in.lock().unwrap_or_else(PoisonError::into_inner);
-        asked_in.replace(basis).is_some_and(|before| before != basis)
+    fn update_basis(&self, basis: Basis) -> bool {
+        let mut last_basis = self.last_basis.lock().unwrap_or_else(PoisonError::into_inner);
+        last_basis.replace(basis).is_some_and(|before| before != basis)
     }
 
     fn is_idle(&self) -> bool {
@@ -146,8 +146,8 @@ impl Live {
         let (slots, portfolios) = self.hub.all_followed();
         let before = self.hub.versions.load(Ordering::Acquire);
         let now = self.market.now();
-        if self.hub.asks(pause(self.market.freshness()), self.basis(now)) {
-            self.ask_for(&slots, Purpose::Followed, now).await;
+        if self.hub.is_request_due(pause(self.market.freshness()), self.basis(now)) {
+            self.request_prices(&slots, Purpose::Followed, now).await;
         }
         for followed in portfolios {
             followed.value(before, || self.hub.next_version(), now);
@@ -159,11 +159,11 @@ impl Live {
     fn basis(&self, now: Timestamp) -> Basis {
         let calendar = self.market.calendar;
         let session = calendar.session_at(now).unwrap_or_else(|| calendar.last_closed(now));
-        (session.opens_at, self.corporate_actions.noted().count())
+        (session.opens_at, self.corporate_actions.action_counter().count())
     }
 
     /// Requests the newest prices. If a price is not available, the old one stays, marked as stale.
-    async fn ask_for(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
+    async fn request_prices(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
         if slots.is_empty() {
             return;
         }
@@ -258,12 +258,12 @@ impl Live {
             slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
         };
         let now = self.market.now();
-        if self.hub.takes_up(self.basis(now)) {
+        if self.hub.update_basis(self.basis(now)) {
             let (followed, _) = self.hub.all_followed();
-            self.ask_for(&followed, Purpose::Interactive, now).await;
+            self.request_prices(&followed, Purpose::Interactive, now).await;
         }
         let open = empty(slots);
-        self.ask_for(&open, Purpose::Interactive, now).await;
+        self.request_prices(&open, Purpose::Interactive, now).await;
         for (symbol, slot) in empty(&open) {
             // The stock may never have had a price; then the stream begins without one.
             if let Ok(quote) = self.stocks.quote(&symbol).await {
@@ -302,7 +302,7 @@ impl Live {
         }
         let changed = self.hub.take_orders();
         if !changed.is_empty()
-            && let Err(error) = self.tell_orders(&changed).await
+            && let Err(error) = self.push_orders(&changed).await
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -381,7 +381,7 @@ impl Live {
             .for_each(|stream| stream.reset(&at));
     }
 
-    async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {
+    async fn push_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {
         let ids: Vec<OrderId> = changed.iter().flat_map(|(_, orders)| orders.iter().copied()).collect();
         // The time is taken before the orders are read, so that later changes have a later id.
         let at = self.market.now();
@@ -398,7 +398,7 @@ impl Live {
                 streams
                     .iter()
                     .filter(|stream| stream.follows_orders_of(portfolio))
-                    .for_each(|stream| stream.tell(told.clone()));
+                    .for_each(|stream| stream.push_order(told.clone()));
             }
         }
         Ok(())
@@ -409,7 +409,7 @@ impl Live {
         if self.hub.is_idle() {
             return;
         }
-        let asked_at = self.hub.second();
+        let requested_at = self.hub.second();
         let streams = self.hub.subscribers();
         let mut sessions: HashSet<&str> = HashSet::new();
         let mut tokens: HashSet<&str> = HashSet::new();
@@ -431,7 +431,7 @@ impl Live {
                     let (Proof::Session(hash) | Proof::Token(hash)) = &stream.proof;
                     match owners.get(hash) {
                         Some(user) if *user == stream.user => {
-                            stream.confirmed_at.store(asked_at, Ordering::Relaxed);
+                            stream.confirmed_at.store(requested_at, Ordering::Relaxed);
                         }
                         _ => stream.end(),
                     }
@@ -443,7 +443,8 @@ impl Live {
                     "the credentials of streams cannot be confirmed"
                 );
                 for stream in &streams {
-                    if asked_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed)) >= CONFIRMED_FOR_S
+                    if requested_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed))
+                        >= CONFIRMATION_TTL_S
                     {
                         stream.end();
                     }

@@ -10,11 +10,11 @@ use futures::task::AtomicWaker;
 
 use super::followed::Followed;
 use super::shared::{Shared, Slot};
-use super::{Hub, OrderChanged, Place, Proof};
+use super::{Hub, OrderChanged, Proof, StreamPlace};
 use crate::books::valuation::ValuedPortfolio;
 
 /// The most orders queued for a slow reader. With more, the reader gets a `Reset`.
-const ORDERS_WAITING: usize = 100;
+const MAX_QUEUED_ORDERS: usize = 100;
 
 /// An event of a stream.
 #[derive(Debug)]
@@ -90,13 +90,13 @@ impl Subscriber {
         self.valuations.iter().any(|followed| followed.portfolio.id == portfolio)
     }
 
-    pub fn tell(&self, order: Arc<Shared<OrderChanged>>) {
+    pub fn push_order(&self, order: Arc<Shared<OrderChanged>>) {
         let mut inbox = self.inbox();
         if inbox.reset.is_some() {
             // The client will reload everything anyway.
             return;
         }
-        if inbox.orders.len() >= ORDERS_WAITING {
+        if inbox.orders.len() >= MAX_QUEUED_ORDERS {
             inbox.orders = VecDeque::new();
             inbox.reset = Some(Arc::new(Shared::new(order.value.at)));
         } else {
@@ -140,11 +140,11 @@ pub struct Subscription {
     pub(super) subscriber: Arc<Subscriber>,
     /// The versions that were sent: first of the quotes, then of the valuations.
     seen: Box<[u64]>,
-    _place: Place,
+    _place: StreamPlace,
 }
 
 impl Subscription {
-    pub(super) fn new(live: Arc<Hub>, subscriber: Arc<Subscriber>, place: Place) -> Self {
+    pub(super) fn new(live: Arc<Hub>, subscriber: Arc<Subscriber>, place: StreamPlace) -> Self {
         let followed = subscriber.quotes.len() + subscriber.valuations.len();
         Self { live, subscriber, seen: vec![0; followed].into(), _place: place }
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// The use of a stock's price, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanted {
+pub enum PriceDemand {
     Orders,
     Positions,
     Lists,
@@ -32,14 +32,14 @@ pub(crate) fn count_in_use(tx: &mut Tx<'_>) -> std::result::Result<usize, StoreE
 }
 
 /// Like [`stocks_in_use`], with the use of each price.
-pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
+pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(PriceDemand, Stock)>, StoreError> {
     by_urgency(tx, DateTime::UNIX_EPOCH.into())
 }
 
 fn by_urgency(
     tx: &mut Tx<'_>,
     neglected: Timestamp,
-) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
+) -> std::result::Result<Vec<(PriceDemand, Stock)>, StoreError> {
     let ordered = orders::stocks_with_open(tx)?;
     let holders: std::collections::HashMap<_, _> = positions::holders(tx)?.into_iter().collect();
     let mut found = stocks::in_use(tx)?;
@@ -60,9 +60,9 @@ fn by_urgency(
         )
     });
     let wanted = |stock: &Stock| match ordered.binary_search(&stock.id) {
-        Ok(_) => Wanted::Orders,
-        Err(_) if holders.contains_key(&stock.id) => Wanted::Positions,
-        Err(_) => Wanted::Lists,
+        Ok(_) => PriceDemand::Orders,
+        Err(_) if holders.contains_key(&stock.id) => PriceDemand::Positions,
+        Err(_) => PriceDemand::Lists,
     };
     Ok(found.into_iter().map(|stock| (wanted(&stock), stock)).collect())
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
-use domain::company::{ToldCompany, is_successor};
+use domain::company::{ReportedCompany, is_successor};
 use domain::{Freshness, Listing, Stock, StockId, Symbol, UserId};
 use market_data::{Purpose, QuoteError};
 use persistence::listings::{self, Listed};
@@ -32,9 +32,9 @@ impl PricedStocks {
 }
 
 /// A company as a source reports it, with the day of the report.
-struct Told {
+struct CompanyReport {
     listing: Listing,
-    company: ToldCompany,
+    company: ReportedCompany,
     on: NaiveDate,
 }
 
@@ -58,18 +58,20 @@ impl Instruments {
         symbol: &Symbol,
         former: Stock,
     ) -> Result<Stock> {
-        let Some(told) = self.company_listed_as(user, symbol).await? else { return Ok(former) };
+        let Some(reported) = self.company_listed_as(user, symbol).await? else { return Ok(former) };
         let (asked, id) = (symbol.clone(), former.id);
         let is_other = self
             .store
-            .read(move |tx| is_other(tx, &asked, id, &told).map(|is| is.then_some(told)).map_err(Error::from))
+            .read(move |tx| {
+                is_other(tx, &asked, id, &reported).map(|is| is.then_some(reported)).map_err(Error::from)
+            })
             .await?;
-        let Some(told) = is_other else { return Ok(former) };
+        let Some(reported) = is_other else { return Ok(former) };
         let stock = self
             .store
             .write(move |tx| {
-                let stock = stocks::add(tx, &told.listing)?;
-                if let Some(listed_on) = told.company.listed_on {
+                let stock = stocks::add(tx, &reported.listing)?;
+                if let Some(listed_on) = reported.company.listed_on {
                     reused_symbols::keep_listed_on(tx, stock.id, listed_on)?;
                 }
                 Ok::<_, Error>(stock)
@@ -87,7 +89,11 @@ impl Instruments {
     }
 
     /// Returns the company that is listed under the symbol; `None` if none is known.
-    async fn company_listed_as(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Option<Told>> {
+    async fn company_listed_as(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+    ) -> Result<Option<CompanyReport>> {
         let quotes = &self.market.quotes;
         if quotes.freshness() == Freshness::Simulated {
             // This source has already reported all its stocks at the start.
@@ -97,13 +103,17 @@ impl Instruments {
             let (source, asked) = (quotes.source(), symbol.clone());
             let table = self.store.read(move |tx| {
                 let is_there = listings::state(tx, source.as_str())?.is_some();
-                let row = listings::told_by_symbol(tx, source.as_str(), &asked)?;
+                let row = listings::details_by_symbol(tx, source.as_str(), &asked)?;
                 Ok::<_, Error>(is_there.then_some((row, listings::by_symbol(tx, source.as_str(), &asked)?)))
             });
             if let Some((row, listing)) = table.await? {
                 return Ok(row.zip(listing).map(|((row, at), listing)| {
                     let Listed { company_name: name, is_fund, listed_on, .. } = row;
-                    Told { listing, company: ToldCompany { name, is_fund, listed_on }, on: exchange_date(at) }
+                    CompanyReport {
+                        listing,
+                        company: ReportedCompany { name, is_fund, listed_on },
+                        on: exchange_date(at),
+                    }
                 }));
             }
         }
@@ -115,20 +125,20 @@ impl Instruments {
                 return Ok(None);
             }
         };
-        if quotes.company_seen(symbol).is_none() && !quotes.is_scarce() {
+        if quotes.observed_company(symbol).is_none() && !quotes.is_scarce() {
             // The answer about the price contains the listing date.
             let answer = quotes.quotes(purpose, std::slice::from_ref(symbol), now).await.pop();
             if let Some(Err(QuoteError::UnknownSymbol(_))) = answer {
                 return Ok(None);
             }
         }
-        let seen = quotes.company_seen(symbol);
-        let company = ToldCompany {
+        let seen = quotes.observed_company(symbol);
+        let company = ReportedCompany {
             name: listing.company_name.clone(),
             is_fund: listing.sector == listings::FUND,
             listed_on: seen.and_then(|seen| seen.listed_on),
         };
-        Ok(Some(Told { listing, company, on: exchange_date(now) }))
+        Ok(Some(CompanyReport { listing, company, on: exchange_date(now) }))
     }
 }
 
@@ -136,7 +146,7 @@ fn is_other(
     tx: &mut Tx<'_>,
     symbol: &Symbol,
     former: StockId,
-    told: &Told,
+    reported: &CompanyReport,
 ) -> std::result::Result<bool, StoreError> {
     let Some((holder, given_up_on)) = former_symbols::last_holder(tx, symbol)? else { return Ok(false) };
     let Some(stock) = stocks::by_ids(tx, &[former])?.pop().filter(|stock| stock.id == holder) else {
@@ -144,7 +154,9 @@ fn is_other(
     };
     let now = stock.listing.symbol.clone();
     let known = reused_symbols::companies(tx, std::slice::from_ref(&now))?;
-    let is_named = told.company.name.trim() != symbol.as_str();
+    let is_named = reported.company.name.trim() != symbol.as_str();
     Ok(is_named
-        && known.get(&now).is_some_and(|(_, known)| is_successor(known, given_up_on, &told.company, told.on)))
+        && known
+            .get(&now)
+            .is_some_and(|(_, known)| is_successor(known, given_up_on, &reported.company, reported.on)))
 }

@@ -76,7 +76,7 @@ impl Instruments {
         tokio::spawn(async move {
             let symbols = read.keys.clone();
             let found =
-                store.query(move |statement| stocks::called_any(statement, &symbols).map_err(Error::from));
+                store.query(move |statement| stocks::with_symbols(statement, &symbols).map_err(Error::from));
             match found.await {
                 Ok(stocks) => memory.renew(read, stocks),
                 Err(error) => {

@@ -97,10 +97,10 @@ pub(crate) fn cancel_open_orders(
         let changed: Vec<_> = groups.iter().flat_map(|group| &group.orders).collect();
         orders::update(tx, &changed)?;
         let none = Quantity::zero();
-        let held: Vec<positions::Changed<'_>> = portfolio
+        let held: Vec<positions::ChangedPosition<'_>> = portfolio
             .positions
             .iter()
-            .map(|(stock, position)| positions::Changed {
+            .map(|(stock, position)| positions::ChangedPosition {
                 portfolio: portfolio.id,
                 stock: *stock,
                 position,

@@ -7,12 +7,12 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{PriceSource, Quote, SplitHistory, Symbol, Timestamp};
 use market_data::{
-    BudgetStore, HeldBack, ListedStock, Published, QuoteError, Series, Slot, StoreFailed, Window,
+    BudgetStore, ListedStock, Published, QuoteError, Series, Slot, StoreFailed, UnconfirmedQuote, Window,
 };
 use persistence::providers::Unconfirmed;
 use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
 
-use crate::market::companies::Compared;
+use crate::market::companies::CompanyComparison;
 use crate::market::stock_memory::StockChanges;
 
 /// The store of the provider's state. Each method is one short transaction.
@@ -143,7 +143,7 @@ impl BudgetStore for ProviderStore {
         let series = series.clone();
         self.write(move |tx| {
             let quote = &series.close.quote;
-            if let Some(stock) = stocks::called(tx, &quote.symbol)? {
+            if let Some(stock) = stocks::with_symbol(tx, &quote.symbol)? {
                 stocks::save_bars(tx, stock.id, quote.source.as_str(), &series.bars)?;
             }
             providers::publish(tx, &[row(&series.close)])
@@ -153,7 +153,7 @@ impl BudgetStore for ProviderStore {
         Ok(())
     }
 
-    async fn held_back(
+    async fn unconfirmed_quotes(
         &self,
         source: &PriceSource,
         symbols: &[Symbol],
@@ -163,7 +163,11 @@ impl BudgetStore for ProviderStore {
         Ok(found.into_iter().map(|held| (held.symbol, held.price)).collect())
     }
 
-    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed> {
+    async fn record_unconfirmed_quotes(
+        &self,
+        held: &[UnconfirmedQuote],
+        settled: &[Symbol],
+    ) -> Result<(), StoreFailed> {
         let rows: Vec<Unconfirmed> = held
             .iter()
             .map(|held| Unconfirmed {
@@ -175,8 +179,8 @@ impl BudgetStore for ProviderStore {
             .collect();
         let settled = settled.to_vec();
         self.write(move |tx| {
-            providers::forget_held_back(tx, &settled)?;
-            providers::hold_back(tx, &rows)
+            providers::delete_unconfirmed(tx, &settled)?;
+            providers::save_unconfirmed(tx, &rows)
         })
         .await
     }
@@ -184,7 +188,7 @@ impl BudgetStore for ProviderStore {
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {
         let symbol = symbol.clone();
         self.read(move |tx| {
-            let Some(stock) = stocks::called(tx, &symbol)? else { return Ok(SplitHistory::default()) };
+            let Some(stock) = stocks::with_symbol(tx, &symbol)? else { return Ok(SplitHistory::default()) };
             Ok(SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?))
         })
         .await
@@ -193,7 +197,7 @@ impl BudgetStore for ProviderStore {
     async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
         let symbol = symbol.clone();
         self.read(move |tx| {
-            let Some(stock) = stocks::called(tx, &symbol)? else { return Ok(Vec::new()) };
+            let Some(stock) = stocks::with_symbol(tx, &symbol)? else { return Ok(Vec::new()) };
             let known = corporate_actions::of_stock(tx, stock.id)?;
             Ok(known
                 .iter()
@@ -209,18 +213,18 @@ impl BudgetStore for ProviderStore {
         Ok(u32::try_from(in_use).unwrap_or(u32::MAX))
     }
 
-    async fn is_another_company(&self, told: &ListedStock) -> Result<bool, StoreFailed> {
-        let told = told.clone();
+    async fn is_another_company(&self, reported: &ListedStock) -> Result<bool, StoreFailed> {
+        let reported = reported.clone();
         let known = {
-            let told = told.clone();
-            self.read(move |tx| crate::market::companies::compared(tx, &told)).await?
+            let reported = reported.clone();
+            self.read(move |tx| crate::market::companies::compare_company(tx, &reported)).await?
         };
-        if known == Compared::SameWithoutDate {
+        if known == CompanyComparison::SameWithoutDate {
             // The listing date is stored with the first price, so that a later company can be distinguished from this
             // one.
-            self.write(move |tx| crate::market::companies::keep_date(tx, &told)).await?;
+            self.write(move |tx| crate::market::companies::keep_date(tx, &reported)).await?;
         }
-        Ok(known == Compared::Another)
+        Ok(known == CompanyComparison::Another)
     }
 
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {

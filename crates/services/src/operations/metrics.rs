@@ -19,9 +19,9 @@ pub struct ProcessFigures {
     /// How long the order desk has been working on the current batch, in seconds.
     pub desk_busy_for: f64,
     pub open_streams: usize,
-    pub most_streams: usize,
+    pub max_streams: usize,
     pub connections_in_use: usize,
-    pub most_connections: usize,
+    pub max_connections: usize,
     pub caches: Vec<CacheSize>,
     /// The number of performance windows answered from the cache since the start.
     pub windows_from_memory: u64,
@@ -48,9 +48,9 @@ impl Operations {
             desk_queued: load.queued,
             desk_busy_for: load.busy_for.as_secs_f64(),
             open_streams: self.live.open_streams(),
-            most_streams: self.live.most_streams(),
+            max_streams: self.live.max_streams(),
             connections_in_use: self.store.connections_in_use(),
-            most_connections: self.store.connections(),
+            max_connections: self.store.connections(),
             caches,
             windows_from_memory: self.books.windows_from_memory(),
             provider: self.provider_figures().await,

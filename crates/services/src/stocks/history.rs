@@ -10,7 +10,7 @@ use market_data::Purpose;
 use persistence::stocks;
 
 use super::Stocks;
-use super::quotes::{Asker, no_price};
+use super::quotes::{QuoteReader, no_price};
 use crate::error::{Error, Result};
 use crate::stocks::coverage::Coverage;
 
@@ -42,7 +42,7 @@ impl Stocks {
             return moves.map_err(|error| Error::from_quote(symbol, error));
         }
         let wanted = symbol.clone();
-        let stock = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
+        let stock = self.store.read(move |tx| stocks::with_symbol(tx, &wanted).map_err(Error::from)).await?;
         let Some((stock, newest)) = stock
             .and_then(|stock| Some((self.kept_price(&stock, until)?.into_as_traded(), stock)))
             .map(|(quote, stock)| (stock, quote))
@@ -156,7 +156,7 @@ impl Stocks {
         }
         let bars = bars?;
         // Old splits come with old bars.
-        self.corporate_actions.note_seen_actions(std::slice::from_ref(&stock)).await?;
+        self.corporate_actions.record_observed_actions(std::slice::from_ref(&stock)).await?;
         let actions = self.corporate_actions.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
         let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
@@ -181,7 +181,7 @@ impl Stocks {
             // There is no further bar, and the symbol may belong to another company.
             _ if has_ended => Ok(None),
             // The price comes with the series.
-            true => self.scarce_quote(Asker::Waiting(user), stock, at).await.map(|_| None),
+            true => self.scarce_quote(QuoteReader::Waiting(user), stock, at).await.map(|_| None),
             false => {
                 let answer =
                     self.market.quotes.daily_bars(Purpose::Interactive, symbol, first, last, at).await;

@@ -6,7 +6,7 @@ use domain::{Freshness, Stock, Symbol, Timestamp};
 use market_data::{Pace, Published};
 
 use crate::error::{Error, Result};
-use crate::market::demand::{Wanted, demand};
+use crate::market::demand::{PriceDemand, demand};
 use crate::stocks::Stocks;
 
 /// Each group gets this share of the calls that the more urgent groups leave, if there are less urgent groups.
@@ -139,10 +139,10 @@ impl Stocks {
         let at_once = quotes.quotes_at_once().max(1);
         let groups = intervals(counts(&demand), pace.calls_per_minute, at_once);
         let symbols: Vec<Symbol> = demand.iter().map(|(_, stock)| stock.listing.symbol.clone()).collect();
-        let seen = quotes.seen(&symbols).await.map_err(Error::internal)?;
+        let seen = quotes.published_quotes(&symbols).await.map_err(Error::internal)?;
         let rule =
             DueRule { groups, calendar: self.market.calendar, freshness: self.market.freshness(), now };
-        let mut due: Vec<(Wanted, Option<Timestamp>, Stock)> = demand
+        let mut due: Vec<(PriceDemand, Option<Timestamp>, Stock)> = demand
             .into_iter()
             .filter_map(|(wanted, stock)| {
                 let seen = seen.get(&stock.listing.symbol);
@@ -157,8 +157,8 @@ impl Stocks {
     }
 }
 
-fn counts(demand: &[(Wanted, Stock)]) -> [usize; 3] {
-    [Wanted::Orders, Wanted::Positions, Wanted::Lists]
+fn counts(demand: &[(PriceDemand, Stock)]) -> [usize; 3] {
+    [PriceDemand::Orders, PriceDemand::Positions, PriceDemand::Lists]
         .map(|group| demand.iter().filter(|(wanted, _)| *wanted == group).count())
 }
 
@@ -173,7 +173,7 @@ struct DueRule {
 impl DueRule {
     /// Whether a new price is due: during the session once per interval of the group, and after the session once more
     /// for its last price.
-    fn is_due(&self, wanted: Wanted, seen: Option<&Published>) -> bool {
+    fn is_due(&self, wanted: PriceDemand, seen: Option<&Published>) -> bool {
         let Some(Published { quote, fetched_at }) = seen else { return true };
         let last_prices = last_prices(self.freshness);
         let closed = self.calendar.last_closed(self.now);
@@ -188,9 +188,9 @@ impl DueRule {
             return false;
         }
         let minutes = match wanted {
-            Wanted::Orders => self.groups[0],
-            Wanted::Positions => self.groups[1],
-            Wanted::Lists => self.groups[2],
+            PriceDemand::Orders => self.groups[0],
+            PriceDemand::Positions => self.groups[1],
+            PriceDemand::Lists => self.groups[2],
         };
         minutes.is_some_and(|minutes| self.now - *fetched_at + JITTER >= span(minutes))
     }
@@ -282,8 +282,9 @@ mod tests {
                 freshness: Freshness::Delayed,
                 now: instant(&format!("2026-11-{now}Z")),
             };
-            assert!(rule.is_due(Wanted::Lists, None));
-            [Wanted::Orders, Wanted::Positions, Wanted::Lists].map(|wanted| rule.is_due(wanted, Some(&seen)))
+            assert!(rule.is_due(PriceDemand::Lists, None));
+            [PriceDemand::Orders, PriceDemand::Positions, PriceDemand::Lists]
+                .map(|wanted| rule.is_due(wanted, Some(&seen)))
         };
         assert_eq!(due("20T16:03:00", "20T16:00:00", "20T15:45:00"), [false; 3]);
         assert_eq!(due("20T16:03:56", "20T16:00:00", "20T15:45:00"), [true, false, false]);

@@ -23,7 +23,7 @@ use crate::market::instruments::last_known;
 const KEPT_FOR_JOBS: u32 = 3;
 
 /// Returns the same error for each of the requested stocks.
-fn every_one<T>(error: Error, stocks: usize) -> Vec<Result<T>> {
+fn same_error_for_all<T>(error: Error, stocks: usize) -> Vec<Result<T>> {
     let cause = Arc::new(error);
     let failure = || Err(StoreError::Unavailable(Box::new(Arc::clone(&cause))).into());
     std::iter::repeat_with(failure).take(stocks).collect()
@@ -42,7 +42,7 @@ pub enum StaleReason {
     #[error("the price source has not published a newer price yet")]
     NotPublished,
     /// The source failed, or may not be called now.
-    #[error("{}", told_of_known_stock(.0))]
+    #[error("{}", known_stock_error_text(.0))]
     Source(QuoteError),
     /// Trading is halted: it is unknown which shares newer prices are in.
     #[error("{0}")]
@@ -52,7 +52,7 @@ pub enum StaleReason {
 }
 
 /// The explanation of a source's answer for a stock that had a price. The answer may be a temporary fault.
-fn told_of_known_stock(error: &QuoteError) -> String {
+fn known_stock_error_text(error: &QuoteError) -> String {
     match error {
         QuoteError::UnknownSymbol(symbol) => {
             format!("the price source does not know {symbol} at the moment; Stockyard will try again")
@@ -86,14 +86,14 @@ impl StaleReason {
 
 /// The reader of a price. For a source with few calls, the reader decides whether the source is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asker {
+pub(crate) enum QuoteReader {
     /// A user, or an unknown one, who waits for the newest price. The source is called if the stock has no price or a
     /// late one.
     Waiting(Option<UserId>),
     /// A user's list. The source is called a few times per day, for stocks without a price.
     List(UserId),
     /// A valuation or a job. The source is not called: every stock gets its turn in the refresh.
-    Nobody,
+    Job,
 }
 
 /// A [`LatestQuote`] before its price is converted to current shares.
@@ -168,7 +168,8 @@ impl Stocks {
             };
             self.corporate_actions.review_asked_company(&stock, is_denied).await?;
             let wanted = stock.listing.symbol.clone();
-            let holder = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
+            let holder =
+                self.store.read(move |tx| stocks::with_symbol(tx, &wanted).map_err(Error::from)).await?;
             match holder.filter(|holder| holder.id == stock.id) {
                 Some(same) => stock = same,
                 None => {
@@ -182,7 +183,8 @@ impl Stocks {
 
     async fn latest_quote(&self, user: Option<UserId>, stock: &Stock) -> Result<LatestQuote> {
         let now = self.market.now();
-        let mut found = self.latest_quotes_of(Asker::Waiting(user), std::slice::from_ref(stock), now).await;
+        let mut found =
+            self.latest_quotes_of(QuoteReader::Waiting(user), std::slice::from_ref(stock), now).await;
         let mut latest = found.pop().unwrap_or_else(|| Err(no_price(&stock.listing.symbol)))?;
         // Another process may have seen the price that is not confirmed yet.
         if latest.quote.stale
@@ -204,7 +206,7 @@ impl Stocks {
         at: Timestamp,
     ) -> Result<Vec<Option<Quote>>> {
         let mut quotes: Vec<Option<Quote>> =
-            self.latest_quotes_of(Asker::Nobody, stocks, at).await.into_iter().map(quote_of).collect();
+            self.latest_quotes_of(QuoteReader::Job, stocks, at).await.into_iter().map(quote_of).collect();
         let missing = stocks.iter().zip(&quotes).filter(|(_, quote)| quote.is_none());
         let last = missing.filter_map(|(stock, _)| Some((stock.id, last_known(stock)?))).collect();
         let mut last = self.corporate_actions.in_shares_at(last, at).await?.into_iter();
@@ -220,13 +222,13 @@ impl Stocks {
     /// answer, the last known prices, marked as stale.
     pub(crate) async fn latest_quotes_of(
         &self,
-        asker: Asker,
+        reader: QuoteReader,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
     ) -> Vec<Result<LatestQuote>> {
-        let mut latest = self.latest_as_traded(asker, stocks, at).await;
+        let mut latest = self.latest_as_traded(reader, stocks, at).await;
         if let Err(error) = self.show_prices_before_splits(stocks, &mut latest).await {
-            return every_one(error, stocks.len());
+            return same_error_for_all(error, stocks.len());
         }
         let mut traded = Vec::with_capacity(latest.len());
         let reasons: Vec<Result<Option<StaleReason>>> = stocks
@@ -244,7 +246,7 @@ impl Stocks {
                 let mut with_quote = |why_stale| Some(LatestQuote { quote: quotes.next()?, why_stale });
                 reasons.into_iter().filter_map(|reason| reason.map(&mut with_quote).transpose()).collect()
             }
-            Err(error) => every_one(error, stocks.len()),
+            Err(error) => same_error_for_all(error, stocks.len()),
         }
     }
 
@@ -285,7 +287,7 @@ impl Stocks {
 
     pub(super) async fn latest_as_traded(
         &self,
-        asker: Asker,
+        reader: QuoteReader,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
     ) -> Vec<Result<LatestAsTraded>> {
@@ -297,17 +299,17 @@ impl Stocks {
         if self.market.quotes.is_scarce() {
             let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
-                found.push(self.scarce_quote(asker, stock, at).await);
+                found.push(self.scarce_quote(reader, stock, at).await);
             }
             return found;
         }
         let asked = stocks.clone().filter(|stock| self.last_of_delisted(stock).is_none());
         let symbols: Vec<Symbol> = asked.map(|stock| stock.listing.symbol.clone()).collect();
         let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
-        let purpose = match asker {
-            Asker::Waiting(user) if is_new => Purpose::FirstSight { user },
-            Asker::List(user) if is_new => Purpose::FirstSight { user: Some(user) },
-            Asker::Waiting(_) | Asker::List(_) | Asker::Nobody => Purpose::Interactive,
+        let purpose = match reader {
+            QuoteReader::Waiting(user) if is_new => Purpose::FirstSight { user },
+            QuoteReader::List(user) if is_new => Purpose::FirstSight { user: Some(user) },
+            QuoteReader::Waiting(_) | QuoteReader::List(_) | QuoteReader::Job => Purpose::Interactive,
         };
         let mut answers = self.market.quotes.quotes(purpose, &symbols, at).await.into_iter();
         stocks
@@ -352,7 +354,7 @@ impl Stocks {
     /// series first.
     pub(super) async fn scarce_quote(
         &self,
-        asker: Asker,
+        reader: QuoteReader,
         stock: &Stock,
         at: Timestamp,
     ) -> Result<LatestAsTraded> {
@@ -360,16 +362,16 @@ impl Stocks {
             return Ok(last);
         }
         let kept = self.kept_price(stock, at);
-        let asks_when_late = matches!(asker, Asker::Waiting(_));
-        if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !asks_when_late) {
+        let requests_when_late = matches!(reader, QuoteReader::Waiting(_));
+        if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !requests_when_late) {
             return Ok(LatestAsTraded::late(quote.clone()));
         }
         let symbol = &stock.listing.symbol;
-        let user = match asker {
-            Asker::Waiting(user) => user,
-            Asker::List(user) => Some(user),
+        let user = match reader {
+            QuoteReader::Waiting(user) => user,
+            QuoteReader::List(user) => Some(user),
             // The stock gets its turn in the next refresh: valuations and jobs make no calls here.
-            Asker::Nobody => return Err(no_price(symbol)),
+            QuoteReader::Job => return Err(no_price(symbol)),
         };
         let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
         let mut fetched = self.market.quotes.fetch_series(purpose, symbol, at).await;

@@ -19,10 +19,10 @@ const UNUSUAL_CHANGE: f64 = 0.15;
 const CALLS_FOR_NEWS: u32 = 2;
 
 /// After this many answers without the new close, a refresh ends: the close is not published yet.
-const TRIED_IN_VAIN: u32 = 3;
+const MAX_UNPUBLISHED: u32 = 3;
 
 /// The most stocks per refresh that were looked up and get their first price.
-const MOST_WARMED_UP: u32 = 5;
+const MAX_WARMED_UP: u32 = 5;
 
 /// The most company profiles per refresh.
 const PROFILES_AT_ONCE: usize = 2;
@@ -53,7 +53,7 @@ impl Stocks {
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
         let moved: Vec<Stock> = moved
             .map(|(stock, _)| stock.clone())
-            .filter(|stock| !self.corporate_actions.has_seen_news(stock, now))
+            .filter(|stock| !self.corporate_actions.has_observed_all_actions(stock, now))
             .collect();
         self.corporate_actions.note_answers(&stocks, &found, now).await?;
         // The symbol of a delisted stock may belong to another company.
@@ -74,7 +74,7 @@ impl Stocks {
         self.market.stock_changes.record();
         if self.market.quotes.limits().is_some() {
             self.corporate_actions.review_seen_companies(&stocks).await?;
-            self.corporate_actions.note_seen_actions(&stocks).await?;
+            self.corporate_actions.record_observed_actions(&stocks).await?;
             self.corporate_actions.learn_after_jumps(moved).await?;
         }
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
@@ -140,7 +140,7 @@ impl Stocks {
     /// Requests prices of stocks that were looked up and have none, with calls that the jobs do not need, so that the
     /// prices are available at the next visit. Returns the number of stocks.
     async fn warm_up(&self, now: Timestamp) -> Result<usize> {
-        let (idle, source) = (self.idle_calls().await?.min(MOST_WARMED_UP), self.market.quotes.source());
+        let (idle, source) = (self.idle_calls().await?.min(MAX_WARMED_UP), self.market.quotes.source());
         if idle == 0 {
             return Ok(0);
         }
@@ -191,21 +191,21 @@ impl Stocks {
         late.extend(again);
         let (mut asked, mut refusal) = (0, None);
         let mut fetched_of = Vec::new();
-        let mut in_vain = self.may_be_unpublished(now).then_some(0);
+        let mut unpublished = self.may_be_unpublished(now).then_some(0);
         for stock in late.iter().take(limit) {
-            if in_vain == Some(TRIED_IN_VAIN) {
+            if unpublished == Some(MAX_UNPUBLISHED) {
                 break;
             }
             match self.fetch_patiently(&stock.listing.symbol, now).await {
                 Ok(()) => {
                     asked += 1;
                     fetched_of.push(stock.id);
-                    if let Some(tried) = in_vain {
+                    if let Some(tried) = unpublished {
                         let id = stock.id;
                         let renewed =
                             self.store.read(move |tx| stocks::by_ids(tx, &[id]).map_err(Error::from));
                         let has_close = renewed.await?.iter().any(|stock| !self.is_late(stock, now));
-                        in_vain = (!has_close).then_some(tried + 1);
+                        unpublished = (!has_close).then_some(tried + 1);
                     }
                 }
                 // The provider would reject the other requests too.
@@ -218,14 +218,14 @@ impl Stocks {
                 }
             }
         }
-        if refusal.is_none() && in_vain != Some(TRIED_IN_VAIN) {
+        if refusal.is_none() && unpublished != Some(MAX_UNPUBLISHED) {
             self.learn_sectors(now).await?;
             asked += self.warm_up(now).await?;
             self.learn_at_end_of_day().await?;
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
-        self.corporate_actions.take_back_priced(&renewed, now).await?;
+        self.corporate_actions.withdraw_priced(&renewed, now).await?;
         let has_jumped = |new: &&Stock| {
             let old = late.iter().find(|old| old.id == new.id).and_then(|old| old.last.as_ref());
             let both = old.zip(new.last.as_ref());
@@ -240,7 +240,7 @@ impl Stocks {
             format!("{} of {in_use} stocks have the last close, {asked} requested", in_use - still_late);
         if let Some(error) = refusal {
             outcome = format!("{outcome}; {error}");
-        } else if in_vain == Some(TRIED_IN_VAIN) {
+        } else if unpublished == Some(MAX_UNPUBLISHED) {
             outcome.push_str("; the last session's closes are not published yet");
         }
         Ok(outcome)

@@ -3,7 +3,7 @@
 use domain::{Symbol, UserId};
 
 use super::Stocks;
-use super::quotes::{Asker, LatestAsTraded};
+use super::quotes::{LatestAsTraded, QuoteReader};
 use crate::error::Result;
 use crate::stocks::LatestQuote;
 
@@ -18,7 +18,7 @@ impl Stocks {
     ) -> Result<Option<LatestQuote>> {
         let Some(stock) = self.instruments.remembered(symbol) else { return Ok(None) };
         let (now, one) = (self.market.now(), std::slice::from_ref(&stock));
-        let mut found = self.latest_as_traded(Asker::Waiting(user), one, now).await;
+        let mut found = self.latest_as_traded(QuoteReader::Waiting(user), one, now).await;
         self.show_prices_before_splits(one, &mut found).await?;
         let Some(Ok(LatestAsTraded { quote, why_stale })) = found.pop() else { return Ok(None) };
         if self.market.quotes.limits().is_some() {

@@ -7,7 +7,7 @@ use persistence::{listings, stock_list};
 
 use crate::error::{Error, Result};
 use crate::market::search_text::search_text;
-use crate::stocks::quotes::Asker;
+use crate::stocks::quotes::QuoteReader;
 use crate::stocks::{LatestQuote, Stocks};
 use crate::{Page, one_more};
 
@@ -151,7 +151,7 @@ impl Stocks {
             });
         }
         let stocks: Vec<&Stock> = found.iter().filter_map(|found| found.as_ref().ok()).collect();
-        let mut quotes = self.latest_quotes_of(Asker::List(user), &stocks, now).await.into_iter();
+        let mut quotes = self.latest_quotes_of(QuoteReader::List(user), &stocks, now).await.into_iter();
         let no_price = |symbol: &Symbol| Error::NoPrice { symbol: symbol.clone(), retry_at: None };
         let quote_of = |found: Result<Stock>| {
             let stock = found?;

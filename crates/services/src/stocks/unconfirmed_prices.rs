@@ -12,14 +12,14 @@ use crate::stocks::Stocks;
 
 /// A price that the source reports and that is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldPrice {
+pub struct UnconfirmedQuote {
     pub symbol: Symbol,
     pub source: PriceSource,
     pub freshness: Freshness,
     pub price: UnconfirmedPrice,
 }
 
-impl From<providers::Unconfirmed> for HeldPrice {
+impl From<providers::Unconfirmed> for UnconfirmedQuote {
     fn from(held: providers::Unconfirmed) -> Self {
         Self { symbol: held.symbol, source: held.source, freshness: held.freshness, price: held.price }
     }
@@ -29,7 +29,7 @@ impl From<providers::Unconfirmed> for HeldPrice {
 /// time, when it was first and last seen, the doubt, and the accepted price.
 type StoredPrice = (Symbol, PriceSource, Freshness, Price, Timestamp, (Timestamp, Timestamp), String, Price);
 
-fn to_text(held: Option<&HeldPrice>) -> String {
+fn to_text(held: Option<&UnconfirmedQuote>) -> String {
     let stored = held.map(|held| {
         let UnconfirmedPrice { price, as_of, first_seen_at, last_seen_at, doubt, accepted } =
             held.price.clone();
@@ -42,7 +42,7 @@ fn to_text(held: Option<&HeldPrice>) -> String {
     serde_json::to_string(&stored).expect("Invariant: a price can be written as JSON")
 }
 
-fn from_text(text: &str) -> Result<Option<HeldPrice>> {
+fn from_text(text: &str) -> Result<Option<UnconfirmedQuote>> {
     let corrupt = |fault: String| Error::from(StoreError::Corrupt(fault));
     let stored: Option<StoredPrice> =
         serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
@@ -50,7 +50,7 @@ fn from_text(text: &str) -> Result<Option<HeldPrice>> {
     let (symbol, source, freshness, price, as_of, (first_seen_at, last_seen_at), doubt, accepted) = stored;
     let doubt = doubt.parse().map_err(|_| corrupt(format!("unknown doubt about a price: {doubt}")))?;
     let price = UnconfirmedPrice { price, as_of, first_seen_at, last_seen_at, doubt, accepted };
-    Ok(Some(HeldPrice { symbol, source, freshness, price }))
+    Ok(Some(UnconfirmedQuote { symbol, source, freshness, price }))
 }
 
 /// The longest reason for a confirmation, in characters.
@@ -61,22 +61,24 @@ impl Stocks {
     ///
     /// # Errors
     /// Only when the database fails.
-    pub async fn unconfirmed_prices(&self) -> Result<Vec<HeldPrice>> {
+    pub async fn unconfirmed_prices(&self) -> Result<Vec<UnconfirmedQuote>> {
         let source = self.market.quotes.source();
         self.store
             .read(move |tx| {
                 let held = providers::unconfirmed(tx, source.as_str(), None)?;
-                Ok::<_, Error>(held.into_iter().map(HeldPrice::from).collect())
+                Ok::<_, Error>(held.into_iter().map(UnconfirmedQuote::from).collect())
             })
             .await
     }
 
     /// The unconfirmed price of a symbol, if there is one.
-    pub(crate) async fn unconfirmed_price(&self, symbol: &Symbol) -> Result<Option<HeldPrice>> {
+    pub(crate) async fn unconfirmed_price(&self, symbol: &Symbol) -> Result<Option<UnconfirmedQuote>> {
         let (source, symbols) = (self.market.quotes.source(), [symbol.clone()]);
         self.store
             .read(move |tx| {
-                Ok(providers::unconfirmed(tx, source.as_str(), Some(&symbols))?.pop().map(HeldPrice::from))
+                Ok(providers::unconfirmed(tx, source.as_str(), Some(&symbols))?
+                    .pop()
+                    .map(UnconfirmedQuote::from))
             })
             .await
     }
@@ -90,7 +92,7 @@ impl Stocks {
         by: &Administrator,
         symbol: &Symbol,
         reason: &str,
-    ) -> Result<Option<HeldPrice>> {
+    ) -> Result<Option<UnconfirmedQuote>> {
         let author = DecisionAuthor { administrator: by.clone(), key: None };
         self.confirm_price_once(symbol, reason, author).await.map(|confirmed| confirmed.value)
     }
@@ -106,7 +108,7 @@ impl Stocks {
         symbol: &Symbol,
         reason: &str,
         author: DecisionAuthor,
-    ) -> Result<Once<Option<HeldPrice>>> {
+    ) -> Result<Once<Option<UnconfirmedQuote>>> {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
             return Err(Error::invalid("reason", "Enter a reason of up to 500 characters."));
@@ -119,7 +121,7 @@ impl Stocks {
             if let Some(found) = &found {
                 providers::accept(tx, found, wall)?;
             }
-            let found = found.map(HeldPrice::from);
+            let found = found.map(UnconfirmedQuote::from);
             let answer = to_text(found.as_ref());
             Ok((found, answer))
         };

@@ -161,7 +161,7 @@ impl Trading {
         let ClosePosition { symbol, size, cancel_orders, client_order_id } = close;
         let open_orders = if cancel_orders { OpenOrders::Cancel } else { OpenOrders::Keep };
         let order = sell(symbol.clone(), size, client_order_id);
-        match self.place_beside(portfolio, order, open_orders).await {
+        match self.place_and_cancel_others(portfolio, order, open_orders).await {
             Err(Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_)) => {
                 Err(Error::NotFound(NotFound::Position))
             }

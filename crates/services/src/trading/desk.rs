@@ -11,9 +11,9 @@
 //! Where the database can write two transactions at once, there are therefore two clerks, each for half of the
 //! portfolios.
 
+mod action_cache;
 mod batch;
 pub(crate) mod metrics;
-mod news;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -30,26 +30,26 @@ use domain::{
 use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::corporate_actions::noted::Noted;
+use crate::corporate_actions::action_counter::ActionCounter;
 use crate::error::{Error, Result};
 use crate::events::{Change, Events};
 use crate::trading::Trading;
 use crate::trading::{OpenOrders, PlacedOrder, RuleBook};
 use crate::{Clock, TradingConfig};
 
+use action_cache::ActionCache;
 use batch::Batch;
-use news::News;
 
 /// Queue limit of a clerk. Orders beyond it are rejected as [`Error::Busy`].
-const WAITING: usize = 4096;
+const QUEUE_LIMIT: usize = 4096;
 
 /// The newest price of a stock, as it was read before the order reached the desk.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct PricedStock {
     pub stock: Stock,
     /// The newest price, with the volume of the minute before if fills depend on it.
     pub newest: PriceMove,
-    pub asked_at: Timestamp,
+    pub requested_at: Timestamp,
     /// By how much the source's clock is ahead of this server's, if that is the reason why there is no newer price.
     pub clock_behind: Option<TimeDelta>,
     /// Whether the price was converted from the shares before a split. A converted price is not stored with the stock.
@@ -65,14 +65,14 @@ pub(crate) enum Command {
         ids: OrderIds,
         /// What happens to the portfolio's open orders in the same stock.
         open_orders: OpenOrders,
-        seen: Seen,
+        priced: PricedStock,
     },
     Replace {
         portfolio: PortfolioRef,
         order: OrderId,
         new: OrderId,
         changes: ReplaceOrder,
-        seen: Seen,
+        priced: PricedStock,
     },
     Cancel {
         portfolio: PortfolioRef,
@@ -94,7 +94,7 @@ impl Command {
     /// prices.
     fn priced_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Place { seen, .. } | Self::Replace { seen, .. } => Some(seen.asked_at),
+            Self::Place { priced, .. } | Self::Replace { priced, .. } => Some(priced.requested_at),
             Self::Work { converted_at, .. } => Some(*converted_at),
             Self::Cancel { .. } => None,
         }
@@ -130,7 +130,7 @@ impl Command {
     }
 }
 
-struct Waiting {
+struct QueuedCommand {
     command: Command,
     answer: oneshot::Sender<Result<PlacedOrder>>,
     claim: Claim,
@@ -162,7 +162,7 @@ pub(crate) struct DeskLoad {
 
 /// The queue of a clerk, and what monitoring can see of its work.
 struct Counter {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<QueuedCommand>,
     batch_began: BatchBegan,
 }
 
@@ -173,9 +173,9 @@ pub(crate) struct Desk {
     clock: Clock,
     rules: RuleBook,
     events: Arc<Events>,
-    noted: Noted,
+    action_counter: ActionCounter,
     /// The maximum number of orders in one transaction; with 1, every order has a transaction to itself.
-    most: usize,
+    max_batch: usize,
     clerks: Vec<OnceLock<Counter>>,
 }
 
@@ -185,11 +185,11 @@ impl Desk {
         clock: Clock,
         rules: RuleBook,
         trading: &TradingConfig,
-        (events, noted): (Arc<Events>, Noted),
+        (events, action_counter): (Arc<Events>, ActionCounter),
     ) -> Self {
         let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
         let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
-        Self { store, clock, rules, events, noted, most: trading.order_batch.max(1), clerks }
+        Self { store, clock, rules, events, action_counter, max_batch: trading.order_batch.max(1), clerks }
     }
 
     /// Submits a command to the desk and waits for its result. The command is executed even if the caller goes away.
@@ -205,11 +205,11 @@ impl Desk {
         clerk
             .get_or_init(|| self.open())
             .queue
-            .try_send(Waiting { command, answer, claim: claim.clone() })
+            .try_send(QueuedCommand { command, answer, claim: claim.clone() })
             .map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Error::Busy,
-            mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
-        })?;
+                mpsc::error::TrySendError::Full(_) => Error::Busy,
+                mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
+            })?;
         match tokio::time::timeout(self.store.longest_call(), &mut answered).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order"))),
             Err(_) if claim.is_won() => Err(Error::Busy),
@@ -229,22 +229,22 @@ impl Desk {
     }
 
     fn open(&self) -> Counter {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let clerk = Clerk {
             lane: self.store.lane(),
             clock: self.clock.clone(),
             rules: self.rules.clone(),
             events: self.events.clone(),
-            memory: Memory::new(&self.noted),
-            noted: self.noted.clone(),
+            memory: Memory::new(&self.action_counter),
+            action_counter: self.action_counter.clone(),
             timeout: self.store.timeout(),
         };
-        let most = self.most;
+        let max_batch = self.max_batch;
         let batch_began = BatchBegan::default();
         let began = batch_began.clone();
         std::thread::Builder::new()
             .name("order-desk".to_owned())
-            .spawn(move || clerk.work(receiver, most, &began))
+            .spawn(move || clerk.work(receiver, max_batch, &began))
             .expect("the system can start a thread");
         Counter { queue: sender, batch_began }
     }
@@ -283,31 +283,39 @@ struct Clerk {
     rules: RuleBook,
     events: Arc<Events>,
     memory: Arc<Mutex<Memory>>,
-    noted: Noted,
+    action_counter: ActionCounter,
     /// The timeout of a database statement.
     timeout: Duration,
 }
 
 /// Data that a clerk keeps between batches.
 struct Memory {
-    news: News,
+    action_cache: ActionCache,
     /// The market time of the last price stored with each stock.
     kept: HashMap<StockId, Timestamp>,
 }
 
 impl Memory {
-    fn new(noted: &Noted) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { news: News::new(noted.clone()), kept: HashMap::new() }))
+    fn new(action_counter: &ActionCounter) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            action_cache: ActionCache::new(action_counter.clone()),
+            kept: HashMap::new(),
+        }))
     }
 }
 
 impl Clerk {
-    fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize, began: &Mutex<Option<Instant>>) {
-        let mut waiting = Vec::with_capacity(most);
-        while receiver.blocking_recv_many(&mut waiting, most) > 0 {
+    fn work(
+        mut self,
+        mut receiver: mpsc::Receiver<QueuedCommand>,
+        max_batch: usize,
+        began: &Mutex<Option<Instant>>,
+    ) {
+        let mut waiting = Vec::with_capacity(max_batch);
+        while receiver.blocking_recv_many(&mut waiting, max_batch) > 0 {
             let claimed = waiting.drain(..).filter(|waiting| waiting.claim.is_won());
             let (commands, answers): (Vec<_>, Vec<_>) =
-                claimed.map(|Waiting { command, answer, .. }| (command, answer)).unzip();
+                claimed.map(|QueuedCommand { command, answer, .. }| (command, answer)).unzip();
             if commands.is_empty() {
                 continue;
             }
@@ -394,9 +402,9 @@ impl Clerk {
         let work = move |tx: &mut Tx<'_>| {
             let commands = &commands[some];
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let Memory { news, kept } = &mut *memory;
+            let Memory { action_cache, kept } = &mut *memory;
             let mut load =
-                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, (&clock, &rules), news);
+                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, (&clock, &rules), action_cache);
             let decide = |batch: &mut Batch| -> Vec<_> {
                 commands.iter().map(|command| batch.decide(command, &rules)).collect()
             };
@@ -414,7 +422,7 @@ impl Clerk {
                 .unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
         if served.is_err() {
             // The memory may name prices as stored that were rolled back. An abandoned thread keeps the old memory.
-            self.memory = Memory::new(&self.noted);
+            self.memory = Memory::new(&self.action_counter);
         }
         let (answers, changes) = served?;
         self.events.announce(&changes);

@@ -23,10 +23,10 @@ use crate::trading::desk::Command;
 /// Groups per statement.
 const AT_ONCE: i64 = 1000;
 /// The longest interval of prices that is matched at once.
-const STRETCH: TimeDelta = TimeDelta::hours(6);
+const LONGEST_INTERVAL: TimeDelta = TimeDelta::hours(6);
 /// The progress of matching is recorded when it has advanced by this much market time. Until then the interval is
 /// matched again, with the same result.
-const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
+const RECORD_PROGRESS_AFTER: TimeDelta = TimeDelta::seconds(60);
 
 /// The result of a pass through the working orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub struct Matched {
     /// Orders that prices can fill.
     pub working: usize,
     /// Groups that changed: an order filled, was triggered, got a new best price or ended.
-    pub stirred: usize,
+    pub changed: usize,
 }
 
 /// How far the orders of one stock are matched in a pass.
 #[derive(Debug, Clone, Copy)]
-struct Way {
+struct MatchingSpan {
     now: Timestamp,
     /// Matching stops shortly after this time, and at most at `now`.
     end: Timestamp,
@@ -112,7 +112,7 @@ impl Trading {
     ///
     /// # Errors
     /// Only if the database fails; then the lease expires by itself.
-    pub async fn give_back_matching(&self, worker: &str) -> Result<()> {
+    pub async fn release_matching_lease(&self, worker: &str) -> Result<()> {
         let (holder, wall) = (worker.to_owned(), self.market.clock.wall());
         self.store
             .write(move |tx| {
@@ -144,7 +144,7 @@ impl Trading {
                 .read(move |tx| {
                     let ids = orders::working(tx, after, AT_ONCE)?;
                     let groups = orders::groups(tx, &ids)?;
-                    let from = groups.iter().filter_map(seen_until).min().unwrap_or(now);
+                    let from = groups.iter().filter_map(matched_until).min().unwrap_or(now);
                     let actions = corporate_actions::taken_effect(tx, from, clock.now().max(now))?;
                     Ok::<_, Error>((ids, groups, actions))
                 })
@@ -163,28 +163,29 @@ impl Trading {
                 by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
             }
             let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
-            let seen = self.seen_prices(&symbols).await?;
+            let published = self.published_prices(&symbols).await?;
             let holds = self.corporate_actions.trading_holds().await?;
             // After a long jump of the clock there are many prices. Orders that have expired are matched first, up to
             // the time they expired, so that none stays open while others meet all prices.
             let due_by = self.settled_until(now);
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
-                let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
+                let span = MatchingSpan { now, end: now, is_held: holds.contains_key(&stock) };
                 let end =
                     |group: &OrderGroup| group.ends_at(self.rules_of(group)).filter(|end| *end <= due_by);
                 let (due, rest): (Vec<_>, Vec<_>) =
                     groups.into_iter().partition(|group| end(group).is_some());
                 if let Some(end) = due.iter().filter_map(end).max() {
-                    let way = Way { end, ..way };
-                    matched.stirred += self.match_stock(&symbol, due, &histories, seen.as_ref(), way).await?;
+                    let span = MatchingSpan { end, ..span };
+                    matched.changed +=
+                        self.match_stock(&symbol, due, &histories, published.as_ref(), span).await?;
                 }
-                lasting.push((symbol, rest, way));
+                lasting.push((symbol, rest, span));
             }
-            for (symbol, groups, way) in lasting {
+            for (symbol, groups, span) in lasting {
                 if !groups.is_empty() {
-                    matched.stirred +=
-                        self.match_stock(&symbol, groups, &histories, seen.as_ref(), way).await?;
+                    matched.changed +=
+                        self.match_stock(&symbol, groups, &histories, published.as_ref(), span).await?;
                 }
             }
         }
@@ -201,13 +202,13 @@ impl Trading {
 
     /// The newest prices of these symbols that any process received, for any purpose. `None` if prices are not shared;
     /// if they are, matching makes no calls of its own.
-    async fn seen_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
+    async fn published_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
         let quotes = &self.market.quotes;
         if !quotes.shares_prices() {
             return Ok(None);
         }
         let failed = |error: QuoteError| Error::from(StoreError::Unavailable(Box::new(error)));
-        quotes.seen(symbols).await.map(Some).map_err(failed)
+        quotes.published_quotes(symbols).await.map(Some).map_err(failed)
     }
 
     fn rules_of(&self, group: &OrderGroup) -> &TradingRules {
@@ -220,26 +221,26 @@ impl Trading {
         symbol: &Symbol,
         mut groups: Vec<OrderGroup>,
         histories: &ActionHistories,
-        seen: Option<&HashMap<Symbol, Published>>,
-        way: Way,
+        published: Option<&HashMap<Symbol, Published>>,
+        span: MatchingSpan,
     ) -> Result<usize> {
-        let Way { now, end, is_held } = way;
+        let MatchingSpan { now, end, is_held } = span;
         let stock = groups[0].root().stock_id;
         let settled = self.settled_until(now);
         let at_once = settled == now;
-        let mut stirred = match is_held {
+        let mut changed = match is_held {
             true => 0,
             false => self.match_closes(symbol, &groups, histories, now).await,
         };
-        let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
-        let (mut seen_until_now, mut complete) = (from, true);
-        let end = if at_once { (end + STRETCH).min(now) } else { now };
+        let Some(mut from) = groups.iter().filter_map(matched_until).min() else { return Ok(0) };
+        let (mut matched_so_far, mut complete) = (from, true);
+        let end = if at_once { (end + LONGEST_INTERVAL).min(now) } else { now };
         while from < end {
-            let to = if at_once { (from + STRETCH).min(end) } else { now };
-            let found = match seen {
-                Some(seen) => {
-                    Ok(seen.get(symbol).map_or_else(Vec::new, |seen| Gateway::move_of(&seen.quote, from, to)))
-                }
+            let to = if at_once { (from + LONGEST_INTERVAL).min(end) } else { now };
+            let found = match published {
+                Some(published) => Ok(published
+                    .get(symbol)
+                    .map_or_else(Vec::new, |published| Gateway::move_of(&published.quote, from, to))),
                 None => self.stocks.moves_of(symbol, from, to).await,
             };
             let moves: Arc<[PriceMove]> = match found {
@@ -274,19 +275,19 @@ impl Trading {
             });
             for result in join_all(work).await {
                 match result {
-                    Ok(_) => stirred += 1,
+                    Ok(_) => changed += 1,
                     Err(error) => {
                         tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "a working order waits for the next pass")
                     }
                 }
             }
-            (from, seen_until_now) = (to, until);
+            (from, matched_so_far) = (to, until);
         }
         // A missing price may still come, such as a closing price that is published late.
         if complete {
-            self.note_seen(&groups, seen_until_now).await?;
+            self.record_progress(&groups, matched_so_far).await?;
         }
-        Ok(stirred)
+        Ok(changed)
     }
 
     /// Fills market-on-close and limit-on-close orders of ended sessions at the last trade of the session, once no
@@ -299,7 +300,7 @@ impl Trading {
         histories: &ActionHistories,
         now: Timestamp,
     ) -> usize {
-        let mut stirred = 0;
+        let mut changed = 0;
         let passed = |close: &Timestamp| *close + closing_lag(self.market.freshness()) <= now;
         let closes: BTreeSet<Timestamp> =
             groups.iter().filter_map(OrderGroup::awaited_close).filter(passed).collect();
@@ -311,14 +312,14 @@ impl Trading {
                 let moves = [histories.convert(root.stock_id, trade.clone(), now)].into();
                 let work = Command::Work { portfolio, order, moves, until: close, converted_at: now };
                 match self.desk().submit(work).await {
-                    Ok(_) => stirred += 1,
+                    Ok(_) => changed += 1,
                     Err(error) => {
                         tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "an order at the close waits for the next pass")
                     }
                 }
             }
         }
-        stirred
+        changed
     }
 
     /// The last trade of the session that closed at `close`, as a price of that instant. `None` while it is unknown.
@@ -361,11 +362,15 @@ impl Trading {
     }
 
     /// Records the matching progress of groups that did not change.
-    async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
+    async fn record_progress(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
         // With limited liquidity, the volume of this interval accumulates.
-        let note_after =
-            if self.rules().of_deployment().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
-        let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
+        let note_after = if self.rules().of_deployment().liquidity.is_some() {
+            LIQUIDITY_WINDOW
+        } else {
+            RECORD_PROGRESS_AFTER
+        };
+        let late =
+            |group: &&OrderGroup| matched_until(group).is_some_and(|matched| until - matched >= note_after);
         let working = groups.iter().filter(late).flat_map(|group| &group.orders);
         let (ids, mut owners): (Vec<OrderId>, Vec<PortfolioId>) = working
             .filter(|order| order.status.is_working())
@@ -421,6 +426,6 @@ fn lease(tx: &mut Tx<'_>) -> Result<Option<Lease>> {
 }
 
 /// The time up to which all working orders of a group have met the prices.
-fn seen_until(group: &OrderGroup) -> Option<Timestamp> {
+fn matched_until(group: &OrderGroup) -> Option<Timestamp> {
     group.orders.iter().filter(|order| order.status.is_working()).map(|order| order.last_matched_at).min()
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, NotFound, Result};
 use crate::idempotency::{LONGEST_NAME, is_name};
 use crate::stocks::LatestQuote;
 use crate::trading::Trading;
-use crate::trading::desk::{Command, Seen};
+use crate::trading::desk::{Command, PricedStock};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, one_more};
 
@@ -63,12 +63,12 @@ impl Trading {
     /// portfolio, [`Error::Archived`], [`Error::Busy`], and the errors of
     /// [`Stocks::quote`](crate::stocks::Stocks::quote). A rejected order changes nothing.
     pub async fn place_order(&self, portfolio: PortfolioControl, order: PlaceOrder) -> Result<PlacedOrder> {
-        self.place_beside(portfolio, order, OpenOrders::Keep).await
+        self.place_and_cancel_others(portfolio, order, OpenOrders::Keep).await
     }
 
     /// Places an order like [`Trading::place_order`], and cancels the portfolio's open orders in the same stock if
     /// `open_orders` says so.
-    pub(super) async fn place_beside(
+    pub(super) async fn place_and_cancel_others(
         &self,
         portfolio: PortfolioControl,
         mut order: PlaceOrder,
@@ -79,7 +79,7 @@ impl Trading {
         let name = order.client_order_id.get_or_insert_with(|| ids.entry.to_string()).clone();
         let placed = self.place_named(portfolio.reference(), order, ids, open_orders).await;
         let placed = placed.map_err(|error| error.about_order(name))?;
-        Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
+        Ok(PlacedOrder { order: self.with_hold(placed.order).await, ..placed })
     }
 
     async fn place_named(
@@ -90,19 +90,19 @@ impl Trading {
         open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         // The network comes first, so that no lock is held while waiting for it.
-        let looked = self.look_at(portfolio, &order.symbol).await;
-        let seen = match looked.and_then(|seen| self.check_clock(portfolio, &order.terms, seen)) {
-            Ok(seen) => seen,
+        let priced = self.price_stock(portfolio, &order.symbol).await;
+        let priced = match priced.and_then(|priced| self.check_clock(portfolio, &order.terms, priced)) {
+            Ok(priced) => priced,
             Err(refused) => {
                 // The order may have been placed before: a retry needs no price. Another user's portfolio is not found.
                 let (name, request) = (order.client_order_id.clone(), order.canonical());
                 return self.replayed_or(refused, portfolio, name, request).await;
             }
         };
-        let behind = seen.clock_behind;
-        let command = Command::Place { portfolio, order, ids, open_orders, seen };
+        let behind = priced.clock_behind;
+        let command = Command::Place { portfolio, order, ids, open_orders, priced };
         let placed = self.desk().submit(command).await;
-        placed.map_err(|error| self.blame_clock(error, behind))
+        placed.map_err(|error| self.explain_by_clock(error, behind))
     }
 
     /// Cancels an open order, and the orders that depend on it: the other exit of a pair, or the exits of an entry that
@@ -130,7 +130,7 @@ impl Trading {
         let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
         let replaced = self.replace_named(portfolio.reference(), order, new, changes).await;
         let replaced = replaced.map_err(|error| error.about_order(name))?;
-        Ok(PlacedOrder { order: self.one_with_hold(replaced.order).await, ..replaced })
+        Ok(PlacedOrder { order: self.with_hold(replaced.order).await, ..replaced })
     }
 
     async fn replace_named(
@@ -141,37 +141,42 @@ impl Trading {
         changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
         let symbol = self.order(portfolio, order).await?.order.symbol;
-        let seen = match self.look_at(portfolio, &symbol).await {
-            Ok(seen) => seen,
+        let priced = match self.price_stock(portfolio, &symbol).await {
+            Ok(priced) => priced,
             Err(refused) => {
                 let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
                 return self.replayed_or(refused, portfolio, name, request).await;
             }
         };
-        let behind = seen.clock_behind;
-        let replaced = self.desk().submit(Command::Replace { portfolio, order, new, changes, seen }).await;
-        replaced.map_err(|error| self.blame_clock(error, behind))
+        let behind = priced.clock_behind;
+        let replaced = self.desk().submit(Command::Replace { portfolio, order, new, changes, priced }).await;
+        replaced.map_err(|error| self.explain_by_clock(error, behind))
     }
 
     /// Rejects a market order that would wait for a price only because the system's clock was set back: market time
     /// does not go back with it, so the newest prices of real sources look old.
-    fn check_clock(&self, portfolio: PortfolioRef, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
+    fn check_clock(
+        &self,
+        portfolio: PortfolioRef,
+        terms: &OrderTerms,
+        priced: PricedStock,
+    ) -> Result<PricedStock> {
         let rules = self.rules().of_portfolio(portfolio.id);
         let fills_at_once = rules.mode == TradingMode::Practice && *terms == OrderTerms::Market;
-        match seen.clock_behind.or_else(|| self.market.clock.behind()) {
+        match priced.clock_behind.or_else(|| self.market.clock.behind()) {
             Some(by)
                 if fills_at_once
-                    && rules.standing(&seen.newest.quote, seen.asked_at) == PriceStanding::Old =>
+                    && rules.standing(&priced.newest.quote, priced.requested_at) == PriceStanding::Old =>
             {
                 Err(Error::ClockBehind { by })
             }
-            _ => Ok(seen),
+            _ => Ok(priced),
         }
     }
 
     /// Replaces the error "no fresh price" if a clock is the cause: the system's clock was set back, so market time is
     /// ahead and the newest prices look old, or the source's clock is ahead by `behind`.
-    fn blame_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
+    fn explain_by_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
         match (&error, behind.or_else(|| self.market.clock.behind())) {
             (Error::OrderRejected(OrderRejected::NoFreshPrice { .. }), Some(by)) => Error::ClockBehind { by },
             _ => error,
@@ -203,9 +208,9 @@ impl Trading {
     pub async fn preview_order(&self, portfolio: PortfolioRef, command: PlaceOrder) -> Result<OrderPreview> {
         check(&command)?;
         let before = self.books.valuation(portfolio).await?.valuation;
-        let seen = self.look_at(portfolio, &command.symbol).await?;
-        let seen = self.check_clock(portfolio, &command.terms, seen)?;
-        let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
+        let priced = self.price_stock(portfolio, &command.symbol).await?;
+        let priced = self.check_clock(portfolio, &command.terms, priced)?;
+        let PricedStock { stock, newest, requested_at, clock_behind, .. } = priced;
         let stock_id = stock.id;
         let hold = self.corporate_actions.trading_hold(&stock).await?;
         let id = portfolio.id;
@@ -230,34 +235,34 @@ impl Trading {
         let own = self.rules().of_portfolio(id);
         let waiting = hold.as_ref().map(|_| own.until_next_price());
         let rules = waiting.as_ref().unwrap_or(own);
-        let (look, now) = (NewestPrice { newest: &newest, asked_at }, self.market.now());
-        let preview = portfolio.preview(stock, command, look, rules.at(now), &before);
-        let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
+        let (newest_price, now) = (NewestPrice { newest: &newest, requested_at }, self.market.now());
+        let preview = portfolio.preview(stock, command, newest_price, rules.at(now), &before);
+        let preview = preview.map_err(|refused| self.explain_by_clock(refused.into(), clock_behind))?;
         let waits_for_open = preview.waits_for_open && own.mode == TradingMode::Realistic;
         Ok(OrderPreview { hold, waits_for_open, ..preview })
     }
 
     /// The stock with its newest price, and the volume of the minute before if fills depend on it.
-    async fn look_at(&self, portfolio: PortfolioRef, symbol: &Symbol) -> Result<Seen> {
+    async fn price_stock(&self, portfolio: PortfolioRef, symbol: &Symbol) -> Result<PricedStock> {
         let user = portfolio.user;
-        let asked_at;
+        let requested_at;
         let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
             // The symbol of a real stock may have passed to another company since the stock was looked up.
             Some(_) => {
                 self.corporate_actions
                     .hold_for_order(&self.instruments.stock_for(Some(user), symbol).await?)
                     .await?;
-                asked_at = self.market.now();
+                requested_at = self.market.now();
                 self.stocks.priced_stock(Some(user), symbol).await?
             }
             None => {
                 let stock = self.instruments.known_stock(user, symbol).await?;
                 self.corporate_actions.hold_for_order(&stock).await?;
-                asked_at = self.market.now();
-                match self.market.quotes.quote(symbol, asked_at).await {
+                requested_at = self.market.now();
+                match self.market.quotes.quote(symbol, requested_at).await {
                     Ok(quote) => {
                         let quote =
-                            self.corporate_actions.one_in_shares_at(stock.id, quote, asked_at).await?;
+                            self.corporate_actions.one_in_shares_at(stock.id, quote, requested_at).await?;
                         (stock, LatestQuote { quote, why_stale: None })
                     }
                     Err(_) => {
@@ -269,7 +274,7 @@ impl Trading {
         };
         let clock_behind = why_stale.and_then(|why| why.clock_behind());
         // A cached stock may be outdated: its prices show that it was renamed or delisted.
-        let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
+        let old = quote.stale || quote.as_of < self.market.opened_at(requested_at);
         let is_from_memory = self.market.quotes.limits().is_none();
         if is_from_memory && (old || quote.symbol != stock.listing.symbol) {
             stock = self.instruments.known_anew(symbol).await?;
@@ -279,12 +284,18 @@ impl Trading {
             return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
         }
         let volume = match self.rules().of_portfolio(portfolio.id).liquidity {
-            Some(_) => self.volume_before(&stock, asked_at).await,
+            Some(_) => self.volume_before(&stock, requested_at).await,
             None => None,
         };
-        let is_converted = quote.as_of < self.market.opened_at(asked_at)
-            && self.corporate_actions.actions_between(quote.as_of, asked_at).await?.has(stock.id);
-        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
+        let is_converted = quote.as_of < self.market.opened_at(requested_at)
+            && self.corporate_actions.actions_between(quote.as_of, requested_at).await?.has(stock.id);
+        Ok(PricedStock {
+            stock,
+            newest: PriceMove { quote, volume },
+            requested_at,
+            clock_behind,
+            is_converted,
+        })
     }
 
     /// The number of shares traded in the minute before `at`; `None` if the source does not provide it.
@@ -312,17 +323,17 @@ impl Trading {
                 Ok::<_, Error>(with_fills(tx, vec![order])?.swap_remove(0))
             })
             .await?;
-        Ok(self.one_with_hold(found).await)
+        Ok(self.with_hold(found).await)
     }
 
-    async fn one_with_hold(&self, mut order: OrderWithFills) -> OrderWithFills {
-        self.tell_holds(std::slice::from_mut(&mut order)).await;
+    async fn with_hold(&self, mut order: OrderWithFills) -> OrderWithFills {
+        self.add_holds(std::slice::from_mut(&mut order)).await;
         order
     }
 
     /// Adds to open orders the reason why they cannot fill. The reasons are usually cached; if the database fails, none
     /// are added.
-    async fn tell_holds(&self, orders: &mut [OrderWithFills]) {
+    async fn add_holds(&self, orders: &mut [OrderWithFills]) {
         let holds = self.corporate_actions.trading_holds().await.unwrap_or_default();
         if holds.is_empty() {
             return;
@@ -363,7 +374,7 @@ impl Trading {
             with_fills(tx, found)
         });
         let mut found = found.await?;
-        self.tell_holds(&mut found).await;
+        self.add_holds(&mut found).await;
         Ok(found)
     }
 
@@ -441,7 +452,7 @@ impl Trading {
                 Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
             })
             .await?;
-        self.tell_holds(&mut page.items).await;
+        self.add_holds(&mut page.items).await;
         Ok(page)
     }
 }

@@ -16,7 +16,7 @@ use services::Services;
 use services::accounts::tokens::Scope;
 use services::books::performance::Window;
 use services::events::Change;
-use services::live::{Peers, Proof, Subscription, Update, Wanted};
+use services::live::{Peers, Proof, StreamRequest, Subscription, Update};
 use services::testing::FixedPrices;
 
 use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, shares, symbol};
@@ -26,7 +26,7 @@ type Shown = Vec<(&'static str, String)>;
 
 async fn open_stream(services: &Services, who: Investor) -> services::Result<Subscription> {
     let (_, token) = services.accounts().create_token(who.user, "stream", Scope::Read, None).await.unwrap();
-    let wanted = Wanted { portfolios: vec![who.portfolio], ..Wanted::default() };
+    let wanted = StreamRequest { portfolios: vec![who.portfolio], ..StreamRequest::default() };
     services.live().follow(who.user, Proof::token(&token), wanted).await
 }
 
@@ -92,8 +92,8 @@ async fn show(services: &Services, who: Investor) -> Shown {
 struct Relay(Services);
 
 impl Peers for Relay {
-    fn tell(&self, changes: Vec<Change>) {
-        self.0.live().hear_of(&changes);
+    fn send_changes(&self, changes: Vec<Change>) {
+        self.0.live().receive_changes(&changes);
     }
 }
 

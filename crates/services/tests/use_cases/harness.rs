@@ -317,7 +317,7 @@ pub fn save_position(
     position: &Position,
 ) -> Stored<()> {
     let reserved = &Quantity::zero();
-    positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
+    positions::save(tx, &[positions::ChangedPosition { portfolio, stock, position, reserved }])
 }
 
 /// Parses a time like `2026-11-20T19:12:00Z`.

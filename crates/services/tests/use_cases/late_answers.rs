@@ -105,7 +105,7 @@ impl World {
                 let stock = stocks::by_ids(tx, &[old])?.pop().unwrap();
                 let bars = stocks::bars(tx, old, day("2026-11-01"), day("2026-12-31"))?;
                 let evidence = delistings::evidence(tx, "fixed")?.remove(&old).unwrap_or_default();
-                Ok((stock, bars, evidence, stocks::called(tx, &symbol("XYZ"))?))
+                Ok((stock, bars, evidence, stocks::with_symbol(tx, &symbol("XYZ"))?))
             })
             .await;
         let told = format!("{question}, {event:?}");

@@ -81,10 +81,10 @@ impl Deployment {
     }
 
     /// The time of the last request for each stock.
-    async fn asked_at(&self) -> HashMap<Symbol, Timestamp> {
+    async fn requested_at(&self) -> HashMap<Symbol, Timestamp> {
         let symbols: Vec<Symbol> = (0..30).map(|n| symbol(&name(n))).collect();
         let found = self.exchange.read(move |tx| persistence::providers::published(tx, &symbols)).await;
-        found.into_iter().map(|(quote, asked_at)| (quote.symbol, asked_at)).collect()
+        found.into_iter().map(|(quote, requested_at)| (quote.symbol, requested_at)).collect()
     }
 }
 
@@ -108,18 +108,18 @@ async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [Time
         for run in deployment.jobs().due_runs().await.unwrap() {
             assert!(deployment.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
-        for (of, asked_at) in deployment.asked_at().await {
-            let since = last.insert(of.clone(), asked_at).unwrap_or(open).max(open);
+        for (of, requested_at) in deployment.requested_at().await {
+            let since = last.insert(of.clone(), requested_at).unwrap_or(open).max(open);
             let group = usize::from((0..with_orders).all(|n| symbol(&name(n)) != of));
             // The last price is that of the close.
-            if asked_at < close {
-                longest[group] = longest[group].max(asked_at - since);
+            if requested_at < close {
+                longest[group] = longest[group].max(requested_at - since);
             }
         }
         now = now + TimeDelta::minutes(1);
     }
-    for (of, asked_at) in last {
-        assert!(asked_at >= close + TimeDelta::minutes(15), "{of} has no last price: {asked_at}");
+    for (of, requested_at) in last {
+        assert!(requested_at >= close + TimeDelta::minutes(15), "{of} has no last price: {requested_at}");
     }
     longest
 }

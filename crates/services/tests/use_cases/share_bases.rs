@@ -17,7 +17,7 @@ use services::accounts::actor::{Administrator, Trader};
 use services::accounts::tokens::Scope;
 use services::corporate_actions::close_outs::CloseOutTerms;
 use services::idempotency::DecisionAuthor;
-use services::live::{Proof, Update, Wanted};
+use services::live::{Proof, StreamRequest, Update};
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, order, price, shares, symbol};
@@ -352,10 +352,10 @@ impl World {
     }
 
     async fn check_stream(&self, label: &str) {
-        let wanted = Wanted {
+        let wanted = StreamRequest {
             symbols: vec![symbol(TICKER)],
             portfolios: vec![self.sam.portfolio],
-            ..Wanted::default()
+            ..StreamRequest::default()
         };
         self.exchange.live().tick_streams().await;
         let proof = Proof::token(&self.token);

@@ -12,7 +12,7 @@ use services::accounts::actor::Administrator;
 use services::accounts::tokens::Scope;
 use services::corporate_actions::delistings::DelistingResolution;
 use services::events::Change;
-use services::live::{Peers, Proof, StreamLimits, Subscription, Update, Wanted, event_id};
+use services::live::{Peers, Proof, StreamLimits, StreamRequest, Subscription, Update, event_id};
 use services::testing::FixedPrices;
 use services::{Error, NotFound, Result, Services, ServicesConfig};
 
@@ -54,22 +54,22 @@ async fn token(services: &Services, user: UserId) -> String {
     services.accounts().create_token(user, "test", Scope::Read, None).await.unwrap().1
 }
 
-fn following(symbols: &[&str]) -> Wanted {
-    Wanted { symbols: symbols.iter().map(|text| symbol(text)).collect(), ..Wanted::default() }
+fn following(symbols: &[&str]) -> StreamRequest {
+    StreamRequest { symbols: symbols.iter().map(|text| symbol(text)).collect(), ..StreamRequest::default() }
 }
 
-fn valuing(who: Investor) -> Wanted {
-    Wanted { portfolios: vec![who.portfolio], ..Wanted::default() }
+fn valuing(who: Investor) -> StreamRequest {
+    StreamRequest { portfolios: vec![who.portfolio], ..StreamRequest::default() }
 }
 
 /// Opens a stream with its own token.
-async fn open(services: &Services, user: UserId, wanted: Wanted) -> Result<Reader> {
+async fn open(services: &Services, user: UserId, wanted: StreamRequest) -> Result<Reader> {
     let proof = Proof::token(&token(services, user).await);
     services.live().follow(user, proof, wanted).await.map(Reader)
 }
 
 /// Opens a stream and reads its first events.
-async fn listen(services: &Services, user: UserId, wanted: Wanted) -> Reader {
+async fn listen(services: &Services, user: UserId, wanted: StreamRequest) -> Reader {
     let mut reader = open(services, user, wanted).await.unwrap();
     assert_eq!(reader.read().last().map(String::as_str), Some("alive"));
     reader
@@ -187,7 +187,10 @@ async fn unknown_stocks_and_other_users_portfolios_cannot_be_followed() {
     // The portfolio cannot be followed even while its owner follows it.
     let _own = listen(&exchange, sam.user, valuing(sam)).await;
     assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
-    let many = Wanted { symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(), ..Wanted::default() };
+    let many = StreamRequest {
+        symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(),
+        ..StreamRequest::default()
+    };
     assert!(matches!(open(&exchange, eve, many).await.err(), Some(Error::Invalid(_))));
 }
 
@@ -195,8 +198,8 @@ async fn unknown_stocks_and_other_users_portfolios_cannot_be_followed() {
 async fn all_changes_of_an_order_are_sent_only_to_its_owner() {
     let exchange = Exchange::new().await;
     let (sam, eve) = (exchange.investor("sam", "10000.00").await, exchange.user("eve").await);
-    let mut own = listen(&exchange, sam.user, Wanted::default()).await;
-    let mut strange = listen(&exchange, eve, Wanted::default()).await;
+    let mut own = listen(&exchange, sam.user, StreamRequest::default()).await;
+    let mut strange = listen(&exchange, eve, StreamRequest::default()).await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL filled"]);
@@ -226,7 +229,7 @@ async fn all_changes_of_an_order_are_sent_only_to_its_owner() {
 async fn a_rejected_or_repeated_order_sends_no_event() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
-    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam.user, StreamRequest::default()).await;
     exchange.buy(sam, "AAPL", "100").await.unwrap_err();
     let command = crate::harness::called("one", gtc(Side::Buy, "AAPL", "1", limit("149.00")));
     exchange.place(sam, command.clone()).await.unwrap();
@@ -248,7 +251,7 @@ fn bracket() -> domain::PlaceOrder {
 async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
-    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam.user, StreamRequest::default()).await;
     let placed = exchange.place(sam, bracket()).await.unwrap().order;
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, accepted, accepted"], "new legs come with their order");
@@ -268,7 +271,8 @@ async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
 
     // A reader who reconnects gets the same events.
     let last_event_id = Some(event_id(exchange.now() - TimeDelta::seconds(1)).to_string());
-    let mut back = open(&exchange, sam.user, Wanted { last_event_id, ..Wanted::default() }).await.unwrap();
+    let mut back =
+        open(&exchange, sam.user, StreamRequest { last_event_id, ..StreamRequest::default() }).await.unwrap();
     let told = back.read();
     let count = |line: &str| told.iter().filter(|told| *told == line).count();
     assert_eq!((count("AAPL filled, filled, canceled"), count("AAPL canceled")), (1, 3), "{told:?}");
@@ -279,7 +283,7 @@ async fn resetting_a_portfolio_sends_the_canceled_legs() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     exchange.place(sam, bracket()).await.unwrap();
-    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam.user, StreamRequest::default()).await;
     exchange.pass(TimeDelta::seconds(1));
     exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     exchange.live().read_news().await;
@@ -292,7 +296,7 @@ async fn a_stream_of_some_portfolios_sends_only_their_orders() {
     let sam = exchange.investor("sam", "1000.00").await;
     let other = Investor { portfolio: exchange.open(sam.user, "1000.00").await, ..sam };
     let mut one = listen(&exchange, sam.user, valuing(other)).await;
-    let mut all = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut all = listen(&exchange, sam.user, StreamRequest::default()).await;
     for (who, ticker) in [(sam, "AAPL"), (other, "JPM")] {
         exchange.accepted(who, gtc(Side::Buy, ticker, "1", limit("1.00"))).await;
     }
@@ -306,7 +310,7 @@ async fn resetting_a_portfolio_sends_the_canceled_orders() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
-    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam.user, StreamRequest::default()).await;
     exchange.books().reset_portfolio(sam.control(), None).await.unwrap();
     exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL canceled"]);
@@ -319,8 +323,8 @@ async fn resetting_a_portfolio_sends_the_canceled_orders() {
 async fn a_reader_with_too_many_queued_orders_is_told_to_reload() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100000.00").await;
-    let mut slow = listen(&exchange, sam.user, Wanted::default()).await;
-    let mut quick = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut slow = listen(&exchange, sam.user, StreamRequest::default()).await;
+    let mut quick = listen(&exchange, sam.user, StreamRequest::default()).await;
     for _ in 0..101 {
         exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
         exchange.live().read_news().await;
@@ -501,7 +505,7 @@ async fn a_stream_ends_with_its_session_token_or_account() {
 async fn heartbeats_come_every_fifteen_seconds() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let mut reader = listen(&exchange, sam, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam, StreamRequest::default()).await;
     let mut beats = 0;
     for _ in 0..45 {
         exchange.live().beat_streams();
@@ -511,7 +515,7 @@ async fn heartbeats_come_every_fifteen_seconds() {
 }
 
 async fn return_with(exchange: &Exchange, who: Investor, last_event_id: &str) -> Vec<String> {
-    let wanted = Wanted { last_event_id: Some(last_event_id.to_owned()), ..Wanted::default() };
+    let wanted = StreamRequest { last_event_id: Some(last_event_id.to_owned()), ..StreamRequest::default() };
     open(exchange, who.user, wanted).await.unwrap().read()
 }
 
@@ -542,7 +546,7 @@ async fn a_reconnected_reader_gets_the_orders_changed_since() {
     exchange.pass(TimeDelta::minutes(30));
     let expected = ["AAPL filled", "MSFT canceled", "JPM replaced", "JPM accepted", "alive"];
     assert_eq!(return_with(&exchange, sam, &last).await, expected);
-    let wanted = Wanted { last_event_id: Some(last.clone()), ..valuing(quiet) };
+    let wanted = StreamRequest { last_event_id: Some(last.clone()), ..valuing(quiet) };
     let mut other = open(&exchange, sam.user, wanted).await.unwrap();
     assert_eq!(other.read(), ["worth 10.00", "alive"]);
 
@@ -580,7 +584,7 @@ async fn a_reader_that_missed_too_many_orders_is_told_to_reload() {
 async fn ended_exits_are_sent_with_their_order_and_separately() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
-    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut reader = listen(&exchange, sam.user, StreamRequest::default()).await;
     let bracket = domain::PlaceOrder {
         attached: domain::Attached::Bracket {
             take_profit: price("160.00"),
@@ -605,8 +609,8 @@ async fn ended_exits_are_sent_with_their_order_and_separately() {
 struct Wire(Services);
 
 impl Peers for Wire {
-    fn tell(&self, changes: Vec<Change>) {
-        self.0.live().hear_of(&changes);
+    fn send_changes(&self, changes: Vec<Change>) {
+        self.0.live().receive_changes(&changes);
     }
 }
 
@@ -674,7 +678,7 @@ async fn an_unannounced_change_reaches_streams_by_its_version() {
     elsewhere.books().move_cash(sam.control(), deposit, amount).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
-    wire.tell(vec![Change { user: sam.user, portfolio: sam.portfolio, orders: Vec::new() }]);
+    wire.send_changes(vec![Change { user: sam.user, portfolio: sam.portfolio, orders: Vec::new() }]);
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
 

@@ -41,10 +41,10 @@ async fn a_limit_buy_reserves_cash_and_fills_at_the_better_price() {
         (exchange.cash(sam).await, exchange.buying_power(sam).await),
         ("1000.00".into(), "701.00".into())
     );
-    assert_eq!(goes_to(&exchange, "AAPL", "149.51").await, Matched { working: 1, stirred: 0 });
+    assert_eq!(goes_to(&exchange, "AAPL", "149.51").await, Matched { working: 1, changed: 0 });
     assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
     // The market jumps through the limit.
-    assert_eq!(goes_to(&exchange, "AAPL", "148.00").await, Matched { working: 1, stirred: 1 });
+    assert_eq!(goes_to(&exchange, "AAPL", "148.00").await, Matched { working: 1, changed: 1 });
     let order = exchange.trading().order(sam.reference(), id).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.order.filled_at, Some(exchange.now()));
@@ -241,11 +241,11 @@ async fn a_day_order_expires_with_the_day_and_others_stay_open() {
     let gtc = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("130"))).await;
     assert_eq!(exchange.look(sam, day).await.expires_at, Some(moment("2026-11-21T05:00:00Z")));
     exchange.at("2026-11-21T04:59:59Z");
-    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 0 });
+    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, changed: 0 });
     // A price that comes after the close does not affect the order.
     exchange.prices.set("AAPL", "139.00");
     exchange.at("2026-11-21T05:00:01Z");
-    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 1 });
+    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, changed: 1 });
     let ended = exchange.look(sam, day).await;
     assert_eq!((ended.status, ended.canceled_at), (OrderStatus::Expired, Some(exchange.now())));
     assert_eq!(status(&exchange, sam, gtc).await, OrderStatus::Accepted);
@@ -483,7 +483,7 @@ async fn a_price_affects_an_order_only_once() {
     exchange.prices.set("AAPL", "139.00");
     exchange.pass(TimeDelta::seconds(1));
     let (first, second) = tokio::join!(exchange.trading().match_orders(), other.trading().match_orders());
-    assert!(first.unwrap().stirred + second.unwrap().stirred >= 1);
+    assert!(first.unwrap().changed + second.unwrap().changed >= 1);
     exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.trading().order(sam.reference(), id).await.unwrap().fills.len(), 1);
     assert_eq!(exchange.cash(sam).await, "861.00");
@@ -521,7 +521,7 @@ async fn another_worker_matches_after_the_lease_expired() {
         "there is nothing to match"
     );
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
-    let looked = Matched { working: 1, stirred: 0 };
+    let looked = Matched { working: 1, changed: 0 };
     assert_eq!(exchange.trading().match_orders_as("one").await.unwrap(), looked);
     assert_eq!(other.trading().match_orders_as("two").await.unwrap(), Matched::default());
     exchange.pass(TimeDelta::seconds(14));

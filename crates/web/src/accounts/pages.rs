@@ -17,7 +17,7 @@ use crate::shell::links::{query, see_other};
 use crate::shell::render::{PageResult, Shell};
 
 /// The page after a login, unless the visitor came from another page.
-const START: &str = "/portfolios";
+const AFTER_LOGIN: &str = "/portfolios";
 
 #[derive(Debug, Default, Deserialize)]
 pub struct NextAddress {
@@ -43,7 +43,7 @@ fn own_address(next: &str) -> &str {
         && next.starts_with('/')
         && !next[1..].starts_with(['/', '\\'])
         && !next.contains(|c: char| c.is_control() || c == '\\');
-    if own && next != "/logout" { next } else { START }
+    if own && next != "/logout" { next } else { AFTER_LOGIN }
 }
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ pub async fn register_form(
     state: Data<AppState>,
 ) -> PageResult {
     if user.is_some() {
-        return Ok(see_other(START));
+        return Ok(see_other(AFTER_LOGIN));
     }
     let view = view(&state, shell.form(FormView::new("register")), &wanted.next);
     shell.show("register.html", Nav::Elsewhere, "Open an account", &view)
@@ -93,7 +93,7 @@ pub async fn register(
         Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
         Err(error) => {
             let problem = refusal(error)?;
-            shell.refuse(again("/register", &next), form.refused(&problem)).await
+            shell.refuse(retry_address("/register", &next), form.refused(&problem)).await
         }
     }
 }
@@ -132,23 +132,23 @@ pub async fn log_in(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("login").with("username", username).refused(&problem);
-            shell.refuse(again("/login", &next), form).await
+            shell.refuse(retry_address("/login", &next), form).await
         }
     }
 }
 
 /// The address of a form that is shown again after an error. It keeps the page that the visitor wanted to open.
-fn again(path: &str, next: &str) -> String {
+fn retry_address(path: &str, next: &str) -> String {
     let next = if own_address(next) == next { next } else { "" };
     format!("{path}{}", query(&[("next", next)]))
 }
 
 #[derive(Serialize)]
-struct Nothing {}
+struct LogOutPage {}
 
 /// A page with a log-out button, for visitors who open the address. The menu's button posts directly.
 pub async fn log_out_form(shell: Shell) -> PageResult {
-    shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
+    shell.show("logout.html", Nav::Elsewhere, "Log out", &LogOutPage {})
 }
 
 pub async fn log_out(request: HttpRequest, _: Form<EmptyForm>) -> HttpResponse {
@@ -171,7 +171,7 @@ mod tests {
             "/a\r\nSet-Cookie: x",
             "/logout",
         ] {
-            assert_eq!(own_address(other), START, "{other}");
+            assert_eq!(own_address(other), AFTER_LOGIN, "{other}");
         }
     }
 }

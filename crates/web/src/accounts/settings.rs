@@ -16,7 +16,7 @@ use services::{FieldError, NotFound, Services};
 
 use crate::AppState;
 use crate::http::device_cookie::Client;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::http::problem::{PageError, Problem};
 use crate::http::session;
 use crate::shell::display::with_display;
@@ -66,7 +66,11 @@ fn profile_form(account: &Account) -> FormView {
         .with("email", &account.email)
 }
 
-async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<SettingsView, services::Error> {
+async fn view(
+    services: &Services,
+    signed: &LoggedIn,
+    shell: &Shell,
+) -> Result<SettingsView, services::Error> {
     let account = &signed.account;
     let sessions = services.accounts().sessions(account.id, signed.session_key.clone()).await?;
     let tokens = services.accounts().tokens(account.id).await?;
@@ -145,7 +149,7 @@ fn device(agent: &str) -> String {
 
 const TEMPLATE: &str = "settings.html";
 
-pub async fn show(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
+pub async fn show(shell: Shell, signed: LoggedIn, state: Data<AppState>) -> PageResult {
     let view = view(&state.services, &signed, &shell).await?;
     shell.show(TEMPLATE, Nav::Settings, "Settings", &view)
 }
@@ -162,7 +166,7 @@ pub struct Profile {
 
 pub async fn update_profile(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     state: Data<AppState>,
     Form(posted): Form<Profile>,
 ) -> PageResult {
@@ -178,7 +182,7 @@ pub async fn update_profile(
         last_name: Some(posted.last_name),
     };
     match state.services.accounts().update_profile(signed.account.id, changes).await {
-        Ok(_) => Ok(shell.done("/settings", "The profile is saved.").await),
+        Ok(_) => Ok(shell.redirect_with_success("/settings", "The profile is saved.").await),
         Err(error) => {
             let problem = refusal(error)?;
             shell.refuse("/settings#profile", form.refused(&problem)).await
@@ -192,8 +196,9 @@ pub struct Display {
     gain: String,
 }
 
-pub async fn update_display(shell: Shell, _: Signed, Form(posted): Form<Display>) -> PageResult {
-    let answer = shell.done("/settings", "The display settings are saved in this browser.").await;
+pub async fn update_display(shell: Shell, _: LoggedIn, Form(posted): Form<Display>) -> PageResult {
+    let answer =
+        shell.redirect_with_success("/settings", "The display settings are saved in this browser.").await;
     Ok(with_display(answer, shell.config(), &posted.theme, &posted.gain))
 }
 
@@ -206,7 +211,7 @@ pub struct Passwords {
 pub async fn change_password(
     request: HttpRequest,
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     Client(client): Client,
     Form(Passwords { current_password, new_password }): Form<Passwords>,
 ) -> PageResult {
@@ -215,7 +220,7 @@ pub async fn change_password(
     match changed {
         Ok(remember) => {
             let text = "The password is changed. All other logins and all API tokens have ended.";
-            Ok(remember(shell.done("/settings", text).await))
+            Ok(remember(shell.redirect_with_success("/settings", text).await))
         }
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
@@ -241,13 +246,13 @@ pub struct EndedSession {
 
 pub async fn end_session(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     state: Data<AppState>,
     Form(posted): Form<EndedSession>,
 ) -> PageResult {
     match state.services.accounts().revoke_session(signed.account.id, posted.end).await {
         Ok(()) | Err(services::Error::NotFound(NotFound::Session)) => {
-            Ok(shell.done("/settings#security", "That session was logged out.").await)
+            Ok(shell.redirect_with_success("/settings#security", "That session was logged out.").await)
         }
         Err(error) => Err(error.into()),
     }
@@ -280,7 +285,7 @@ fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
 /// Creates an API token. The next page shows its secret, once.
 pub async fn create_token(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     Client(client): Client,
     state: Data<AppState>,
     Form(posted): Form<NewToken>,
@@ -330,30 +335,30 @@ pub struct RevokedToken {
 
 pub async fn revoke_token(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     state: Data<AppState>,
     Form(posted): Form<RevokedToken>,
 ) -> PageResult {
     let id = posted.revoke.parse().map(TokenId).map_err(|_| Problem::not_found())?;
     match state.services.accounts().revoke_token(signed.account.id, id).await {
         Ok(()) | Err(services::Error::NotFound(NotFound::Token)) => {
-            Ok(shell.done("/settings#tokens", "The token is revoked.").await)
+            Ok(shell.redirect_with_success("/settings#tokens", "The token is revoked.").await)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 #[derive(Deserialize)]
-pub struct Goodbye {
+pub struct DeleteAccountForm {
     password: SecretString,
 }
 
 pub async fn delete_account(
     shell: Shell,
     request: HttpRequest,
-    signed: Signed,
+    signed: LoggedIn,
     Client(client): Client,
-    Form(posted): Form<Goodbye>,
+    Form(posted): Form<DeleteAccountForm>,
 ) -> PageResult {
     match shell.services().accounts().delete_account(signed.account.id, posted.password, &client).await {
         Ok(()) => {

@@ -21,7 +21,7 @@ const CLOSE_OUT: &str = "close_out";
 
 /// The terms that the administrator filled in, from the query of the page's address.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct AskedTerms {
+pub struct CloseOutQuery {
     #[serde(default)]
     kind: String,
     #[serde(default)]
@@ -34,7 +34,7 @@ pub struct AskedTerms {
     on: String,
 }
 
-impl AskedTerms {
+impl CloseOutQuery {
     fn fields(&self) -> CloseOutFields<'_> {
         CloseOutFields {
             kind: &self.kind,
@@ -81,12 +81,12 @@ struct PreviewView {
     cost: String,
     realized: String,
     on: String,
-    terms: AskedTerms,
+    terms: CloseOutQuery,
     form: FormView,
 }
 
 impl PreviewView {
-    fn new(preview: &CloseOutPreview, terms: &AskedTerms, form: FormView) -> Self {
+    fn new(preview: &CloseOutPreview, terms: &CloseOutQuery, form: FormView) -> Self {
         let received = preview.received.as_ref();
         Self {
             portfolios: preview.portfolios,
@@ -108,7 +108,7 @@ impl CloseOutView {
         state: &AppState,
         symbol: &Symbol,
         done: Option<DoneCloseOut>,
-        asked: &AskedTerms,
+        asked: &CloseOutQuery,
     ) -> Result<Self, Error> {
         let mut form = asked.form(TERMS);
         let mut preview = None;
@@ -148,7 +148,7 @@ impl CloseOutView {
 #[derive(Deserialize)]
 pub struct Confirmed {
     #[serde(flatten)]
-    asked: AskedTerms,
+    asked: CloseOutQuery,
     #[serde(default)]
     reason: String,
 }
@@ -169,7 +169,7 @@ pub async fn close_out(
     // Only the page of a delisted stock shows the form.
     if state.services.instruments().stored_stock(&symbol).await?.delisted_on.is_none() {
         let told = format!("{symbol} is not delisted. Confirm its delisting first.");
-        return Ok(shell.not_done(page, told).await);
+        return Ok(shell.redirect_with_error(page, told).await);
     }
     let (terms, on) = match CloseOutTerms::parse(asked.fields()) {
         Ok(terms) => terms,
@@ -177,10 +177,10 @@ pub async fn close_out(
     };
     let author = DecisionAuthor { administrator: admin, key: None };
     match state.services.corporate_actions().close_out(&symbol, &terms, on, &reason, author).await {
-        Ok(_) => Ok(shell.done(page, format!("{symbol} is closed out.")).await),
+        Ok(_) => Ok(shell.redirect_with_success(page, format!("{symbol} is closed out.")).await),
         Err(Error::Invalid(fields)) if fields.iter().any(|error| error.field == "symbol") => {
             let told = fields.first().map_or_else(String::new, |error| format::sentence(&error.message));
-            Ok(shell.not_done(page, told).await)
+            Ok(shell.redirect_with_error(page, told).await)
         }
         Err(error @ Error::Invalid(_)) => shell.refuse(back, form.refused(&Problem::from(error))).await,
         Err(error) => Err(error.into()),

@@ -113,7 +113,7 @@ pub async fn resolve(
                 DelistingResolution::Confirm { .. } => format!("{symbol} is delisted."),
                 DelistingResolution::Refuse => format!("{symbol} is marked as listed."),
             };
-            Ok(shell.done(back, done).await)
+            Ok(shell.redirect_with_success(back, done).await)
         }
         Err(error @ Error::Invalid(_)) => {
             let form = form.refused(&Problem::from(error));

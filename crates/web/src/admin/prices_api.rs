@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::idempotency::DecisionAuthor;
-use services::stocks::unconfirmed_prices::HeldPrice;
+use services::stocks::unconfirmed_prices::UnconfirmedQuote;
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -33,9 +33,9 @@ pub struct WaitingPrice {
     source: String,
 }
 
-impl From<HeldPrice> for WaitingPrice {
-    fn from(waiting: HeldPrice) -> Self {
-        let HeldPrice { symbol, source, price, .. } = waiting;
+impl From<UnconfirmedQuote> for WaitingPrice {
+    fn from(waiting: UnconfirmedQuote) -> Self {
+        let UnconfirmedQuote { symbol, source, price, .. } = waiting;
         Self {
             symbol,
             source: source.to_string(),

@@ -64,7 +64,9 @@ pub async fn rename(
     match state.services.corporate_actions().rename_stock(request).await {
         Ok(stock) => {
             let now = &stock.listing.symbol;
-            Ok(shell.done(format!("/admin/stocks/{now}"), format!("{symbol} is now {now}.")).await)
+            Ok(shell
+                .redirect_with_success(format!("/admin/stocks/{now}"), format!("{symbol} is now {now}."))
+                .await)
         }
         Err(error @ Error::Invalid(_)) => shell.refuse(back, form.refused(&Problem::from(error))).await,
         Err(error) => Err(error.into()),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use services::Error;
 use services::corporate_actions::splits::{HeldSplit, SplitResolution};
 
-use super::close_out_page::{AskedTerms, CloseOutView};
+use super::close_out_page::{CloseOutQuery, CloseOutView};
 use super::delisting_page::{DELISTING, DelistingView};
 use super::pages::{Tab, tabs};
 use super::rename_page::RENAME;
@@ -80,7 +80,7 @@ pub async fn show(
     shell: Shell,
     _: Admin,
     symbol: Path<String>,
-    asked: Query<AskedTerms>,
+    asked: Query<CloseOutQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
@@ -145,11 +145,11 @@ pub async fn resolve_split(
         Err(error) => return shell.refuse(format!("{back}#split"), form.refused_fields(&[error])).await,
     };
     match state.services.corporate_actions().resolve_split(&admin, &symbol, resolution, &reason).await {
-        Ok(()) => {
-            Ok(shell.done(back, format!("The split of {symbol} is resolved. Orders fill again.")).await)
-        }
+        Ok(()) => Ok(shell
+            .redirect_with_success(back, format!("The split of {symbol} is resolved. Orders fill again."))
+            .await),
         Err(error @ Error::NoSplitInDoubt(_)) => {
-            Ok(shell.not_done(back, format::sentence(&error.to_string())).await)
+            Ok(shell.redirect_with_error(back, format::sentence(&error.to_string())).await)
         }
         Err(error @ Error::Invalid(_)) => {
             let form = form.refused(&Problem::from(error));

@@ -36,7 +36,7 @@ pub struct Paging {
 }
 
 const DEFAULT_LIMIT: usize = 50;
-const MOST: usize = 200;
+const MAX_LIMIT: usize = 200;
 
 /// Reads the number of items of a page.
 ///
@@ -44,7 +44,7 @@ const MOST: usize = 200;
 /// 422 if it is not a whole number from 1 to 200.
 pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
-    let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| {
         Problem::invalid(vec![FieldError::new("limit", "must be a whole number from 1 to 200")])
     })

@@ -28,7 +28,7 @@ use crate::http::{access_log, csrf, portfolio_access, session};
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// A file to import, as a string in JSON, where each line end has two characters.
-const FILE_LIMIT: usize = 2 * services::books::import::MOST_BYTES;
+const FILE_LIMIT: usize = 2 * services::books::import::MAX_BYTES;
 
 /// Lets a route take files.
 pub fn with_file_limit(resource: actix_web::Resource) -> actix_web::Resource {
@@ -316,13 +316,13 @@ impl FromRequest for Visitor {
 }
 
 /// The logged-in user of a page; other visitors are redirected to the login.
-pub struct Signed {
+pub struct LoggedIn {
     pub account: Account,
     /// The key of this browser's session.
     pub session_key: Option<String>,
 }
 
-impl Signed {
+impl LoggedIn {
     /// The right to change what belongs to the user.
     pub fn trader(&self) -> Trader {
         Trader::in_session(&self.account)
@@ -336,20 +336,20 @@ impl Signed {
 
 /// An error whose response is a redirect to the login.
 #[derive(Debug)]
-struct NotSigned(Box<HttpRequest>);
+struct NotLoggedIn(Box<HttpRequest>);
 
 /// Redirects the visitor of a page to the login.
-pub(crate) fn not_signed(request: &HttpRequest) -> actix_web::Error {
-    NotSigned(Box::new(request.clone())).into()
+pub(crate) fn not_logged_in(request: &HttpRequest) -> actix_web::Error {
+    NotLoggedIn(Box::new(request.clone())).into()
 }
 
-impl std::fmt::Display for NotSigned {
+impl std::fmt::Display for NotLoggedIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("not logged in")
     }
 }
 
-impl ResponseError for NotSigned {
+impl ResponseError for NotLoggedIn {
     fn status_code(&self) -> StatusCode {
         StatusCode::SEE_OTHER
     }
@@ -359,7 +359,7 @@ impl ResponseError for NotSigned {
     }
 }
 
-impl FromRequest for Signed {
+impl FromRequest for LoggedIn {
     type Error = actix_web::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
 
@@ -372,7 +372,7 @@ impl FromRequest for Signed {
                     let session_key = session::key(&request, &state(&request).config);
                     Ok(Self { account, session_key })
                 }
-                Ok(Visitor(None)) => Err(not_signed(&request)),
+                Ok(Visitor(None)) => Err(not_logged_in(&request)),
                 // Without its wrapper: the error page is made from a `Problem`.
                 Err(PageError(problem)) => Err(problem.into()),
             }
@@ -389,7 +389,7 @@ impl FromRequest for Admin {
     type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let signed = Signed::from_request(request, payload);
+        let signed = LoggedIn::from_request(request, payload);
         async move {
             let signed = signed.await?;
             let actor = Actor { account: signed.account.into(), credential: Credential::Session };

@@ -51,8 +51,8 @@ pub async fn security(
 const SMALL_BODY_BYTES: u64 = 1024;
 
 /// Marks small bodies as `identity`, because the outer compression layer skips responses that have an encoding.
-/// [`events_as_they_come`] removes the mark.
-pub async fn compress_what_pays(
+/// [`leave_streams_uncompressed`] removes the mark.
+pub async fn compress_large_bodies(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -69,8 +69,8 @@ pub async fn compress_what_pays(
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Turns compression off for streams, because it would hold events back, and removes the mark of
-/// [`compress_what_pays`].
-pub async fn events_as_they_come(
+/// [`compress_large_bodies`].
+pub async fn leave_streams_uncompressed(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -85,7 +85,7 @@ pub async fn events_as_they_come(
 }
 
 /// Marks a HEAD request, whose response is sent without its body.
-pub struct AskedHead;
+pub struct HeadRequest;
 
 /// Handles HEAD as GET; the server leaves the body out. The mark is for handlers whose body has no end.
 pub async fn head_as_get(
@@ -94,7 +94,7 @@ pub async fn head_as_get(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if request.method() == Method::HEAD {
         request.head_mut().method = Method::GET;
-        request.extensions_mut().insert(AskedHead);
+        request.extensions_mut().insert(HeadRequest);
     }
     next.call(request).await
 }

@@ -14,7 +14,7 @@ use crate::AppState;
 use crate::http::problem::Problem;
 
 /// How long the database may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Responds as long as the process runs.
 pub async fn live() -> HttpResponse {
@@ -38,7 +38,7 @@ pub async fn ready(asked: Query<Ready>, state: Data<AppState>) -> Result<HttpRes
 }
 
 async fn shallow(services: &Services) -> Result<HttpResponse, Problem> {
-    let answer = tokio::time::timeout(PATIENCE, services.operations().check_ready()).await;
+    let answer = tokio::time::timeout(DATABASE_TIMEOUT, services.operations().check_ready()).await;
     match answer.unwrap_or_else(|late| Err(services::Error::Internal(late.into()))) {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({"status": "ok"}))),
         Err(error) => {

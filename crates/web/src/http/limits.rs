@@ -123,7 +123,7 @@ pub fn announce<B>(response: &mut ServiceResponse<B>) {
 }
 
 /// Above this number of keys, keys without recent requests are removed from memory.
-const REMEMBERED: usize = 10_000;
+const MAX_KEYS: usize = 10_000;
 
 /// The budget that a request is charged to.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Budgets {
     /// Charges a request to its budgets, up to the first one that is spent.
     fn charge(&self, budget: &Budget) -> Vec<Charged> {
         fn check<K: std::hash::Hash + Eq + Clone>(policy: Policy, limiter: &Limiter<K>, key: &K) -> Charged {
-            if limiter.len() > REMEMBERED {
+            if limiter.len() > MAX_KEYS {
                 limiter.retain_recent();
             }
             match limiter.check_key(key) {
@@ -183,7 +183,7 @@ impl Budgets {
 
     fn accept(&self, credential: Credential, user: UserId) {
         let mut accepted = self.accepted();
-        if accepted.len() >= REMEMBERED {
+        if accepted.len() >= MAX_KEYS {
             // Credentials in use are added again by their next request.
             accepted.clear();
         }
@@ -361,11 +361,11 @@ mod tests {
     #[test]
     fn accepted_credentials_are_remembered_within_bounds() {
         let budgets = Limits::new(true).0.unwrap();
-        for number in 0..=REMEMBERED {
+        for number in 0..=MAX_KEYS {
             budgets.accept(Sha256::digest(number.to_string()).into(), UserId(1));
         }
-        assert!(budgets.accepted().len() <= REMEMBERED);
-        let newest = Sha256::digest(REMEMBERED.to_string()).into();
+        assert!(budgets.accepted().len() <= MAX_KEYS);
+        let newest = Sha256::digest(MAX_KEYS.to_string()).into();
         assert_eq!(budgets.account_of(&newest), Some(UserId(1)));
         budgets.forget(&newest);
         assert_eq!(budgets.account_of(&newest), None);

@@ -212,7 +212,7 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
         registry,
         "stockyard_event_streams_max",
         "The most event streams of this process",
-        number(process.most_streams),
+        number(process.max_streams),
     );
     gauge(
         registry,
@@ -224,7 +224,7 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
         registry,
         "stockyard_database_connections_max",
         "The most connections of the pool",
-        number(process.most_connections),
+        number(process.max_connections),
     );
     gauges(
         registry,

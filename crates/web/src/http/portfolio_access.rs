@@ -14,7 +14,7 @@ use services::books::sharing::{PortfolioAccess, PortfolioAddress};
 use services::{Error, NotFound};
 
 use crate::AppState;
-use crate::http::extract::{CurrentUser, Visitor, not_signed};
+use crate::http::extract::{CurrentUser, Visitor, not_logged_in};
 use crate::http::problem::{PageError, Problem};
 use crate::shell::render::Shell;
 
@@ -119,7 +119,7 @@ impl FromRequest for PageAccess {
             };
             match granted {
                 Ok(access) => Ok(Self(access)),
-                Err(error) if is_missing(&error) && reader.is_none() => Err(not_signed(&request)),
+                Err(error) if is_missing(&error) && reader.is_none() => Err(not_logged_in(&request)),
                 Err(error) => {
                     // Prepares the frame of the error page, because actix runs the extractors of a request
                     // concurrently.

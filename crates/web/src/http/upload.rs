@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures::{FutureExt as _, StreamExt as _};
-use services::books::import::MOST_BYTES;
+use services::books::import::MAX_BYTES;
 
 use crate::http::csrf;
 use crate::http::extract::{foreign_form, is_own_form};
@@ -17,14 +17,14 @@ use crate::http::problem::{PageError, Problem};
 /// The field with the file.
 const FILE: &str = "file";
 /// Bytes of a token.
-const MOST_TOKEN_BYTES: usize = 1024;
+const MAX_TOKEN_BYTES: usize = 1024;
 /// A larger body is not read to its end; of one up to here the form can say that the file is too large.
-const MOST_BODY_BYTES: usize = 16 * MOST_BYTES;
+const MAX_BODY_BYTES: usize = 16 * MAX_BYTES;
 
 /// The file of a posted form, whose CSRF token was right.
 pub struct Upload(pub Result<Vec<u8>, FileTooLarge>);
 
-/// The file has more than [`MOST_BYTES`].
+/// The file has more than [`MAX_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileTooLarge;
 
@@ -79,15 +79,15 @@ async fn read(mut parts: Multipart) -> Result<(String, Result<Vec<u8>, FileTooLa
         while let Some(chunk) = part.next().await {
             let chunk = chunk.map_err(|_| unreadable())?;
             total += chunk.len();
-            if total > MOST_BODY_BYTES {
+            if total > MAX_BODY_BYTES {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 return Err(Problem::new(status, "payload_too_large", "Too large", "The file is too large."));
             }
             match name.as_str() {
-                csrf::FIELD if token.len() + chunk.len() <= MOST_TOKEN_BYTES => {
+                csrf::FIELD if token.len() + chunk.len() <= MAX_TOKEN_BYTES => {
                     token.extend_from_slice(&chunk)
                 }
-                FILE if file.len() + chunk.len() <= MOST_BYTES => file.extend_from_slice(&chunk),
+                FILE if file.len() + chunk.len() <= MAX_BYTES => file.extend_from_slice(&chunk),
                 FILE => is_too_large = true,
                 _ => {}
             }

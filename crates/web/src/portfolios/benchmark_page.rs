@@ -7,7 +7,7 @@ use services::FieldError;
 use services::books::portfolios::PortfolioUpdate;
 
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::shell::form::{FormView, refusal};
 use crate::shell::render::{PageResult, Shell};
 
@@ -22,7 +22,7 @@ pub struct NewBenchmark {
 
 pub async fn choose(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<NewBenchmark>,
@@ -42,7 +42,7 @@ pub async fn choose(
     match changed {
         Ok(portfolio) => {
             let text = format!("{} is compared with {} from now on.", portfolio.name, portfolio.benchmark);
-            Ok(shell.done(page, text).await)
+            Ok(shell.redirect_with_success(page, text).await)
         }
         Err(error) => {
             let problem = refusal(error)?;

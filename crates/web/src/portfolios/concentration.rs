@@ -9,7 +9,7 @@ use services::FieldError;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::http::extract::{CurrentUser, Form, Signed};
+use crate::http::extract::{CurrentUser, Form, LoggedIn};
 use crate::http::input::Json;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
@@ -184,7 +184,7 @@ impl NewLimits {
 
 pub async fn save(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<NewLimits>,
@@ -194,7 +194,7 @@ pub async fn save(
         Ok(limits) => {
             state.services.books().set_concentration_limits(signed.trader().portfolio(id), limits).await?;
             let page = format!("/portfolios/{id}/composition");
-            Ok(shell.done(page, "The limits are saved.").await)
+            Ok(shell.redirect_with_success(page, "The limits are saved.").await)
         }
         Err(wrong) => {
             // Returns 404 for another user's portfolio.

@@ -77,7 +77,7 @@ impl TableFormat {
     ///
     /// # Errors
     /// 422 for another word.
-    pub fn asked(format: Option<&str>) -> Result<Self, Problem> {
+    pub fn from_query(format: Option<&str>) -> Result<Self, Problem> {
         Ok(parse("format", format, "must be standard or spreadsheet")?.unwrap_or_default())
     }
 

@@ -19,7 +19,7 @@ use super::performance::{PerformanceQuery, benchmark, window};
 use super::performance_words;
 use super::risk::refused_benchmark;
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::extract::LoggedIn;
 use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
@@ -28,7 +28,7 @@ use crate::shell::links::query;
 use crate::shell::render::{PageResult, Shell};
 
 /// The maximum number of rows of a table on the page. The CSV has all rows.
-const MOST_ROWS: usize = 40;
+const MAX_ROWS: usize = 40;
 
 /// The address of the page that explains the return of all portfolios together.
 const OF_ALL: &str = "/portfolios/explain";
@@ -89,7 +89,7 @@ struct Cell {
 }
 
 /// An explanation with everything that its page shows.
-struct Shown {
+struct ShownExplanation {
     name: &'static str,
     title: &'static str,
     formula: domain::performance::Formula,
@@ -103,15 +103,15 @@ struct Shown {
     back: String,
     back_to: &'static str,
     /// The query of the page, for the links to CSV.
-    question: String,
+    query_string: String,
 }
 
 /// The addresses of an explanation.
-struct Place {
+struct ExplanationAddresses {
     base: String,
     back: String,
     back_to: &'static str,
-    question: String,
+    query_string: String,
 }
 
 /// The name of a figure on pages, with a capital letter.
@@ -164,18 +164,18 @@ fn book_title(figure: BookFigure) -> &'static str {
     }
 }
 
-impl Shown {
+impl ShownExplanation {
     fn new<M>(
         (name, title): (&'static str, &'static str),
         explained: Explanation<M>,
         symbols: Arc<BTreeMap<StockId, Symbol>>,
-        place: Place,
+        place: ExplanationAddresses,
     ) -> Self {
         let Explanation { formula, inputs, steps, result, .. } = explained;
-        let Place { base, back, back_to, question } = place;
+        let ExplanationAddresses { base, back, back_to, query_string } = place;
         let result = result.map_err(|reason| performance_words::undefined(&reason));
         let note = "";
-        Self { name, title, formula, note, inputs, steps, result, symbols, base, back, back_to, question }
+        Self { name, title, formula, note, inputs, steps, result, symbols, base, back, back_to, query_string }
     }
 
     /// The table with this name; it may be the result.
@@ -229,7 +229,7 @@ impl Shown {
             name: column.name,
             is_number: table.rows.iter().filter_map(|row| row.get(place)).any(is_number),
         });
-        let hidden = table.rows.len().saturating_sub(MOST_ROWS);
+        let hidden = table.rows.len().saturating_sub(MAX_ROWS);
         TableView {
             label,
             columns: columns.collect(),
@@ -238,7 +238,7 @@ impl Shown {
                 .map(|row| row.iter().map(|value| self.cell(value)).collect())
                 .collect(),
             total: (hidden > 0).then(|| format::count(table.rows.len())),
-            csv: format!("{}/{}/{name}.csv{}", self.base, self.name, self.question),
+            csv: format!("{}/{}/{name}.csv{}", self.base, self.name, self.query_string),
         }
     }
 
@@ -303,9 +303,9 @@ fn trimmed(number: f64, decimals: usize) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// The address of an explanation; `question` is the query of the performance page.
-pub fn address(portfolio: &PortfolioAddress, measure: Measure, question: &str) -> String {
-    format!("/portfolios/{portfolio}/explain/{measure}{question}")
+/// The address of an explanation; `query_string` is the query of the performance page.
+pub fn address(portfolio: &PortfolioAddress, measure: Measure, query_string: &str) -> String {
+    format!("/portfolios/{portfolio}/explain/{measure}{query_string}")
 }
 
 async fn shown(
@@ -313,10 +313,10 @@ async fn shown(
     access: &PortfolioAccess,
     figure: &str,
     asked: &PerformanceQuery,
-) -> Result<Shown, PageError> {
+) -> Result<ShownExplanation, PageError> {
     let books = state.services.books();
     let portfolio = &access.address;
-    let question = asked.question();
+    let query_string = asked.query_string();
     let base = format!("/portfolios/{portfolio}/explain");
     if let Ok(figure) = figure.parse::<BookFigure>() {
         let (back, back_to) = match figure {
@@ -333,7 +333,12 @@ async fn shown(
         };
         let explained = books.explain_figure(access.portfolio, figure, symbol.as_ref()).await?;
         let names = (figure.as_str(), book_title(figure));
-        return Ok(Shown::new(names, explained, Arc::default(), Place { base, back, back_to, question }));
+        return Ok(ShownExplanation::new(
+            names,
+            explained,
+            Arc::default(),
+            ExplanationAddresses { base, back, back_to, query_string },
+        ));
     }
     let measure: Measure = figure.parse().map_err(|_| Problem::not_found())?;
     let (window, _) = window(asked)?;
@@ -342,10 +347,10 @@ async fn shown(
         PageError(refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))
     })?;
     let explained = window.analysis.explain(measure);
-    let back = format!("/portfolios/{portfolio}/performance{question}");
+    let back = format!("/portfolios/{portfolio}/performance{query_string}");
     let names = (measure.as_str(), title(measure));
-    let place = Place { base, back, back_to: "Performance", question };
-    Ok(Shown::new(names, explained, window.symbols, place))
+    let place = ExplanationAddresses { base, back, back_to: "Performance", query_string };
+    Ok(ShownExplanation::new(names, explained, window.symbols, place))
 }
 
 pub async fn show(
@@ -363,26 +368,30 @@ pub async fn show(
 }
 
 /// The explanation of the return of all portfolios together.
-async fn shown_of_all(state: &AppState, user: UserId) -> Result<Shown, PageError> {
+async fn shown_of_all(state: &AppState, user: UserId) -> Result<ShownExplanation, PageError> {
     let explained = state.services.books().overview(user).await?.together.explain(Measure::Twr);
-    let place = Place {
+    let place = ExplanationAddresses {
         base: OF_ALL.to_owned(),
         back: "/portfolios".to_owned(),
         back_to: "Portfolios",
-        question: String::new(),
+        query_string: String::new(),
     };
     let names = (Measure::Twr.as_str(), "Time-weighted return of all portfolios");
-    let shown = Shown::new(names, explained, Arc::default(), place);
-    Ok(Shown { note: OF_ALL_NOTE, ..shown })
+    let shown = ShownExplanation::new(names, explained, Arc::default(), place);
+    Ok(ShownExplanation { note: OF_ALL_NOTE, ..shown })
 }
 
-pub async fn show_of_all(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
+pub async fn show_of_all(shell: Shell, signed: LoggedIn, state: Data<AppState>) -> PageResult {
     let shown = shown_of_all(&state, signed.account.id).await?;
     shell.show("explain.html", Nav::Portfolios, format!("How {} is computed", shown.title), &shown.view(None))
 }
 
 /// The daily values behind the return of all portfolios, as CSV.
-pub async fn csv_of_all(_: Shell, signed: Signed, state: Data<AppState>) -> Result<HttpResponse, PageError> {
+pub async fn csv_of_all(
+    _: Shell,
+    signed: LoggedIn,
+    state: Data<AppState>,
+) -> Result<HttpResponse, PageError> {
     csv_of(&shown_of_all(&state, signed.account.id).await?, "days")
 }
 
@@ -398,7 +407,7 @@ pub async fn csv(
     csv_of(&shown(&state, &access, &figure, &asked).await?, &table)
 }
 
-fn csv_of(shown: &Shown, table: &str) -> Result<HttpResponse, PageError> {
+fn csv_of(shown: &ShownExplanation, table: &str) -> Result<HttpResponse, PageError> {
     let table = shown.table(table).ok_or_else(Problem::not_found)?;
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let rows = table.rows.iter().map(|row| row.iter().map(|value| plain(value, &shown.symbols)).collect());
@@ -430,7 +439,7 @@ fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> csv_table::Cell 
 
 impl PerformanceQuery {
     /// The query that leads to the same page.
-    pub fn question(&self) -> String {
+    pub fn query_string(&self) -> String {
         query(&[
             ("range", self.range.trim()),
             ("from", self.from.trim()),

@@ -7,9 +7,9 @@ use domain::performance::Point;
 use crate::shell::format;
 
 /// A chart with more marks than this shows them without amounts.
-const MOST_LABELS: usize = 3;
+const MAX_LABELS: usize = 3;
 /// The description for screen readers lists this many flows; the table of daily values has all of them.
-const MOST_LISTED: usize = 6;
+const MAX_LISTED: usize = 6;
 
 /// The days of a window with a deposit or withdrawal. The first day is left out, because its flow is part of the line's
 /// first value.
@@ -28,7 +28,7 @@ impl<'a> FlowMarks<'a> {
 
     /// The marks of the chart: day and label.
     pub fn marks(&self) -> Vec<(NaiveDate, String)> {
-        let named = self.0.len() <= MOST_LABELS;
+        let named = self.0.len() <= MAX_LABELS;
         let label = |flow: &Money| if named { text(flow) } else { String::new() };
         self.0.iter().map(|(date, flow)| (*date, label(flow))).collect()
     }
@@ -38,10 +38,10 @@ impl<'a> FlowMarks<'a> {
         if self.0.is_empty() {
             return String::new();
         }
-        let listed = self.0.iter().take(MOST_LISTED);
+        let listed = self.0.iter().take(MAX_LISTED);
         let listed: Vec<String> =
             listed.map(|(date, flow)| format!("{} on {}", text(flow), format::date(*date))).collect();
-        let more = self.0.len().saturating_sub(MOST_LISTED);
+        let more = self.0.len().saturating_sub(MAX_LISTED);
         let more = if more > 0 { format!(", and {} more", format::count(more)) } else { String::new() };
         format!(" Marked: {}{more}.", listed.join(", "))
     }

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use domain::{Money, PortfolioId, Quantity, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::books::import::{ImportReport, MOST_BYTES, RowIssue};
+use services::books::import::{ImportReport, MAX_BYTES, RowIssue};
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -121,7 +121,7 @@ pub async fn import(
     if csv.trim().is_empty() {
         return Err(Problem::invalid(vec![FieldError::new("csv", "send a table with at least one row")]));
     }
-    if csv.len() > MOST_BYTES {
+    if csv.len() > MAX_BYTES {
         return Err(Problem::invalid(vec![FieldError::new("csv", "send at most 1 MiB")]));
     }
     let control = user.trader()?.portfolio(PortfolioId(*id));

@@ -7,7 +7,7 @@ use services::books::import::{ImportReport, RowIssue, decode};
 
 use super::pages::Named;
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::http::upload::{FileTooLarge, Upload};
 use crate::shell::form::FormView;
 use crate::shell::format;
@@ -115,7 +115,7 @@ fn summary(report: &ImportReport) -> String {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     asked: Query<Asked>,
     state: Data<AppState>,
@@ -140,7 +140,7 @@ pub async fn show(
 
 pub async fn upload(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Upload(file): Upload,
@@ -179,7 +179,7 @@ pub struct Confirmed {
 
 pub async fn confirm(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(confirmed): Form<Confirmed>,
@@ -194,7 +194,7 @@ pub async fn confirm(
         true => {
             let rows = format::plural(report.imported, "row is", "rows are");
             let text = format!("{rows} imported. The values of past days follow within a few minutes.");
-            Ok(shell.done(format!("/portfolios/{id}"), text).await)
+            Ok(shell.redirect_with_success(format!("/portfolios/{id}"), text).await)
         }
         // Something has changed since the preview.
         false => Ok(see_other(format!("{page}?file={}", report.file_hash))),

@@ -37,8 +37,8 @@ use crate::trading::pages::rows::{OpenRow, OrderRow, open_rows, order_rows, summ
 use crate::trading::ticket::{TICKET, Ticket, TicketFields, ticket};
 
 /// The maximum number of open orders on the page. The page of orders shows all of them.
-const MOST_OPEN: usize = 50;
-const MOST_CLOSED: usize = 8;
+const MAX_OPEN: usize = 50;
+const MAX_CLOSED: usize = 8;
 
 /// The query of a portfolio's page.
 #[derive(Debug, Default, Deserialize)]
@@ -164,8 +164,8 @@ async fn page_view(
         services.books().valuation(access.portfolio).await?;
     let flows = services.books().external_flows(access.portfolio).await?;
     let of = |open| OrderFilter { open: Some(open), ..OrderFilter::default() };
-    let open = services.trading().orders(access.portfolio, of(true), None, MOST_OPEN).await?;
-    let closed = services.trading().orders(access.portfolio, of(false), None, MOST_CLOSED).await?.items;
+    let open = services.trading().orders(access.portfolio, of(true), None, MAX_OPEN).await?;
+    let closed = services.trading().orders(access.portfolio, of(false), None, MAX_CLOSED).await?.items;
     let last = last_prices(services, &valuation, &open.items).await;
     let chart = value_chart(services, access.portfolio, &portfolio.name, range).await?;
     let gain = total_gain(&valuation);

@@ -15,7 +15,7 @@ use services::{FieldError, Services};
 
 use super::settings::with_new_key;
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::shell::chart;
 use crate::shell::chart::Spark;
 use crate::shell::form::{FormView, refusal, typed_number};
@@ -139,14 +139,14 @@ struct Total {
 }
 
 /// The maximum number of archived portfolios on the page.
-const MOST_ARCHIVED: usize = 200;
+const MAX_ARCHIVED: usize = 200;
 
 fn new_portfolio_form(services: &Services) -> FormView {
     FormView::new("new").with("cash_balance", format::money(services.books().starting_cash()))
 }
 
 /// How many parts of an allocation are listed by name. The others are added up.
-const MOST_PARTS: usize = 8;
+const MAX_PARTS: usize = 8;
 
 async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<ListView, services::Error> {
     let overview = services.books().overview(user).await?;
@@ -189,7 +189,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
         cash_weight: format::share(cash.weight),
         positions: format::count(positions),
     };
-    let archived = services.books().portfolios(user, true, None, MOST_ARCHIVED).await?.items;
+    let archived = services.books().portfolios(user, true, None, MAX_ARCHIVED).await?.items;
     let archived = archived
         .iter()
         .rev()
@@ -225,8 +225,8 @@ fn allocations(overview: &Overview) -> Vec<AllocationView> {
 fn parts(weights: impl Iterator<Item = (String, f64)>) -> Vec<Part> {
     let mut parts: Vec<(String, f64)> = weights.filter(|(_, weight)| *weight > 0.0).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
-    if parts.len() > MOST_PARTS + 1 {
-        let others = parts.split_off(MOST_PARTS);
+    if parts.len() > MAX_PARTS + 1 {
+        let others = parts.split_off(MAX_PARTS);
         parts.push((format!("{} others", others.len()), others.iter().map(|(_, weight)| weight).sum()));
     }
     let weights: Vec<f64> = parts.iter().map(|(_, weight)| *weight).collect();
@@ -242,7 +242,7 @@ fn parts(weights: impl Iterator<Item = (String, f64)>) -> Vec<Part> {
         .collect()
 }
 
-pub async fn list(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
+pub async fn list(shell: Shell, signed: LoggedIn, state: Data<AppState>) -> PageResult {
     let form = with_new_key(shell.form(new_portfolio_form(&state.services)));
     let view = list_view(&state.services, signed.account.id, form).await?;
     shell.show("portfolios.html", Nav::Portfolios, "Portfolios", &view)
@@ -264,7 +264,7 @@ pub struct NewPortfolio {
 
 pub async fn open(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     state: Data<AppState>,
     Form(posted): Form<NewPortfolio>,
 ) -> PageResult {

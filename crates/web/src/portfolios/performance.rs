@@ -32,7 +32,7 @@ use crate::shell::links::{Choice, query, range_choices};
 use crate::shell::render::{PageResult, Shell};
 
 /// The maximum number of days in the table.
-const MOST_DAYS: usize = 30;
+const MAX_DAYS: usize = 30;
 
 #[derive(Debug, Default, Deserialize)]
 pub struct PerformanceQuery {
@@ -204,7 +204,7 @@ pub async fn show(
     let window_query = window_query(&asked, current);
     view.chart_source = format!("/api/v1/portfolios/{}/performance{window_query}", access.address);
     if let Some(window) = &analyzed {
-        view.analyze(window, &access, &asked.question());
+        view.analyze(window, &access, &asked.query_string());
         view.csv_query = window_query;
     }
     if access.is_owner && portfolio.archived_at.is_none() {
@@ -220,11 +220,11 @@ pub async fn show(
 }
 
 impl PerformanceView {
-    /// Adds the results of the analysis. `question` is the query of the page.
-    fn analyze(&mut self, window: &WindowAnalysis, access: &PortfolioAccess, question: &str) {
+    /// Adds the results of the analysis. `query_string` is the query of the page.
+    fn analyze(&mut self, window: &WindowAnalysis, access: &PortfolioAccess, query_string: &str) {
         let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
-        let shown = Figures { analysis, measures: &measures, portfolio: &access.address, question };
+        let shown = Figures { analysis, measures: &measures, portfolio: &access.address, query_string };
         self.figures = shown.measures();
         self.results = shown.results();
         self.comparison = shown.comparison();
@@ -290,7 +290,7 @@ fn view(
         .points
         .iter()
         .rev()
-        .take(MOST_DAYS)
+        .take(MAX_DAYS)
         .map(|point| {
             let close = &point.close;
             let stored = snapshots.get(&close.date).filter(|_| close.date != today);

@@ -172,7 +172,7 @@ struct Pieces(VecDeque<Bytes>);
 
 impl Pieces {
     /// As much as a connection gathers before it sends.
-    const MOST_AT_ONCE: usize = 32 * 1024;
+    const MAX_AT_ONCE: usize = 32 * 1024;
 }
 
 impl MessageBody for Pieces {
@@ -185,7 +185,7 @@ impl MessageBody for Pieces {
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         while self.0.pop_front_if(|piece| piece.is_empty()).is_some() {}
         let Some(piece) = self.0.front_mut() else { return Poll::Ready(None) };
-        let next = piece.split_to(piece.len().min(Self::MOST_AT_ONCE));
+        let next = piece.split_to(piece.len().min(Self::MAX_AT_ONCE));
         Poll::Ready(Some(Ok(next)))
     }
 }
@@ -209,7 +209,7 @@ mod tests {
             let body = Pieces(pieces.into());
             let BodySize::Sized(size) = body.size() else { panic!("its size is known") };
             let sent = sent(body).await;
-            assert!(sent.iter().all(|piece| (1..=Pieces::MOST_AT_ONCE).contains(&piece.len())), "{sizes:?}");
+            assert!(sent.iter().all(|piece| (1..=Pieces::MAX_AT_ONCE).contains(&piece.len())), "{sizes:?}");
             assert_eq!(sent.iter().map(|piece| piece.len() as u64).sum::<u64>(), size);
         }
     }

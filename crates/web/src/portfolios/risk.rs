@@ -45,7 +45,7 @@ pub struct Figures<'a> {
     pub measures: &'a Measures,
     pub portfolio: &'a PortfolioAddress,
     /// The query of the page, for the addresses of explanations.
-    pub question: &'a str,
+    pub query_string: &'a str,
 }
 
 impl Figures<'_> {
@@ -72,7 +72,7 @@ impl Figures<'_> {
             note,
             words: formula.words,
             symbols: formula.symbols,
-            href: explain_page::address(self.portfolio, measure, self.question),
+            href: explain_page::address(self.portfolio, measure, self.query_string),
         }
     }
 
@@ -255,7 +255,7 @@ impl Figures<'_> {
 
     /// The address of a measure's explanation.
     pub fn address(&self, measure: Measure) -> String {
-        explain_page::address(self.portfolio, measure, self.question)
+        explain_page::address(self.portfolio, measure, self.query_string)
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
             analysis: &analysis,
             measures: &measures,
             portfolio: &PortfolioAddress::Id(PortfolioId(7)),
-            question: "?range=1m",
+            query_string: "?range=1m",
         };
         let figures = shown.measures();
         assert!(figures.iter().chain(&shown.results()).all(|row| row.note.ends_with('.')), "{figures:?}");
@@ -324,7 +324,7 @@ mod tests {
             analysis: &analysis,
             measures: &measures,
             portfolio: &PortfolioAddress::Id(PortfolioId(7)),
-            question: "",
+            query_string: "",
         };
         let late = shown.comparison().unwrap().late.unwrap();
         assert!(late.contains("There are no prices of the benchmark") && late.contains("100 days"), "{late}");

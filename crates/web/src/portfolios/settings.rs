@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::pages::Named;
 use super::sharing::SharingView;
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::shell::form::{FormView, refusal, typed_number};
 use crate::shell::format;
 use crate::shell::layout::Nav;
@@ -76,7 +76,7 @@ pub(super) async fn refuse(
 
 pub async fn settings(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
 ) -> PageResult {
@@ -94,7 +94,7 @@ pub struct NewName {
 
 pub async fn rename(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<NewName>,
@@ -102,9 +102,9 @@ pub async fn rename(
     let id = *id;
     let (name, description) = (Some(posted.name.clone()), Some(posted.description.clone()));
     match state.services.books().update_portfolio(signed.trader().portfolio(id), name, description).await {
-        Ok(portfolio) => {
-            Ok(shell.done(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)).await)
-        }
+        Ok(portfolio) => Ok(shell
+            .redirect_with_success(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name))
+            .await),
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("rename")
@@ -126,7 +126,7 @@ pub struct CashMovement {
 
 pub async fn move_cash(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<CashMovement>,
@@ -156,9 +156,9 @@ pub async fn move_cash(
                 CashDirection::Deposit => format!("{} was deposited.", format::money(&entry.amount)),
                 CashDirection::Withdrawal => format!("{} was withdrawn.", format::money(&entry.amount.abs())),
             };
-            Ok(shell.done(format!("/portfolios/{id}"), text).await)
+            Ok(shell.redirect_with_success(format!("/portfolios/{id}"), text).await)
         }
-        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
+        Err(error @ services::Error::Archived) => Ok(redirect_archived(&shell, id, &error).await),
         Err(error) => {
             let lacking = match &error {
                 services::Error::InsufficientCash { available, .. } => {
@@ -178,8 +178,8 @@ pub async fn move_cash(
 }
 
 /// Redirects to the page of a portfolio that is archived: it has no form to show again.
-async fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
-    shell.not_done(format!("/portfolios/{id}"), format::sentence(&error.to_string())).await
+async fn redirect_archived(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
+    shell.redirect_with_error(format!("/portfolios/{id}"), format::sentence(&error.to_string())).await
 }
 
 #[derive(Deserialize)]
@@ -193,7 +193,7 @@ pub struct NewRun {
 /// Resets the portfolio and redirects to the new one.
 pub async fn reset(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<NewRun>,
@@ -221,9 +221,9 @@ pub async fn reset(
                 new.name,
                 format::money(&new.cash_balance)
             );
-            Ok(shell.done(format!("/portfolios/{}", new.id), text).await)
+            Ok(shell.redirect_with_success(format!("/portfolios/{}", new.id), text).await)
         }
-        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
+        Err(error @ services::Error::Archived) => Ok(redirect_archived(&shell, id, &error).await),
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("reset").with("cash_balance", posted.cash_balance).refused(&problem);
@@ -240,7 +240,7 @@ pub struct Confirmation {
 
 pub async fn delete(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(posted): Form<Confirmation>,
@@ -253,5 +253,5 @@ pub async fn delete(
         return refuse(&shell, (&state.services, signed.portfolio(id)), "delete", form).await;
     }
     state.services.books().delete_portfolio(signed.trader().portfolio(id)).await?;
-    Ok(shell.done("/portfolios", format!("{} is deleted.", portfolio.name)).await)
+    Ok(shell.redirect_with_success("/portfolios", format!("{} is deleted.", portfolio.name)).await)
 }

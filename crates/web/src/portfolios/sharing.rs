@@ -8,7 +8,7 @@ use services::books::portfolios::{PortfolioSummary, PortfolioUpdate};
 
 use super::settings::refuse;
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::shell::form::{FormView, refusal};
 use crate::shell::render::{PageResult, Shell};
 use crate::trading::ticket::Entry;
@@ -57,7 +57,7 @@ pub struct NewVisibility {
 
 pub async fn set(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(NewVisibility { visibility }): Form<NewVisibility>,
@@ -80,7 +80,7 @@ pub async fn set(
                 Visibility::Link => format!("Anyone with the link can read {}.", portfolio.name),
                 Visibility::Public => format!("Everyone can read {}.", portfolio.name),
             };
-            Ok(shell.done(format!("/portfolios/{id}/settings#sharing"), text).await)
+            Ok(shell.redirect_with_success(format!("/portfolios/{id}/settings#sharing"), text).await)
         }
         Err(error) => {
             let problem = refusal(error)?;

@@ -113,7 +113,7 @@ async fn transaction_table(
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
     let TransactionTable { symbol, r#type, from, to, format } = asked;
-    let format = TableFormat::asked(format.as_deref())?;
+    let format = TableFormat::from_query(format.as_deref())?;
     let wanted = Wanted { symbol, r#type, from, to, ..Wanted::default() };
     tables::transactions(&state.services, access, wanted.filter()?, format).await
 }
@@ -138,7 +138,7 @@ async fn snapshot_table(
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
     let days = (parse("from", asked.from.as_deref(), DAY)?, parse("to", asked.to.as_deref(), DAY)?);
-    let format = TableFormat::asked(asked.format.as_deref())?;
+    let format = TableFormat::from_query(asked.format.as_deref())?;
     tables::snapshots(&state.services, access, days, format).await
 }
 
@@ -167,7 +167,7 @@ async fn performance_table(
     let PerformanceTable { period, from, to, benchmark, format } = asked;
     let window = window(period.as_deref(), from.as_deref(), to.as_deref())?;
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
-    let format = TableFormat::asked(format.as_deref())?;
+    let format = TableFormat::from_query(format.as_deref())?;
     tables::performance(&state.services, access, (window, benchmark), format).await
 }
 
@@ -183,7 +183,7 @@ pub async fn positions(
     asked: Query<PositionTable>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let format = TableFormat::asked(asked.format.as_deref())?;
+    let format = TableFormat::from_query(asked.format.as_deref())?;
     tables::positions(&state.services, &access, format).await
 }
 
@@ -222,6 +222,6 @@ pub async fn positions_page(
     asked: PageQuery<PositionTable>,
     state: Data<AppState>,
 ) -> PageTable {
-    let format = TableFormat::asked(asked.format.as_deref())?;
+    let format = TableFormat::from_query(asked.format.as_deref())?;
     Ok(tables::positions(&state.services, &access, format).await?)
 }

@@ -17,7 +17,7 @@ use crate::shell::layout::Nav;
 use crate::shell::links::{Paging, query};
 use crate::shell::render::{PageResult, Shell};
 use crate::stocks::corporate_actions::sentence;
-use crate::trading::pages::told::{fill_sentence, provenance};
+use crate::trading::pages::order_text::{fill_sentence, provenance};
 
 const PAGE: usize = 50;
 

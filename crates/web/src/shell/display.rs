@@ -32,7 +32,7 @@ pub(super) fn set_cookie(response: &mut HttpResponse, cookie: Cookie<'static>) {
 }
 
 /// A cookie for a setting that is not secret and that only the browser stores.
-pub(super) fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
+pub(super) fn persistent_cookie(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build(name, value)
         .path("/")
         .http_only(true)
@@ -46,7 +46,7 @@ pub(super) fn lasting(config: &WebConfig, name: &'static str, value: String) -> 
 pub fn with_display(mut response: HttpResponse, config: &WebConfig, theme: &str, gain: &str) -> HttpResponse {
     for (name, words, wanted) in [(THEME, &THEMES, theme), (GAIN, &GAINS, gain)] {
         if let Some(word) = words.iter().find(|word| **word == wanted) {
-            set_cookie(&mut response, lasting(config, name, (*word).to_owned()));
+            set_cookie(&mut response, persistent_cookie(config, name, (*word).to_owned()));
         }
     }
     response

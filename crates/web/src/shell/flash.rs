@@ -16,7 +16,7 @@ use sha2::{Digest, Sha512};
 
 use crate::WebConfig;
 use crate::http::csrf;
-use crate::http::headers::AskedHead;
+use crate::http::headers::HeadRequest;
 use crate::shell::form::FormView;
 
 /// The query parameter that contains the id of the message.
@@ -82,7 +82,7 @@ impl Flash {
     ///
     /// # Errors
     /// Only if the database fails.
-    pub async fn leave(
+    pub async fn store(
         &self,
         services: &Services,
         config: &WebConfig,
@@ -91,7 +91,7 @@ impl Flash {
     ) -> services::Result<String> {
         let id = format!("{:032x}", rand::random::<u128>());
         let text = serde_json::to_string(self).map_err(|error| services::Error::Internal(error.into()))?;
-        services.accounts().leave_flash(&id, owner, seal(config, &id, text)).await?;
+        services.accounts().store_flash(&id, owner, seal(config, &id, text)).await?;
         Ok(with_id(location, &id))
     }
 
@@ -120,7 +120,7 @@ pub fn owner(request: &HttpRequest, user: Option<UserId>) -> String {
 
 /// The id in the address of a page. A HEAD request has none, because it must not delete a message.
 fn named_by(request: &HttpRequest) -> Option<String> {
-    if *request.method() != Method::GET || request.extensions().get::<AskedHead>().is_some() {
+    if *request.method() != Method::GET || request.extensions().get::<HeadRequest>().is_some() {
         return None;
     }
     let mut parameters = url::form_urlencoded::parse(request.query_string().as_bytes());

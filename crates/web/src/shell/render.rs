@@ -18,7 +18,7 @@ use crate::http::portfolio_access::portfolio_of_path;
 use crate::http::problem::{PageError, Problem, Rendered};
 use crate::shell::assets;
 use crate::shell::assets::Templates;
-use crate::shell::display::{LAST_PORTFOLIO, lasting, set_cookie};
+use crate::shell::display::{LAST_PORTFOLIO, persistent_cookie, set_cookie};
 use crate::shell::flash;
 use crate::shell::flash::{Flash, NewToken, Tone};
 use crate::shell::form::FormView;
@@ -170,17 +170,25 @@ impl Shell {
     }
 
     /// Redirects to `location` after a form was carried out. The page there shows `text` as a success message.
-    pub async fn done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
-        self.tell(location.as_ref(), Tone::Good, text.as_ref()).await
+    pub async fn redirect_with_success(
+        &self,
+        location: impl AsRef<str>,
+        text: impl AsRef<str>,
+    ) -> HttpResponse {
+        self.redirect_with_notice(location.as_ref(), Tone::Good, text.as_ref()).await
     }
 
-    /// Like [`Shell::done`], with an error message. For errors that belong to no form.
-    pub async fn not_done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
-        self.tell(location.as_ref(), Tone::Bad, text.as_ref()).await
+    /// Like [`Shell::redirect_with_success`], with an error message. For errors that belong to no form.
+    pub async fn redirect_with_error(
+        &self,
+        location: impl AsRef<str>,
+        text: impl AsRef<str>,
+    ) -> HttpResponse {
+        self.redirect_with_notice(location.as_ref(), Tone::Bad, text.as_ref()).await
     }
 
-    async fn tell(&self, location: &str, tone: Tone, text: &str) -> HttpResponse {
-        let left = self.leave(&Flash::notice(tone, text), location).await;
+    async fn redirect_with_notice(&self, location: &str, tone: Tone, text: &str) -> HttpResponse {
+        let left = self.store_flash(&Flash::notice(tone, text), location).await;
         // The action is already done, so the page is then shown without the message.
         see_other(left.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "a flash message cannot be kept");
@@ -191,16 +199,16 @@ impl Shell {
     /// Redirects to `location` after a form was refused. The page there shows the form again, with the entered values
     /// and their errors.
     pub async fn refuse(&self, location: impl AsRef<str>, form: FormView) -> PageResult {
-        Ok(see_other(self.leave(&Flash::form(form), location.as_ref()).await?))
+        Ok(see_other(self.store_flash(&Flash::form(form), location.as_ref()).await?))
     }
 
     /// Redirects to `location` after an API token was created. The page there shows the token once.
     pub async fn show_token(&self, location: &str, name: String, secret: String) -> PageResult {
-        Ok(see_other(self.leave(&Flash::token(name, secret), location).await?))
+        Ok(see_other(self.store_flash(&Flash::token(name, secret), location).await?))
     }
 
-    async fn leave(&self, flash: &Flash, location: &str) -> services::Result<String> {
-        flash.leave(&self.state.services, &self.state.config, &self.owner, location).await
+    async fn store_flash(&self, flash: &Flash, location: &str) -> services::Result<String> {
+        flash.store(&self.state.services, &self.state.config, &self.owner, location).await
     }
 
     /// The page of a GET form whose values were refused: it has the status and the headers of `problem`.
@@ -232,7 +240,7 @@ impl Shell {
         })?;
         let mut response = html_response(status, html);
         if let Some(id) = self.entered {
-            set_cookie(&mut response, lasting(&self.state.config, LAST_PORTFOLIO, id.to_string()));
+            set_cookie(&mut response, persistent_cookie(&self.state.config, LAST_PORTFOLIO, id.to_string()));
         }
         Ok(response)
     }

@@ -19,7 +19,7 @@ use crate::stocks::api::{Quote, Stock};
 use crate::trading::list_api::direction;
 
 /// The maximum number of symbols in one request for prices.
-const MOST_QUOTES: usize = 200;
+const MAX_QUOTES: usize = 200;
 
 /// Selects stocks.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -143,8 +143,8 @@ fn symbols(text: &str) -> Result<Vec<Symbol>, Problem> {
         if !symbols.contains(&symbol) {
             symbols.push(symbol);
         }
-        if symbols.len() > MOST_QUOTES {
-            return Err(refused(format!("send {MOST_QUOTES} symbols at most")));
+        if symbols.len() > MAX_QUOTES {
+            return Err(refused(format!("send {MAX_QUOTES} symbols at most")));
         }
     }
     if symbols.is_empty() {

@@ -21,7 +21,7 @@ use crate::openapi::enums;
 const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1995, 1, 1).expect("a date");
 const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2199, 12, 31).expect("a date");
 /// The maximum number of days in one response.
-const MOST_DAYS: u64 = 366;
+const MAX_DAYS: u64 = 366;
 /// The default range: this many days after `from`.
 const USUAL_DAYS: Days = Days::new(30);
 
@@ -132,7 +132,7 @@ impl WantedDays {
         let refused = |message: &str| Err(Problem::invalid(vec![FieldError::new("to", message)]));
         match to.signed_duration_since(from).num_days() {
             days if days < 0 => refused("must not be before from"),
-            days if days.unsigned_abs() >= MOST_DAYS => {
+            days if days.unsigned_abs() >= MAX_DAYS => {
                 refused("is too far from `from`: 366 days can be listed at a time")
             }
             _ => Ok((from, to)),

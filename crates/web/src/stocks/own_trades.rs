@@ -16,7 +16,7 @@ use crate::shell::format::{Delta, Moment};
 use crate::stocks::corporate_actions::{price_factor, sentence};
 
 /// The maximum number of transactions in this stock that are read per portfolio.
-const MOST_TRADES: usize = 50;
+const MAX_TRADES: usize = 50;
 
 #[derive(Serialize)]
 pub(super) struct OwnPosition {
@@ -91,7 +91,7 @@ pub(super) async fn own_trades<'a>(
         let filter = TransactionFilter { symbol: Some(symbol.clone()), ..TransactionFilter::default() };
         let page = services
             .books()
-            .transactions(PortfolioRef::new(user, portfolio.id), filter, None, MOST_TRADES)
+            .transactions(PortfolioRef::new(user, portfolio.id), filter, None, MAX_TRADES)
             .await?;
         trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
     }

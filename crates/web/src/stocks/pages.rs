@@ -13,7 +13,7 @@ use services::{Error, Services};
 use super::chart_marks::{latest_json, marks_json};
 use super::{coverage, price_pace};
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::extract::LoggedIn;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::badge::{Badge, source_name};
 use crate::shell::chart;
@@ -27,7 +27,7 @@ use crate::stocks::corporate_actions::describe;
 use crate::stocks::own_trades::{OwnPosition, OwnTradeRow, deal, held, holding, own_trades, row};
 
 #[derive(Debug, Default, Deserialize)]
-pub struct AskedRange {
+pub struct RangeQuery {
     #[serde(default)]
     range: String,
 }
@@ -128,19 +128,19 @@ struct Extremes {
 }
 
 /// The maximum number of transactions on the page.
-const MOST_ROWS: usize = 12;
+const MAX_ROWS: usize = 12;
 
 /// With more portfolios than this, not each has a button of its own.
-const MOST_OTHERS: usize = 4;
+const MAX_OTHERS: usize = 4;
 
 /// The maximum number of past corporate actions on the page.
-const MOST_ACTIONS: usize = 8;
+const MAX_ACTIONS: usize = 8;
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     symbol: Path<String>,
-    asked: Query<AskedRange>,
+    asked: Query<RangeQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let (user, services) = (signed.account.id, &state.services);
@@ -187,7 +187,7 @@ pub async fn show(
         .filter(|valued| positions.iter().all(|held| held.id != valued.portfolio.id))
         .map(|valued| Other { id: valued.portfolio.id, name: valued.portfolio.name.clone() })
         .collect();
-    others.truncate(MOST_OTHERS);
+    others.truncate(MAX_OTHERS);
     let single =
         match valued.iter().filter_map(|valued| holding(valued, &symbol)).collect::<Vec<_>>().as_slice() {
             [only] => only.average_buy_price(),
@@ -235,7 +235,7 @@ pub async fn show(
         pace: price_pace::note_on_orders(services).await,
         transactions: trades
             .iter()
-            .take(MOST_ROWS)
+            .take(MAX_ROWS)
             .map(|trade| row(trade, quote.as_ref(), &actions, today))
             .collect(),
         adjusted: history.first().is_some_and(|bar| {
@@ -323,7 +323,7 @@ fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> 
         what: describe(action),
         upcoming: action.ex_on > today,
     };
-    let past = actions.iter().rev().filter(|action| action.ex_on <= today).take(MOST_ACTIONS);
+    let past = actions.iter().rev().filter(|action| action.ex_on <= today).take(MAX_ACTIONS);
     actions.iter().rev().filter(|action| action.ex_on > today).chain(past).map(row).collect()
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use services::Error;
 
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::extract::LoggedIn;
 use crate::shell::format;
 use crate::shell::format::Delta;
 use crate::shell::layout::Nav;
@@ -38,12 +38,17 @@ struct FoundRow {
     percent: Option<Delta>,
 }
 
-const MOST_FOUND: usize = 30;
+const MAX_FOUND: usize = 30;
 
-pub async fn search(shell: Shell, _: Signed, asked: Query<StockSearch>, state: Data<AppState>) -> PageResult {
+pub async fn search(
+    shell: Shell,
+    _: LoggedIn,
+    asked: Query<StockSearch>,
+    state: Data<AppState>,
+) -> PageResult {
     let services = &state.services;
     let text = asked.search.trim();
-    let (listings, unavailable) = match services.stocks().search_stocks(text, MOST_FOUND).await {
+    let (listings, unavailable) = match services.stocks().search_stocks(text, MAX_FOUND).await {
         Ok(listings) => (listings, String::new()),
         Err(error @ Error::SourceUnavailable { .. }) => (
             Vec::new(),

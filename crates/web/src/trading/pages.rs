@@ -1,9 +1,9 @@
 //! The pages of orders: the list, the page of one order, and the forms that place, change and cancel orders.
 
 pub mod change;
+pub mod order_text;
 mod preview;
 pub mod rows;
-pub mod told;
 
 use actix_web::web::{Data, Path, Query};
 use domain::{
@@ -19,7 +19,7 @@ use services::{Error, Services};
 
 use super::ticket::{TICKET, TicketFields, at_its_field};
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::Problem;
 use crate::portfolios::pages::Named;
@@ -121,7 +121,7 @@ pub struct Confirmed {
 
 pub async fn place(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(Confirmed { fields, client_order_id }): Form<Confirmed>,
@@ -135,12 +135,12 @@ pub async fn place(
     match placed {
         Ok(placed) if placed.replayed => {
             let text = "This order was already placed. It was not placed a second time.";
-            Ok(shell.done(address(*id, placed.order.order.id), text).await)
+            Ok(shell.redirect_with_success(address(*id, placed.order.order.id), text).await)
         }
         Ok(placed) => Ok(see_other(address(*id, placed.order.order.id))),
-        Err(over @ Error::Archived) => {
-            Ok(shell.not_done(format!("/portfolios/{id}"), format::sentence(&over.to_string())).await)
-        }
+        Err(over @ Error::Archived) => Ok(shell
+            .redirect_with_error(format!("/portfolios/{id}"), format::sentence(&over.to_string()))
+            .await),
         Err(error) => refuse(&shell, services, portfolio, &fields, &at_its_field(error)?).await,
     }
 }
@@ -213,7 +213,7 @@ fn order_id(text: &str) -> Result<OrderId, Problem> {
 /// Changes an open order by replacing it with a new one.
 pub async fn replace(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     path: Path<(PortfolioId, String)>,
     state: Data<AppState>,
     Form(posted): Form<ChangeFields>,
@@ -226,7 +226,7 @@ pub async fn replace(
         Ok(changes) => match services.trading().replace_order(control, order, changes).await {
             Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
                 let text = format::sentence(&gone.to_string());
-                return Ok(shell.not_done(address(portfolio, order), text).await);
+                return Ok(shell.redirect_with_error(address(portfolio, order), text).await);
             }
             replaced => replaced.map_err(at_its_field),
         },
@@ -235,7 +235,9 @@ pub async fn replace(
     let problem = match replaced {
         Ok(replaced) => {
             let new = address(portfolio, replaced.order.order.id);
-            return Ok(shell.done(new, "The order was changed: this is the new order.").await);
+            return Ok(shell
+                .redirect_with_success(new, "The order was changed: this is the new order.")
+                .await);
         }
         Err(refused) => refused?,
     };
@@ -253,7 +255,7 @@ pub struct Cancellation {
 
 pub async fn cancel(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(Cancellation { cancel, back }): Form<Cancellation>,
@@ -271,11 +273,11 @@ pub async fn cancel(
     match state.services.trading().cancel_order(control, order).await {
         Ok(canceled) => {
             let order = &canceled.order;
-            let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
-            Ok(shell.done(back, text).await)
+            let text = format!("{} is canceled.", order_text::intent(order, order.symbol.as_str()));
+            Ok(shell.redirect_with_success(back, text).await)
         }
         Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
-            Ok(shell.not_done(back, format::sentence(&gone.to_string())).await)
+            Ok(shell.redirect_with_error(back, format::sentence(&gone.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -292,7 +294,7 @@ async fn cancel_all(
 ) -> PageResult {
     let attempts = match services.trading().cancel_orders(control, None).await {
         Err(error @ Error::Archived) => {
-            return Ok(shell.not_done(back, format::sentence(&error.to_string())).await);
+            return Ok(shell.redirect_with_error(back, format::sentence(&error.to_string())).await);
         }
         attempts => attempts?,
     };
@@ -301,9 +303,9 @@ async fn cancel_all(
     match attempts.iter().find_map(|attempt| attempt.failure.as_ref()) {
         Some(failure) => {
             let failure = format::sentence(&failure.to_string());
-            Ok(shell.not_done(back, format!("{told} Some could not be canceled: {failure}")).await)
+            Ok(shell.redirect_with_error(back, format!("{told} Some could not be canceled: {failure}")).await)
         }
-        None => Ok(shell.done(back, told).await),
+        None => Ok(shell.redirect_with_success(back, told).await),
     }
 }
 
@@ -330,8 +332,8 @@ async fn order_view(
     ];
     let can_change = access.is_owner && order.status.is_open() && portfolio.archived_at.is_none();
     let mut sentences: Vec<String> =
-        fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
-    sentences.extend(told::standing(order, now));
+        fills.iter().map(|fill| order_text::fill_sentence(fill, order.symbol.as_str())).collect();
+    sentences.extend(order_text::standing(order, now));
     sentences.extend(hold.as_ref().map(|hold| format::sentence(&hold.to_string())));
     let rules = services.trading().rules().of_portfolio(portfolio.id);
     if order.status.is_open()
@@ -342,8 +344,8 @@ async fn order_view(
     }
     Ok(OrderView {
         portfolio: Named::to_reader(portfolio, access),
-        status: told::status(order.status).to_lowercase(),
-        heading: told::heading(order, &company),
+        status: order_text::status(order.status).to_lowercase(),
+        heading: order_text::heading(order, &company),
         symbol: order.symbol.clone(),
         sentences,
         facts: facts(order, fills, now),
@@ -376,11 +378,11 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     };
     let filled = format::quantity(&order.filled_quantity);
     let status = match order.filled_quantity.is_zero() {
-        true => told::status(order.status).to_owned(),
-        false => format!("{}, {filled} of {whole}", told::status(order.status)),
+        true => order_text::status(order.status).to_owned(),
+        false => format!("{}, {filled} of {whole}", order_text::status(order.status)),
     };
     tell("Status", status, None);
-    let (label, condition) = told::condition(order);
+    let (label, condition) = order_text::condition(order);
     let time_in_force = words::good(order.time_in_force).to_lowercase();
     tell("Order type", format!("{}, {time_in_force}", words::type_name(order.order_type())), None);
     if !condition.is_empty() {
@@ -393,7 +395,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
         tell("Average price", format::average_exact(price), None);
     }
     if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
-        tell("Rule", told::rule(order.side, receipt.rule), None);
+        tell("Rule", order_text::rule(order.side, receipt.rule), None);
         let badge = receipt.source.is_simulated().then(|| Badge::for_freshness(Freshness::Simulated));
         tell("Source", receipt.source.to_string(), badge);
         tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
@@ -401,7 +403,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     if !fills.is_empty() {
         tell("Commission", format::money(&order.commission), None);
     }
-    let reserved = told::reserved(order);
+    let reserved = order_text::reserved(order);
     if !reserved.is_empty() {
         tell("Reserved", reserved, None);
     }

@@ -199,7 +199,7 @@ pub struct Entry {
 }
 
 /// The options for the time in force.
-pub fn goods(current: TimeInForce) -> Vec<Entry> {
+pub fn time_in_force_options(current: TimeInForce) -> Vec<Entry> {
     TimeInForce::ALL
         .iter()
         .map(|one| Entry { value: one.as_str(), label: words::good(*one), current: *one == current })
@@ -289,7 +289,7 @@ pub async fn ticket(
             .iter()
             .map(|one| Entry { value: one.as_str(), label: words::type_name(*one), current: *one == kind })
             .collect(),
-        goods: goods(fields.time_in_force.parse().unwrap_or(TimeInForce::Day)),
+        goods: time_in_force_options(fields.time_in_force.parse().unwrap_or(TimeInForce::Day)),
         trail_unit: if fields.is_by_percent() { "percent" } else { "amount" },
         exits: exits.iter().any(|name| !form.value(name).is_empty() || form.errors.contains_key(*name)),
         touch,

@@ -8,7 +8,7 @@ use services::watchlists::{WatchedList, WatchedStock};
 use services::{FieldError, Services};
 
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::http::problem::Problem;
 use crate::shell::badge::Badge;
 use crate::shell::chart::Spark;
@@ -60,7 +60,7 @@ const NEW: &str = "new";
 
 async fn view(
     services: &Services,
-    signed: &Signed,
+    signed: &LoggedIn,
     wanted: Option<&str>,
     shell: &Shell,
 ) -> Result<WatchlistView, Problem> {
@@ -137,7 +137,7 @@ async fn rows(services: &Services, list: &WatchedList) -> Vec<WatchedStockRow> {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     asked: Query<WatchlistQuery>,
     state: Data<AppState>,
 ) -> PageResult {
@@ -152,7 +152,7 @@ pub struct ListName {
 
 pub async fn create(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     state: Data<AppState>,
     Form(posted): Form<ListName>,
 ) -> PageResult {
@@ -168,7 +168,7 @@ pub async fn create(
 
 pub async fn rename(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<WatchlistId>,
     state: Data<AppState>,
     Form(posted): Form<ListName>,
@@ -195,12 +195,12 @@ pub struct Symbols {
 }
 
 /// The maximum number of symbols per form, because each may need a call to the price source.
-const MOST_ADDED: usize = 50;
+const MAX_ADDED: usize = 50;
 
 /// Adds stocks to the list. Symbols that cannot be added stay in the field.
 pub async fn add(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<WatchlistId>,
     state: Data<AppState>,
     Form(posted): Form<Symbols>,
@@ -209,8 +209,8 @@ pub async fn add(
     let mut wrong = Vec::new();
     let words = posted.symbols.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
     let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    if words.len() > MOST_ADDED {
-        wrong.push(FieldError::new("symbols", format!("add {MOST_ADDED} symbols at most at a time")));
+    if words.len() > MAX_ADDED {
+        wrong.push(FieldError::new("symbols", format!("add {MAX_ADDED} symbols at most at a time")));
         left.extend(words.drain(..).map(str::to_owned));
     }
     for word in words {
@@ -255,7 +255,7 @@ pub struct OneSymbol {
 }
 
 pub async fn remove(
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<WatchlistId>,
     state: Data<AppState>,
     Form(posted): Form<OneSymbol>,
@@ -272,13 +272,13 @@ pub async fn remove(
 
 pub async fn delete(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<WatchlistId>,
     state: Data<AppState>,
     _: Form<EmptyForm>,
 ) -> PageResult {
     state.services.watchlists().delete_watchlist(signed.trader(), *id).await?;
-    Ok(shell.done("/watchlist", "The list is deleted.").await)
+    Ok(shell.redirect_with_success("/watchlist", "The list is deleted.").await)
 }
 
 #[derive(Deserialize)]
@@ -291,7 +291,7 @@ pub struct WatchedOn {
 /// Adds a stock to a list, from the page of the stock.
 pub async fn watch(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     symbol: Path<String>,
     state: Data<AppState>,
     Form(posted): Form<WatchedOn>,
@@ -307,11 +307,11 @@ pub async fn watch(
     };
     let back = format!("/stocks/{symbol}");
     match services.watchlists().watch(signed.trader(), list.id, &symbol).await {
-        Ok(()) => Ok(shell.done(back, format!("{symbol} is on {}.", list.name)).await),
+        Ok(()) => Ok(shell.redirect_with_success(back, format!("{symbol} is on {}.", list.name)).await),
         Err(error) => {
             let problem = refusal(error)?;
             let told = problem.fields().first().map_or(problem.detail(), |field| field.message.as_str());
-            Ok(shell.not_done(back, format::sentence(told)).await)
+            Ok(shell.redirect_with_error(back, format::sentence(told)).await)
         }
     }
 }

@@ -8,7 +8,7 @@ use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, Tim
 use market_data::{DEFAULT_SEED, Simulated};
 use services::accounts::register::Registration;
 use services::books::portfolios::OpenPortfolio;
-use services::live::{Proof, Subscription, Update, Wanted};
+use services::live::{Proof, StreamRequest, Subscription, Update};
 use services::testing::TestServices;
 use services::{Market, Services, ServicesConfig};
 use tokio::task::JoinSet;
@@ -44,7 +44,8 @@ impl Deployment {
         let user = trading.accounts().register(registration).await.unwrap().id;
         let growth = OpenPortfolio { name: "Growth".into(), description: String::new(), cash_balance: None };
         let portfolio = trading.books().open_portfolio(Trader::on_behalf_of(user), growth).await.unwrap().id;
-        let stream = listening.live().follow(user, Proof::token("any"), Wanted::default()).await.unwrap();
+        let stream =
+            listening.live().follow(user, Proof::token("any"), StreamRequest::default()).await.unwrap();
         let queue = format!("test:{}", uuid::Uuid::now_v7());
         let mut relays = JoinSet::new();
         for services in [trading.clone(), listening.clone()] {

@@ -246,8 +246,12 @@ async fn events_happen_at_the_open_of_sessions() {
                     CorporateActionKind::Split { numerator, denominator } => {
                         let close =
                             before.price.to_f64() * f64::from(denominator.get()) / f64::from(numerator.get());
-                        let told = after.previous_close.unwrap().to_f64();
-                        assert!((told / close - 1.0).abs() < 0.005, "{}: {told} for {close}", row.symbol);
+                        let reported = after.previous_close.unwrap().to_f64();
+                        assert!(
+                            (reported / close - 1.0).abs() < 0.005,
+                            "{}: {reported} for {close}",
+                            row.symbol
+                        );
                     }
                     CorporateActionKind::CashDividend { amount, pays_on } => {
                         assert!(model.calendar().session(pays_on).is_some() && pays_on > action.ex_on);

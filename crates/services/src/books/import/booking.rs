@@ -8,16 +8,16 @@ use domain::{
     OrderSize, OrderStatus, OrderTerms, PortfolioId, PortfolioKind, PriceSource, Quantity, Quote, Receipt,
     Side, Stock, StockId, Symbol, TimeInForce, Timestamp, TransactionType, UserId,
 };
-use persistence::corporate_actions::{self as actions, Told};
+use persistence::corporate_actions::{self as actions, ReportedAction};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{Tx, imports, jobs, portfolios, stocks, transactions};
 use uuid::Uuid;
 
-use super::file::{ActionRow, ImportFile, ImportRow, MOST_ISSUES, RowKind, Trade};
+use super::file::{ActionRow, ImportFile, ImportRow, MAX_ISSUES, RowKind, Trade};
 use super::issue::{RowIssue, RowProblem};
 use super::ledger::{Booked, Ledger, Refused};
 use super::{ImportReport, past_days};
-use crate::corporate_actions::splits::note_told;
+use crate::corporate_actions::splits::record_reported_action;
 use crate::corporate_actions::{apply_in_books, pay_in_books};
 use crate::error::{Error, NotFound, Result};
 
@@ -34,7 +34,7 @@ pub(super) struct Booking {
     /// With their newest prices, so that each holding has a value.
     pub stocks: HashMap<Symbol, (Stock, Quote)>,
     /// Splits and dividends that the price source has for these stocks.
-    pub announced: Vec<Told>,
+    pub announced: Vec<ReportedAction>,
     pub now: Timestamp,
     pub wall: Timestamp,
 }
@@ -101,7 +101,7 @@ impl Booking {
             self.book_rows(tx, locked, &rows, &mut report)?;
         }
         report.issues.sort_by_key(|issue| issue.line);
-        report.issues.truncate(MOST_ISSUES);
+        report.issues.truncate(MAX_ISSUES);
         self.add_positions(tx, &mut report)?;
         Ok(report)
     }
@@ -128,7 +128,7 @@ impl Booking {
         let newest = transactions::newest_time(tx, self.id)?;
         let Some(first_at) = rows.first().map(|row| self.instant(row, newest)) else { return Ok(()) };
         for announced in &self.announced {
-            note_told(tx, announced, self.now, self.wall)?;
+            record_reported_action(tx, announced, self.now, self.wall)?;
         }
         let since = newest.unwrap_or(first_at);
         let known = self.actions_since(tx, since, rows, &mut report.issues)?;

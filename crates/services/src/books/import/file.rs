@@ -12,9 +12,9 @@ use super::issue::{RowIssue, RowProblem};
 use super::numbers::NumberFormat;
 
 /// Rows of one file.
-const MOST_ROWS: usize = 5_000;
+const MAX_ROWS: usize = 5_000;
 /// Problems that are reported at once.
-pub(super) const MOST_ISSUES: usize = 100;
+pub(super) const MAX_ISSUES: usize = 100;
 
 /// A row that can be booked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,8 +241,8 @@ fn records(
         if record.iter().all(|field| field.trim().is_empty()) {
             continue;
         }
-        if records.len() == MOST_ROWS {
-            return Err(RowIssue::new(line, None, RowProblem::TooManyRows { most: MOST_ROWS }));
+        if records.len() == MAX_ROWS {
+            return Err(RowIssue::new(line, None, RowProblem::TooManyRows { most: MAX_ROWS }));
         }
         records.push((line, record));
     }

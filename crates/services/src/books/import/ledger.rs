@@ -76,7 +76,7 @@ impl Ledger {
         let portfolio = self.id();
         let changed = self.changed.iter().filter_map(|stock| {
             let (position, reserved) = self.held.get(stock)?;
-            Some(positions::Changed { portfolio, stock: *stock, position, reserved })
+            Some(positions::ChangedPosition { portfolio, stock: *stock, position, reserved })
         });
         positions::save(tx, &changed.collect::<Vec<_>>())?;
         portfolios::save_cash(tx, &[(&self.locked.portfolio, self.locked.last)])?;

@@ -10,7 +10,7 @@ use super::{IdRange, Prices};
 use crate::error::Result;
 
 /// The most journal lines that are in memory at the same time. A line takes about half a kilobyte.
-const MOST_LINES: i64 = 20_000;
+const MAX_LINES: i64 = 20_000;
 
 /// The instant at which books are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -134,12 +134,12 @@ impl Batch {
         let mut lines = 0;
         // In the order of their ids.
         for (id, count) in ids.iter().filter_map(|id| Some((*id, *counts.get(id)?))) {
-            if count > MOST_LINES {
-                let later = read_in_parts(tx, id, until, MOST_LINES)?;
+            if count > MAX_LINES {
+                let later = read_in_parts(tx, id, until, MAX_LINES)?;
                 self.undo(id, &later);
                 continue;
             }
-            if lines + count > MOST_LINES {
+            if lines + count > MAX_LINES {
                 self.undo_together(tx, &std::mem::take(&mut few), until)?;
                 lines = 0;
             }

@@ -16,12 +16,12 @@ use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
 /// The most rows in memory at a time.
-const MOST_ROWS: i64 = 20_000;
+const MAX_ROWS: i64 = 20_000;
 
 const ROWS_OF_PAGE: i64 = 2_000;
 
 /// The most holdings in snapshots that wait for their closing prices.
-pub(super) const MOST_HOLDINGS: usize = 50_000;
+pub(super) const MAX_HOLDINGS: usize = 50_000;
 
 /// Checks a range in parts that fit into memory.
 pub(super) fn check_range(
@@ -43,11 +43,11 @@ pub(super) fn check_range(
     let mut rows = 0;
     for row in portfolios::range(tx, after, last, i64::MAX)? {
         let own = sizes.get(&row.id).copied().unwrap_or(0);
-        if rows + own > MOST_ROWS {
+        if rows + own > MAX_ROWS {
             report.add(check_window(tx, std::mem::take(&mut window), calendar, &known)?);
             rows = 0;
         }
-        if own > MOST_ROWS {
+        if own > MAX_ROWS {
             report.add(check_large(tx, &row, calendar, &known)?);
         } else {
             rows += own;

@@ -9,7 +9,7 @@ use domain::{
 };
 use persistence::orders::Booked;
 use persistence::portfolios::PortfolioRecord;
-use persistence::positions::Kept;
+use persistence::positions::PositionAndReserved;
 
 use super::actions::{Actions, amount_differs};
 use super::report::{Concern, Difference, Report};
@@ -206,7 +206,11 @@ impl<'a> Check<'a> {
     }
 
     /// Compares the computed totals with the stored values.
-    pub(super) fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
+    pub(super) fn end(
+        mut self,
+        mut held: BTreeMap<StockId, PositionAndReserved>,
+        unpriced: &mut Unpriced,
+    ) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
         let left = self.actions.left_over(|stock| {
@@ -285,7 +289,7 @@ impl<'a> Check<'a> {
 }
 
 /// The largest plausible slippage, as a ratio.
-const MOST_SLIPPAGE: f64 = 0.5;
+const MAX_SLIPPAGE: f64 = 0.5;
 
 /// Ratios below this come from the rounding of prices to the tick.
 const ROUNDING: f64 = 1e-9;
@@ -301,7 +305,7 @@ fn odd_receipt(entry: &JournalEntry) -> Option<String> {
     };
     match () {
         () if worse < -ROUNDING => Some(format!("fills at {price}, better than the quoted price {quoted}")),
-        () if worse > MOST_SLIPPAGE => Some(format!("fills at {price}, far from the quoted price {quoted}")),
+        () if worse > MAX_SLIPPAGE => Some(format!("fills at {price}, far from the quoted price {quoted}")),
         () => None,
     }
 }

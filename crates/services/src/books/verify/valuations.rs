@@ -8,7 +8,7 @@ use domain::{ActionHistory, AsTraded, Money, Price, Quantity, Snapshot, StockId}
 use persistence::{Tx, corporate_actions, stocks};
 
 use super::actions::amount_differs;
-use super::load::MOST_HOLDINGS;
+use super::load::MAX_HOLDINGS;
 use super::report::{Concern, Difference};
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
@@ -42,7 +42,7 @@ impl Unpriced {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.holdings > MOST_HOLDINGS
+        self.holdings > MAX_HOLDINGS
     }
 
     pub(super) fn price(&mut self, tx: &mut Tx<'_>, calendar: &BookCalendar) -> Result<Vec<Difference>> {

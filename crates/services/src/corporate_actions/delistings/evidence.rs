@@ -96,7 +96,7 @@ impl CorporateActions {
         let asked = || stocks.iter().zip(answers);
         for (stock, answer) in asked().filter(|(stock, _)| stock.delisted_on.is_some()) {
             if let Ok(quote) = answer {
-                self.take_back_if_traded(stock, quote, now).await?;
+                self.withdraw_if_traded(stock, quote, now).await?;
             }
         }
         let living = || asked().filter(|(stock, _)| stock.delisted_on.is_none());
@@ -174,12 +174,7 @@ impl CorporateActions {
 
     /// Withdraws the delisting of a stock that has a price from after its delisting, if the price is for the same
     /// company. Decisions of administrators and of the source itself are kept.
-    async fn take_back_if_traded(
-        &self,
-        stock: &Stock,
-        quote: &AsTraded<Quote>,
-        now: Timestamp,
-    ) -> Result<()> {
+    async fn withdraw_if_traded(&self, stock: &Stock, quote: &AsTraded<Quote>, now: Timestamp) -> Result<()> {
         let Some(delisting) = self.delisting_of(stock).await? else { return Ok(()) };
         let is_by_evidence = !delisting.is_announced && delisting.administrator.is_none();
         if !is_by_evidence || quote.as_traded().stale || quote.at() < delisting.effective_at {
@@ -197,17 +192,17 @@ impl CorporateActions {
             tracing::debug!(%symbol, found, "another company has the symbol of a delisted stock");
             return Ok(());
         }
-        self.take_back_for_price(stock, &delisting, quote.as_traded()).await
+        self.withdraw_for_price(stock, &delisting, quote.as_traded()).await
     }
 
-    async fn take_back_for_price(&self, stock: &Stock, delisting: &Delisting, quote: &Quote) -> Result<()> {
+    async fn withdraw_for_price(&self, stock: &Stock, delisting: &Delisting, quote: &Quote) -> Result<()> {
         let (id, delisting, quote) = (stock.id, delisting.clone(), quote.clone());
         let (wall, now, calendar) = (self.market.clock.wall(), self.market.now(), self.market.calendar);
         let reason = format!("traded again: a price of {} as of {}", quote.price, quote.as_of);
         let taken_back = self
             .store
             .write(move |tx| {
-                let taken = delistings::take_back(tx, id, delisting.action_id, (&reason, None), wall)?;
+                let taken = delistings::withdraw(tx, id, delisting.action_id, (&reason, None), wall)?;
                 if taken {
                     stocks::save_last_price(tx, id, &quote)?;
                     mark_snapshots(tx, delisting.effective_at, calendar, now)?;
@@ -216,7 +211,7 @@ impl CorporateActions {
             })
             .await?;
         if taken_back {
-            self.noted.increase();
+            self.action_counter.increase();
             self.market.stock_changes.record();
             let symbol = &stock.listing.symbol;
             tracing::warn!(event = "delisting_taken_back", %symbol, "a delisted stock is traded again");
@@ -241,13 +236,13 @@ impl CorporateActions {
     }
 
     /// Withdraws the delistings of stocks for which a series contained a price from after the delisting.
-    pub(crate) async fn take_back_priced(&self, stocks: &[Stock], now: Timestamp) -> Result<()> {
+    pub(crate) async fn withdraw_priced(&self, stocks: &[Stock], now: Timestamp) -> Result<()> {
         for stock in stocks.iter().filter(|stock| stock.delisted_on.is_some()) {
             if let Some(quote) = crate::market::instruments::last_known(stock)
                 && quote.as_traded().source == self.market.quotes.source()
             {
                 let quote = quote.map(|quote| Quote { stale: false, ..quote });
-                self.take_back_if_traded(stock, &quote, now).await?;
+                self.withdraw_if_traded(stock, &quote, now).await?;
             }
         }
         Ok(())

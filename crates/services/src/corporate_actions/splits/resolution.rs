@@ -1,7 +1,7 @@
 //! Administrators' decisions on splits in doubt.
 
 use domain::{SplitConfirmation, SplitRatio, Symbol};
-use persistence::corporate_actions::Decider;
+use persistence::corporate_actions::SplitDecisionReason;
 use persistence::{Tx, corporate_actions as actions, providers};
 
 use crate::accounts::actor::Administrator;
@@ -94,12 +94,12 @@ impl CorporateActions {
                 let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution) else {
                     return Err(Error::NoSplitInDoubt(named));
                 };
-                let by = Decider::Administrator { reason: kept };
+                let by = SplitDecisionReason::Administrator { reason: kept };
                 let recorded = record(tx, &stock, (&waiting.price, ratio), &by, (calendar, now, wall))?;
                 return recorded.ok_or(Error::NoSplitInDoubt(named));
             };
             let from = known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
-            let by = Decider::Administrator { reason: kept };
+            let by = SplitDecisionReason::Administrator { reason: kept };
             let ratio = match resolution {
                 SplitResolution::Confirm => known.action.ratio(),
                 SplitResolution::Correct(ratio) => Some(ratio),
@@ -120,7 +120,7 @@ impl CorporateActions {
             request.carry_out(tx, wall, act, |_, _| Ok(None))
         })
         .await?;
-        self.noted.increase();
+        self.action_counter.increase();
         if let Some(split) = &done.value {
             tracing::info!(
                 target: SECURITY,

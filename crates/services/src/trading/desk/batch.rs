@@ -13,8 +13,8 @@ use domain::{
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
 
-use super::news::News;
-use super::{Attempt, Command, Seen};
+use super::action_cache::ActionCache;
+use super::{Attempt, Command, PricedStock};
 use crate::Clock;
 use crate::error::{Error, NotFound, Result};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, RuleBook};
@@ -84,7 +84,7 @@ impl Batch {
         commands: &[Command],
         attempt: Attempt,
         (clock, rules): (&Clock, &RuleBook),
-        news: &mut News,
+        action_cache: &mut ActionCache,
     ) -> Stored<Self> {
         let again = attempt == Attempt::AfterError;
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
@@ -97,7 +97,7 @@ impl Batch {
         let last = locked.iter().map(|locked| locked.last).filter(|last| *last <= latest_plausible);
         let now = last.fold(clock_now, Timestamp::max);
         let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
-        let actions = news.at_hand(tx, priced_at, now)?;
+        let actions = action_cache.relevant(tx, priced_at, now)?;
         // Orders and the shares they sell are converted to the shares after a split before they meet prices in those
         // shares.
         if crate::corporate_actions::apply_before_orders(
@@ -130,12 +130,12 @@ impl Batch {
                     portfolio: PortfolioRef { id: portfolio, .. },
                     ids,
                     open_orders,
-                    seen,
+                    priced,
                     ..
                 } => {
                     wanted.extend(again.then_some(ids.entry));
                     if *open_orders == OpenOrders::Cancel {
-                        wanted.extend(orders::open_ids_of_stock(tx, &[*portfolio], seen.stock.id)?);
+                        wanted.extend(orders::open_ids_of_stock(tx, &[*portfolio], priced.stock.id)?);
                     }
                 }
                 Command::Replace { order, new, .. } => {
@@ -156,7 +156,7 @@ impl Batch {
         }
 
         let placed = commands.iter().filter_map(|command| match command {
-            Command::Place { portfolio, seen, .. } => Some((portfolio.id, seen.stock.id)),
+            Command::Place { portfolio, priced, .. } => Some((portfolio.id, priced.stock.id)),
             _ => None,
         });
         let known = batch.groups.values().map(|group| (group.root().portfolio_id, group.root().stock_id));
@@ -209,22 +209,22 @@ impl Batch {
     /// that the price still includes; also every order in a delisted stock. After a split the shares and prices of the
     /// order itself are outdated too. A price from the ex-date or later does not include the dividend, even if the
     /// dividend became known after that.
-    fn check_stock(&self, seen: &Seen) -> Result<()> {
+    fn check_stock(&self, priced: &PricedStock) -> Result<()> {
         let since = |known: &&KnownAction| {
             let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
-            known.stock_id == seen.stock.id && (changes_prices(known, seen.asked_at) || is_delisting)
+            known.stock_id == priced.stock.id && (changes_prices(known, priced.requested_at) || is_delisting)
         };
         for known in self.actions.iter().filter(since) {
             match known.action.kind {
-                CorporateActionKind::CashDividend { .. } if seen.newest.quote.as_of >= known.effective_at => {
-                }
+                CorporateActionKind::CashDividend { .. }
+                    if priced.newest.quote.as_of >= known.effective_at => {}
                 CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {
-                    return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
+                    return Err(OrderRejected::NoFreshPrice { as_of: priced.newest.quote.as_of }.into());
                 }
                 // The delisting was withdrawn.
                 CorporateActionKind::Delisting if !known.is_in_force() => {}
                 CorporateActionKind::Delisting => {
-                    let symbol = seen.stock.listing.symbol.clone();
+                    let symbol = priced.stock.listing.symbol.clone();
                     return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
                 }
                 CorporateActionKind::SymbolChange { .. } | CorporateActionKind::CloseOut(_) => {}
@@ -277,7 +277,7 @@ impl Batch {
         let last = locked.last;
         let now = self.now.max(last);
         match command {
-            Command::Place { portfolio, order, ids, open_orders, seen } => {
+            Command::Place { portfolio, order, ids, open_orders, priced } => {
                 self.check_owner(*portfolio)?;
                 if self.find(ids.entry).is_some() {
                     // The earlier transaction was committed, and only its answer was lost.
@@ -288,19 +288,19 @@ impl Batch {
                     return Ok(outcome);
                 }
                 self.check_clock(last)?;
-                self.check_stock(seen)?;
-                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
+                self.check_stock(priced)?;
+                let rules = &self.rules_for(priced.stock.id, &priced.stock.listing.symbol, rules)?;
                 let mut draft = self.active(id)?.portfolio.clone();
                 let canceled = match open_orders {
                     OpenOrders::Keep => Vec::new(),
-                    OpenOrders::Cancel => self.cancel_open(&mut draft, seen.stock.id, now)?,
+                    OpenOrders::Cancel => self.cancel_open(&mut draft, priced.stock.id, now)?,
                 };
-                let look = NewestPrice { newest: &seen.newest, asked_at: seen.asked_at };
+                let newest_price = NewestPrice { newest: &priced.newest, requested_at: priced.requested_at };
                 // The answer contains the current symbol, even if the order was placed under a former one.
-                let symbol = seen.stock.listing.symbol.clone();
+                let symbol = priced.stock.listing.symbol.clone();
                 let order_as_listed = PlaceOrder { symbol, ..order.clone() };
                 let Placed { group, entries } =
-                    draft.place(*ids, seen.stock.id, order_as_listed, look, rules.at(now))?;
+                    draft.place(*ids, priced.stock.id, order_as_listed, newest_price, rules.at(now))?;
                 let locked = self.active(id)?;
                 locked.portfolio = draft;
                 locked.last = now;
@@ -317,16 +317,16 @@ impl Batch {
                     self.new.push((placed.id, line));
                 }
                 self.remember(id, order.client_order_id.as_deref(), ids.entry, request);
-                self.touched.insert((id, seen.stock.id));
-                if !seen.is_converted {
-                    let quote = seen.newest.quote.clone();
-                    self.prices.insert(quote.symbol.clone(), (seen.stock.id, quote));
+                self.touched.insert((id, priced.stock.id));
+                if !priced.is_converted {
+                    let quote = priced.newest.quote.clone();
+                    self.prices.insert(quote.symbol.clone(), (priced.stock.id, quote));
                 }
                 self.add(group);
                 self.entries.extend(entries);
                 Ok(Outcome { order: ids.entry, replayed: false })
             }
-            Command::Replace { portfolio, order, new, changes, seen } => {
+            Command::Replace { portfolio, order, new, changes, priced } => {
                 self.check_owner(*portfolio)?;
                 if self.find(*new).is_some() {
                     return Ok(Outcome { order: *new, replayed: false });
@@ -337,12 +337,17 @@ impl Batch {
                 }
                 let mut group = self.group_of(id, *order)?;
                 self.check_clock(last)?;
-                self.check_stock(seen)?;
-                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
+                self.check_stock(priced)?;
+                let rules = &self.rules_for(priced.stock.id, &priced.stock.listing.symbol, rules)?;
                 let locked = self.active(id)?;
-                let look = NewestPrice { newest: &seen.newest, asked_at: seen.asked_at };
-                let (retired, entries) =
-                    locked.portfolio.replace(&mut group, (*order, *new), changes, look, rules.at(now))?;
+                let newest_price = NewestPrice { newest: &priced.newest, requested_at: priced.requested_at };
+                let (retired, entries) = locked.portfolio.replace(
+                    &mut group,
+                    (*order, *new),
+                    changes,
+                    newest_price,
+                    rules.at(now),
+                )?;
                 locked.last = now;
                 self.note_changed_legs(&group);
                 let root = self.root_of.get(order).copied().unwrap_or(*order);
@@ -469,7 +474,7 @@ impl Batch {
             .iter()
             .filter_map(|(portfolio, stock)| {
                 let books = &self.portfolios.get(portfolio)?.portfolio;
-                Some(positions::Changed {
+                Some(positions::ChangedPosition {
                     portfolio: *portfolio,
                     stock: *stock,
                     position: books.positions.get(stock)?,

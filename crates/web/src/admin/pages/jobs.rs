@@ -19,7 +19,7 @@ pub(super) fn requestable(kind: JobKind) -> bool {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub struct AskedRuns {
+pub struct RunsQuery {
     #[serde(default)]
     pub(super) kind: String,
     #[serde(default)]
@@ -52,7 +52,7 @@ fn job_label(kind: JobKind) -> &'static str {
     }
 }
 
-pub async fn jobs(shell: Shell, _: Admin, asked: Query<AskedRuns>, state: Data<AppState>) -> PageResult {
+pub async fn jobs(shell: Shell, _: Admin, asked: Query<RunsQuery>, state: Data<AppState>) -> PageResult {
     let kind = match asked.kind.as_str() {
         "" => None,
         text => Some(text.parse::<JobKind>().map_err(|_| Problem::not_found())?),
@@ -103,5 +103,5 @@ pub async fn run_job(
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
     state.services.jobs().request_run(&admin, kind).await?;
     let text = format!("{}: queued. A worker starts it within seconds.", job_label(kind));
-    Ok(shell.done("/admin/jobs", text).await)
+    Ok(shell.redirect_with_success("/admin/jobs", text).await)
 }

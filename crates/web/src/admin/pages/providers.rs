@@ -6,7 +6,7 @@ use domain::{Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::Error;
 use services::stocks::providers::{Breaker, PotState, ProviderState};
-use services::stocks::unconfirmed_prices::HeldPrice;
+use services::stocks::unconfirmed_prices::UnconfirmedQuote;
 
 use super::super::key_features::FeatureRow;
 use super::{Tab, show, tabs};
@@ -56,8 +56,8 @@ struct WaitingRow {
     seen: Moment,
 }
 
-impl From<HeldPrice> for WaitingRow {
-    fn from(waiting: HeldPrice) -> Self {
+impl From<UnconfirmedQuote> for WaitingRow {
+    fn from(waiting: UnconfirmedQuote) -> Self {
         Self {
             symbol: waiting.symbol.to_string(),
             price: waiting.price.price.to_string(),
@@ -84,7 +84,7 @@ struct PotRow {
 }
 
 impl ProvidersView {
-    pub(super) fn new(state: &ProviderState, unconfirmed: Vec<HeldPrice>) -> Self {
+    pub(super) fn new(state: &ProviderState, unconfirmed: Vec<UnconfirmedQuote>) -> Self {
         let limits = state.limits.as_ref();
         let known = |at: Option<Timestamp>| at.map(format::day_and_minute);
         let (tone, text) = match limits.map(|limits| limits.breaker) {
@@ -160,14 +160,14 @@ pub async fn confirm_price(
     match state.services.stocks().confirm_price(&admin, &symbol, &posted.reason).await {
         Ok(Some(confirmed)) => {
             let text = format!("Confirmed {} as the price of {symbol}.", confirmed.price.price);
-            Ok(shell.done(page, text).await)
+            Ok(shell.redirect_with_success(page, text).await)
         }
-        Ok(None) => {
-            Ok(shell.not_done(page, format!("No price of {symbol} is waiting for confirmation.")).await)
-        }
+        Ok(None) => Ok(shell
+            .redirect_with_error(page, format!("No price of {symbol} is waiting for confirmation."))
+            .await),
         Err(Error::Invalid(errors)) => {
             let text = errors.first().map_or("Enter a reason.", |error| error.message.as_str());
-            Ok(shell.not_done(page, text).await)
+            Ok(shell.redirect_with_error(page, text).await)
         }
         Err(error) => Err(error.into()),
     }

@@ -113,10 +113,10 @@ pub async fn update_user(
                 (None, Some(false)) => format!("{name} is no longer an administrator."),
                 (None, None) => "Nothing was changed.".to_owned(),
             };
-            Ok(shell.done(back, text).await)
+            Ok(shell.redirect_with_success(back, text).await)
         }
         Err(error @ services::Error::LastAdmin) => {
-            Ok(shell.not_done(back, format::sentence(&error.to_string())).await)
+            Ok(shell.redirect_with_error(back, format::sentence(&error.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -142,10 +142,12 @@ pub async fn delete_user(
         return shell.refuse(format!("/admin/users/{id}#delete"), form).await;
     }
     match state.services.accounts().remove_user(&admin, *id).await {
-        Ok(()) => Ok(shell.done("/admin/users", format!("{} is deleted.", account.username)).await),
+        Ok(()) => {
+            Ok(shell.redirect_with_success("/admin/users", format!("{} is deleted.", account.username)).await)
+        }
         Err(error @ services::Error::LastAdmin) => {
             let back = format!("/admin/users/{id}");
-            Ok(shell.not_done(back, format::sentence(&error.to_string())).await)
+            Ok(shell.redirect_with_error(back, format::sentence(&error.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }

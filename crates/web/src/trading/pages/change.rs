@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::http::problem::Problem;
 use crate::shell::form::{FormView, typed_number};
 use crate::trading::order_fields::{OrderTextIssue, ReplaceFields, UnreadField};
-use crate::trading::ticket::{Entry, goods};
+use crate::trading::ticket::{Entry, time_in_force_options};
 use crate::trading::words::pages as words;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -137,7 +137,7 @@ impl ChangeView {
             stop: order.terms.stop_price().is_some(),
             trail: matches!(order.terms, OrderTerms::TrailingStop { .. }),
             trail_unit: if form.value("trail_unit") == "percent" { "percent" } else { "amount" },
-            goods: if alone { goods(chosen) } else { Vec::new() },
+            goods: if alone { time_in_force_options(chosen) } else { Vec::new() },
             form,
             key: Uuid::now_v7().to_string(),
         })

@@ -10,10 +10,10 @@ use services::trading::orders::OrderPreview;
 use services::{Error, Services};
 use uuid::Uuid;
 
+use super::order_text;
 use super::rows::address;
-use super::told;
 use crate::AppState;
-use crate::http::extract::{Form, Signed};
+use crate::http::extract::{Form, LoggedIn};
 use crate::portfolios::overview::show_refused_ticket;
 use crate::portfolios::pages::Named;
 use crate::shell::chart;
@@ -88,7 +88,7 @@ pub struct PreviewedOrder {
 /// The target of the ticket: redirects to the preview of a new order.
 pub async fn preview(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     state: Data<AppState>,
     Form(fields): Form<TicketFields>,
@@ -97,7 +97,7 @@ pub async fn preview(
         None => Ok(see_other(preview_address(*id, fields))),
         Some(_) => {
             let over = format::sentence(&Error::Archived.to_string());
-            Ok(shell.not_done(format!("/portfolios/{id}"), over).await)
+            Ok(shell.redirect_with_error(format!("/portfolios/{id}"), over).await)
         }
     }
 }
@@ -112,7 +112,7 @@ fn preview_address(portfolio: PortfolioId, fields: TicketFields) -> String {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
+    signed: LoggedIn,
     id: Path<PortfolioId>,
     asked: Query<PreviewedOrder>,
     state: Data<AppState>,
@@ -175,7 +175,7 @@ async fn show_placed(
 ) -> PageResult {
     let company = services.instruments().stock(&placed.symbol).await?.listing.company_name.clone();
     let view = PlacedView {
-        heading: told::intent(placed, &company),
+        heading: order_text::intent(placed, &company),
         order_href: address(&portfolio.id, placed.id),
         again_href: fields.link(&portfolio.id, None),
         portfolio,
@@ -204,7 +204,7 @@ impl PreviewView {
             .collect();
         hidden.push(Hidden { name: "client_order_id", value: client_order_id });
         Self {
-            heading: told::intent(order, &stock.listing.company_name),
+            heading: order_text::intent(order, &stock.listing.company_name),
             buys,
             sentences: sentences(preview, now),
             reckoned: format!("{} × {}", format::quantity(&preview.quantity), format::price(&preview.price)),
@@ -231,7 +231,7 @@ impl PreviewView {
             legs: preview.legs.iter().map(leg).collect(),
             notes: preview.warnings().iter().filter_map(words::warning).collect(),
             confirm: confirm(preview),
-            button: told::intent(order, symbol.as_str()),
+            button: order_text::intent(order, symbol.as_str()),
             hint: hint(order),
             hidden,
             change_href: fields.link(&portfolio.id, None),
@@ -241,9 +241,9 @@ impl PreviewView {
 }
 
 fn leg(order: &Order) -> Leg {
-    let (label, condition) = told::condition(order);
+    let (label, condition) = order_text::condition(order);
     Leg {
-        name: format::capitalized(&told::kind(order)),
+        name: format::capitalized(&order_text::kind(order)),
         condition: format!("{} {condition}", label.to_lowercase()),
     }
 }
@@ -258,7 +258,7 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
     let price = format::price(&preview.price);
     let origin = preview.fill.as_ref().and_then(|fill| fill.receipt.as_ref()).map_or_else(
         || format!("the price of {}", format::second_seen_at(preview.quote.as_of, now).text),
-        |receipt| told::price_origin(receipt, now),
+        |receipt| order_text::price_origin(receipt, now),
     );
     let amount = format::money(&preview.amount.abs());
     let commission = match (preview.commission.is_positive(), buys) {
@@ -278,7 +278,7 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
         )),
         (_, false) => lines.push(format!(
             "You would {verb} {} {symbol} at once, at about {price}, {origin}.",
-            told::quantity(order)
+            order_text::quantity(order)
         )),
         (OrderStatus::Canceled, true) => lines.push(format!(
             "At the newest price, {}, nothing would fill: the order would be canceled at once.",
@@ -290,8 +290,8 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
         let subject = if nothing_filled { "The order" } else { "The rest" };
         lines.push(format!(
             "{subject} would wait for {}{}.",
-            told::waits_for(order, now),
-            told::until(order, now)
+            order_text::waits_for(order, now),
+            order_text::until(order, now)
         ));
         let keeps = match (buys, order.reserved_cash.is_positive()) {
             (true, true) => format!(
@@ -348,7 +348,7 @@ fn confirm(preview: &OrderPreview) -> Vec<PreviewLine> {
     match (order.terms.stop_price(), order.terms.trail()) {
         (Some(stop), _) => lines.push(line("Stop", format::price(stop))),
         (None, Some(trail)) => {
-            lines.push(line("Trail", told::distance(trail)));
+            lines.push(line("Trail", order_text::distance(trail)));
             if let Some(stop) = order.stop_price() {
                 lines.push(line("Stop now", format::price(&stop)));
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use services::books::sharing::PortfolioAddress;
 use services::trading::OrderWithFills;
 
-use super::told;
+use super::order_text;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
 
@@ -94,24 +94,24 @@ pub fn open_rows(
     with_legs(orders, |leg| leg.status.is_open())
         .into_iter()
         .map(|(OrderWithFills { order, .. }, leg)| {
-            let (label, condition) = told::condition(order);
+            let (label, condition) = order_text::condition(order);
             let last = last.get(&order.symbol);
-            let distance = told::trigger(order).zip(last).and_then(|(to, from)| to.change_ratio(from));
+            let distance = order_text::trigger(order).zip(last).and_then(|(to, from)| to.change_ratio(from));
             OpenRow {
                 id: order.id.to_string(),
                 name: name(order),
                 side: format::capitalized(order.side.as_str()),
                 symbol: order.symbol.clone(),
-                kind: told::kind(order),
+                kind: order_text::kind(order),
                 leg,
-                quantity: told::quantity(order),
+                quantity: order_text::quantity(order),
                 label,
                 condition,
                 last: last.map_or_else(|| format::UNKNOWN.to_owned(), format::price),
                 // A distance is not a gain, so it has a sign but no color.
                 distance: distance.map(|ratio| Delta { tone: "", ..format::percent_gain(ratio) }),
-                good: told::good_until(order, now),
-                reserved: told::reserved(order),
+                good: order_text::good_until(order, now),
+                reserved: order_text::reserved(order),
                 href: address(portfolio, order.id),
                 parent_href: parent_href(portfolio, order, leg),
             }
@@ -135,17 +135,17 @@ impl OrderRow {
         OrderWithFills { order, fills, .. }: &OrderWithFills,
         leg: bool,
     ) -> Self {
-        let (label, condition) = told::condition(order);
+        let (label, condition) = order_text::condition(order);
         let amount: Money = fills.iter().map(|fill| &fill.amount).sum();
         Self {
             id: order.id.to_string(),
             name: name(order),
             side: format::capitalized(order.side.as_str()),
             symbol: order.symbol.clone(),
-            kind: told::kind(order),
+            kind: order_text::kind(order),
             leg,
-            status: told::status(order.status),
-            quantity: told::quantity(order),
+            status: order_text::status(order.status),
+            quantity: order_text::quantity(order),
             label,
             condition,
             price: order.filled_price.as_ref().map_or_else(String::new, format::average_exact),
@@ -159,7 +159,7 @@ impl OrderRow {
 }
 
 /// Up to this many stocks, the reserved shares are listed per stock.
-const MOST_NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// The summary above the open orders: `2 open · reserved: 2,321.00 and 20 NVDA`.
 pub fn summary(orders: &[OrderWithFills], cash: &Money) -> String {
@@ -175,7 +175,7 @@ pub fn summary(orders: &[OrderWithFills], cash: &Money) -> String {
         *sum = sum.clone() + &order.reserved_quantity;
     }
     let mut reserved: Vec<String> = cash.is_positive().then(|| format::money(cash)).into_iter().collect();
-    if shares.len() > MOST_NAMED {
+    if shares.len() > MAX_NAMED {
         reserved.push(format!("shares of {} stocks", shares.len()));
     } else {
         reserved.extend(shares.iter().map(|(symbol, sum)| format!("{} {symbol}", format::quantity(sum))));

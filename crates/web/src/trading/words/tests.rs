@@ -211,7 +211,7 @@ fn every_rejection_has_words_with_its_values_in_the_api_and_on_pages() {
         OrderRejected::NoFreshPrice { .. } => OrderRejected::NoFreshPrice { as_of: at },
         OrderRejected::PriceFromFuture { .. } => OrderRejected::PriceFromFuture {
             as_of: at + chrono::TimeDelta::minutes(7),
-            asked_at: at,
+            requested_at: at,
         },
         OrderRejected::TrailTooWide => OrderRejected::TrailTooWide,
         OrderRejected::NotOpen { .. } => OrderRejected::NotOpen { status: OrderStatus::Filled },

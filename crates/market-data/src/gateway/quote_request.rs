@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::judging::Judge;
-use super::lifetime::{self, Lifetime, Past};
+use super::lifetime::{self, Lifetime, PriorPrice};
 use crate::budget::{Published, Purpose};
 use crate::cache::CacheEntry;
 use crate::limits::{Answer, CallResult, Limits, Outcome, Payer};
@@ -20,107 +20,111 @@ use crate::{QuoteError, QuoteSource};
 
 /// How long to wait for a price that another process is requesting: its call waits for its turn, and is repeated once
 /// if the source fails.
-const TWO_CALLS: Duration = Duration::from_secs(20);
+const MAX_PEER_WAIT: Duration = Duration::from_secs(20);
 /// The first pause between two checks for the other process's answer; later pauses are longer.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
+const FIRST_CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two checks for the other process's answer.
-const LAST_LOOKS: Duration = Duration::from_millis(400);
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_millis(400);
 /// How far another process may be ahead: because of its clock, or because it sent its request later and got the answer
 /// first.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// A request for the quotes of several symbols, made at most once. Any caller that waits for one of them may start it.
-pub(super) struct Asking {
+pub(super) struct QuoteRequest {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Option<Arc<Limits>>,
     pub(super) lifetime: Lifetime,
     pub(super) purpose: Purpose,
     pub(super) at: Timestamp,
     pub(super) symbols: Vec<Symbol>,
-    pub(super) found: OnceCell<HashMap<Symbol, Found>>,
+    pub(super) found: OnceCell<HashMap<Symbol, QuoteAnswer>>,
 }
 
 /// The result for one symbol.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct QuoteAnswer {
     answer: Result<Quote, QuoteError>,
     /// When the source was called; `None` if it was not called. Then the result shows nothing about the state of the
     /// source.
-    asked_at: Option<Timestamp>,
-    past: Past,
+    requested_at: Option<Timestamp>,
+    past: PriorPrice,
 }
 
-impl Asking {
+impl QuoteRequest {
     /// Returns the symbol's answer with its caching time after `failures` consecutive failures.
-    pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> CacheEntry<Quote> {
-        let found = self.found.get_or_init(|| self.ask()).await.get(symbol).cloned();
-        let Found { answer, asked_at, past } = found.unwrap_or_else(|| self.unanswered());
-        match (answer, asked_at) {
-            (Ok(quote), asked_at) => {
-                let until = self.lifetime.of_price(quote.as_of, asked_at.unwrap_or(self.at));
+    pub(super) async fn answer_for(&self, symbol: &Symbol, failures: u32) -> CacheEntry<Quote> {
+        let found = self.found.get_or_init(|| self.fetch()).await.get(symbol).cloned();
+        let QuoteAnswer { answer, requested_at, past } = found.unwrap_or_else(|| self.missing_answer());
+        match (answer, requested_at) {
+            (Ok(quote), requested_at) => {
+                let until = self.lifetime.of_price(quote.as_of, requested_at.unwrap_or(self.at));
                 CacheEntry { answer: Ok(quote), until, failures: 0 }
             }
-            (Err(error), Some(_)) => kept_error(error, failures, past, self.at),
+            (Err(error), Some(_)) => cached_error(error, failures, past, self.at),
             (Err(error), None) => CacheEntry { answer: Err(error), until: self.at, failures },
         }
     }
 
-    async fn ask(&self) -> HashMap<Symbol, Found> {
-        let mut found = self.found_by_others().await;
+    async fn fetch(&self) -> HashMap<Symbol, QuoteAnswer> {
+        let mut found = self.published_answers().await;
         let open: Vec<Symbol> =
             self.symbols.iter().filter(|symbol| !found.contains_key(*symbol)).cloned().collect();
         match open.as_slice() {
             [] => {}
             [one] => {
-                let answer = self.ask_for_one(one).await;
+                let answer = self.fetch_one(one).await;
                 found.insert(one.clone(), answer);
             }
-            many => found.extend(self.ask_source(many).await),
+            many => found.extend(self.call_source(many).await),
         }
         found
     }
 
     /// One process calls the source; the others wait for its answer.
-    async fn ask_for_one(&self, symbol: &Symbol) -> Found {
-        let Some(limits) = &self.limits else { return self.ask_source_for_one(symbol).await };
+    async fn fetch_one(&self, symbol: &Symbol) -> QuoteAnswer {
+        let Some(limits) = &self.limits else { return self.call_source_for_one(symbol).await };
         let lease = format!("{}/quote/{symbol}", self.source.source());
-        let mut waiting = Waiting::for_purpose(self.purpose);
+        let mut waiting = PeerWait::for_purpose(self.purpose);
         loop {
             let is_mine = limits.try_lease(&lease).await;
             // Another process may have received it just before this process got the lease.
-            if let Some(found) = self.found_by_others().await.remove(symbol) {
+            if let Some(found) = self.published_answers().await.remove(symbol) {
                 if is_mine {
                     limits.release(&lease).await;
                 }
                 return found;
             }
             if is_mine {
-                let found = self.ask_source_for_one(symbol).await;
+                let found = self.call_source_for_one(symbol).await;
                 limits.release(&lease).await;
                 return found;
             }
-            if let Err(busy) = waiting.look_again().await {
-                return Found { answer: Err(busy), asked_at: None, past: Past::Unknown };
+            if let Err(busy) = waiting.pause_before_check().await {
+                return QuoteAnswer { answer: Err(busy), requested_at: None, past: PriorPrice::Unknown };
             }
         }
     }
 
-    fn unanswered(&self) -> Found {
-        Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at), past: Past::Unknown }
+    fn missing_answer(&self) -> QuoteAnswer {
+        QuoteAnswer {
+            answer: Err(QuoteError::missing_answer()),
+            requested_at: Some(self.at),
+            past: PriorPrice::Unknown,
+        }
     }
 
-    async fn ask_source_for_one(&self, symbol: &Symbol) -> Found {
-        let found = self.ask_source(std::slice::from_ref(symbol)).await.remove(symbol);
-        found.unwrap_or_else(|| self.unanswered())
+    async fn call_source_for_one(&self, symbol: &Symbol) -> QuoteAnswer {
+        let found = self.call_source(std::slice::from_ref(symbol)).await.remove(symbol);
+        found.unwrap_or_else(|| self.missing_answer())
     }
 
-    async fn ask_source(&self, symbols: &[Symbol]) -> HashMap<Symbol, Found> {
+    async fn call_source(&self, symbols: &[Symbol]) -> HashMap<Symbol, QuoteAnswer> {
         let about = if let [one] = symbols { Some(one) } else { None };
         let (answers, was_asked) =
             match Payer::new(self.limits.as_ref(), Endpoint::Quotes, self.purpose, about) {
                 Ok(payer) => {
                     let asked = payer.settle(self.source.quotes(symbols, self.at, &payer).await).await;
-                    (asked.answer, !asked.kept_back)
+                    (asked.answer, !asked.budget_refused)
                 }
                 Err(error) => (vec![Err(error); symbols.len()], false),
             };
@@ -145,24 +149,24 @@ impl Asking {
                 );
             }
         }
-        let asked_at = was_asked.then_some(self.at);
+        let requested_at = was_asked.then_some(self.at);
         let is_denied = |answer: &Result<Quote, QuoteError>| answer.as_ref().is_err_and(lifetime::is_denial);
         let denied: Vec<Symbol> = answers
             .iter()
             .filter(|(_, answer)| was_asked && is_denied(answer))
             .map(|(symbol, _)| symbol.clone())
             .collect();
-        let known = with_a_price(self.limits.as_deref(), &denied, &self.source.source()).await;
+        let known = symbols_with_price(self.limits.as_deref(), &denied, &self.source.source()).await;
         let found = |(symbol, answer)| {
-            let past = if known.contains(&symbol) { Past::HadPrice } else { Past::Unknown };
-            (symbol, Found { answer, asked_at, past })
+            let past = if known.contains(&symbol) { PriorPrice::HadPrice } else { PriorPrice::Unknown };
+            (symbol, QuoteAnswer { answer, requested_at, past })
         };
         answers.into_iter().map(found).collect()
     }
 
     /// Quotes that another process, or this process before a restart, received so recently that the source has no newer
     /// ones.
-    async fn found_by_others(&self) -> HashMap<Symbol, Found> {
+    async fn published_answers(&self) -> HashMap<Symbol, QuoteAnswer> {
         let Some(limits) = &self.limits else { return HashMap::new() };
         let published = limits.store.published(&self.symbols).await.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot read quotes of other processes");
@@ -173,33 +177,36 @@ impl Asking {
             .into_iter()
             .filter(|(_, published)| is_good(published, &source, self.lifetime, self.at));
         good.map(|(symbol, Published { quote, fetched_at })| {
-            (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at), past: Past::HadPrice })
+            (
+                symbol,
+                QuoteAnswer { answer: Ok(quote), requested_at: Some(fetched_at), past: PriorPrice::HadPrice },
+            )
         })
         .collect()
     }
 }
 
 /// The state of waiting for another process's request.
-pub(super) struct Waiting {
+pub(super) struct PeerWait {
     until: Instant,
     pause: Duration,
 }
 
-impl Waiting {
+impl PeerWait {
     pub(super) fn for_purpose(purpose: Purpose) -> Self {
-        Self { until: Instant::now() + purpose.longest_wait() + TWO_CALLS, pause: FIRST_LOOK }
+        Self { until: Instant::now() + purpose.longest_wait() + MAX_PEER_WAIT, pause: FIRST_CHECK_PAUSE }
     }
 
     /// Waits until the next check.
     ///
     /// # Errors
     /// If the other process's request should already have ended.
-    pub(super) async fn look_again(&mut self) -> Result<(), QuoteError> {
+    pub(super) async fn pause_before_check(&mut self) -> Result<(), QuoteError> {
         if Instant::now() >= self.until {
             return Err(QuoteError::Upstream("another process is still asking for it".to_owned()));
         }
         tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LAST_LOOKS);
+        self.pause = (self.pause * 2).min(LONGEST_CHECK_PAUSE);
         Ok(())
     }
 }
@@ -228,7 +235,11 @@ impl Answer for Vec<Result<Quote, QuoteError>> {
 }
 
 /// The symbols for which any process has ever had a price from this source.
-async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &PriceSource) -> HashSet<Symbol> {
+async fn symbols_with_price(
+    limits: Option<&Limits>,
+    symbols: &[Symbol],
+    source: &PriceSource,
+) -> HashSet<Symbol> {
     let Some(limits) = limits.filter(|_| !symbols.is_empty()) else { return HashSet::new() };
     match limits.store.published(symbols).await {
         Ok(published) => published
@@ -245,21 +256,26 @@ async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &Pric
 }
 
 /// Returns whether the symbol had a price before, given the source's answer.
-pub(super) async fn past_of<T>(
+pub(super) async fn prior_price_of<T>(
     limits: Option<&Limits>,
     symbol: &Symbol,
     source: &PriceSource,
     found: &Result<CallResult<Result<T, QuoteError>>, QuoteError>,
-) -> Past {
-    let denied = matches!(found, Ok(CallResult { answer: Err(error), kept_back: false }) if lifetime::is_denial(error));
-    if !denied || with_a_price(limits, std::slice::from_ref(symbol), source).await.is_empty() {
-        return Past::Unknown;
+) -> PriorPrice {
+    let denied = matches!(found, Ok(CallResult { answer: Err(error), budget_refused: false }) if lifetime::is_denial(error));
+    if !denied || symbols_with_price(limits, std::slice::from_ref(symbol), source).await.is_empty() {
+        return PriorPrice::Unknown;
     }
-    Past::HadPrice
+    PriorPrice::HadPrice
 }
 
 /// Caches an error, for a longer time after each consecutive failure.
-pub(super) fn kept_error<T>(error: QuoteError, failures: u32, past: Past, at: Timestamp) -> CacheEntry<T> {
+pub(super) fn cached_error<T>(
+    error: QuoteError,
+    failures: u32,
+    past: PriorPrice,
+    at: Timestamp,
+) -> CacheEntry<T> {
     let failures = if lifetime::is_failure(&error, past) { failures.saturating_add(1) } else { 0 };
     CacheEntry { until: lifetime::of_error(&error, failures, past, at), answer: Err(error), failures }
 }

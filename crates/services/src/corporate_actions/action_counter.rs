@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the actions that this process has stored. A changed count invalidates cached actions.
 #[derive(Clone, Default)]
-pub(crate) struct Noted(Arc<AtomicU64>);
+pub(crate) struct ActionCounter(Arc<AtomicU64>);
 
-impl Noted {
+impl ActionCounter {
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{AsTraded, Freshness, PriceMove, Quote, Symbol, Timestamp};
 
-use super::{Gateway, asking, is_rate_limit};
+use super::{Gateway, is_rate_limit, quote_request};
 use crate::QuoteError;
 use crate::budget::{Published, Purpose};
 use crate::source::{in_order, newest_move};
@@ -20,7 +20,10 @@ impl Gateway {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn seen(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, QuoteError> {
+    pub async fn published_quotes(
+        &self,
+        symbols: &[Symbol],
+    ) -> Result<HashMap<Symbol, Published>, QuoteError> {
         let Some(limits) = self.effective_limits().filter(|_| !symbols.is_empty()) else {
             return Ok(HashMap::new());
         };
@@ -38,13 +41,13 @@ impl Gateway {
         moves.into_iter().map(AsTraded::from).collect()
     }
 
-    pub(super) async fn seen_moves(
+    pub(super) async fn published_moves(
         &self,
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<PriceMove>, QuoteError> {
-        let seen = self.seen(std::slice::from_ref(symbol)).await?.remove(symbol);
+        let seen = self.published_quotes(std::slice::from_ref(symbol)).await?.remove(symbol);
         let newest = |seen: Published| newest_move(Quote { stale: false, ..seen.quote }, after, until);
         Ok(seen.map_or_else(Vec::new, newest))
     }
@@ -63,13 +66,13 @@ impl Gateway {
         if !self.shares_prices() {
             return self.quotes(Purpose::Scheduled, symbols, at).await;
         }
-        let seen = match self.seen(symbols).await {
+        let seen = match self.published_quotes(symbols).await {
             Ok(seen) => seen,
             Err(error) => return symbols.iter().map(|_| Err(error.clone())).collect(),
         };
         let source = self.source();
         let is_good = |symbol: &Symbol| {
-            seen.get(symbol).is_some_and(|published| asking::is_good(published, &source, lifetime, at))
+            seen.get(symbol).is_some_and(|published| quote_request::is_good(published, &source, lifetime, at))
         };
         let open: Vec<Symbol> = symbols.iter().filter(|symbol| !is_good(symbol)).cloned().collect();
         let mut answers = HashMap::with_capacity(symbols.len());

@@ -11,23 +11,23 @@ use domain::calendar::exchange_date;
 use domain::share_basis::session_basis;
 use domain::{CorporateAction, Freshness, SplitConfirmation, Stock, StockId, Symbol, Timestamp};
 use market_data::{ListedStock, Purpose};
-use persistence::corporate_actions::Told;
+use persistence::corporate_actions::ReportedAction;
 use persistence::{adjusted_bars, past_splits, stocks};
 
 use crate::corporate_actions::CorporateActions;
-use crate::corporate_actions::splits::note_told;
+use crate::corporate_actions::splits::record_reported_action;
 use crate::corporate_actions::{AHEAD, LATEST_NEWS, mark_snapshots};
 use crate::error::{Error, Result};
-use crate::market::companies::{Compared, compared};
+use crate::market::companies::{CompanyComparison, compare_company};
 
 /// Stocks whose adjusted bars are requested again per run of a job.
 const RENEWED_AT_ONCE: i64 = 5;
 
 /// The actions of each stock that this process has stored, so that an unchanged answer needs no database access.
 #[derive(Debug, Default)]
-pub(crate) struct NotedActions(Mutex<HashMap<StockId, Vec<CorporateAction>>>);
+pub(crate) struct RecordedActions(Mutex<HashMap<StockId, Vec<CorporateAction>>>);
 
-impl NotedActions {
+impl RecordedActions {
     fn has(&self, stock: StockId, actions: &[CorporateAction]) -> bool {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.get(&stock).is_some_and(|noted| noted == actions)
@@ -41,16 +41,19 @@ impl NotedActions {
 impl CorporateActions {
     /// Stores the actions that came with the prices of these stocks, and applies those in effect. Returns the number of
     /// new actions. Old splits are stored only for charts.
-    pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
+    pub(crate) async fn record_observed_actions(&self, stocks: &[Stock]) -> Result<usize> {
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let mut seen: Vec<(StockId, Vec<CorporateAction>)> = Vec::new();
         let mut companies: HashMap<StockId, ListedStock> = HashMap::new();
         for stock in stocks {
-            let Some(told) = self.market.quotes.actions_seen(&stock.listing.symbol) else { continue };
-            if !told.actions.is_empty() && !self.seen_actions.has(stock.id, &told.actions) {
-                seen.push((stock.id, told.actions));
+            let Some(reported) = self.market.quotes.observed_actions(&stock.listing.symbol) else { continue };
+            if !reported.actions.is_empty() && !self.observed_actions.has(stock.id, &reported.actions) {
+                seen.push((stock.id, reported.actions));
                 companies.extend(
-                    self.market.quotes.company_seen(&stock.listing.symbol).map(|company| (stock.id, company)),
+                    self.market
+                        .quotes
+                        .observed_company(&stock.listing.symbol)
+                        .map(|company| (stock.id, company)),
                 );
             }
         }
@@ -59,13 +62,13 @@ impl CorporateActions {
         }
         let today = exchange_date(now);
         let (oldest, latest) = (today - LATEST_NEWS, today + AHEAD);
-        let told: Vec<Told> = seen
+        let reported: Vec<ReportedAction> = seen
             .iter()
             .flat_map(|(stock, actions)| actions.iter().map(|action| (*stock, action.clone())))
             .filter(|(_, action)| {
                 action.ex_on <= latest && (action.ex_on >= oldest || action.ratio().is_some())
             })
-            .map(|(stock_id, action)| Told {
+            .map(|(stock_id, action)| ReportedAction {
                 stock_id,
                 effective_at: action.effective_at(calendar),
                 pays_at: action.pays_at(calendar),
@@ -77,31 +80,33 @@ impl CorporateActions {
             .store
             .write(move |tx| {
                 let (mut recent, mut past) = (0, 0);
-                let ids: Vec<StockId> = told.iter().map(|told| told.stock_id).collect();
+                let ids: Vec<StockId> = reported.iter().map(|reported| reported.stock_id).collect();
                 let mut symbols: HashMap<StockId, Symbol> = HashMap::new();
                 for stock in stocks::by_ids(tx, &ids)? {
                     let company =
-                        companies.get(&stock.id).map(|company| compared(tx, company)).transpose()?;
-                    if company != Some(Compared::Another) {
+                        companies.get(&stock.id).map(|company| compare_company(tx, company)).transpose()?;
+                    if company != Some(CompanyComparison::Another) {
                         symbols.insert(stock.id, stock.listing.symbol.clone());
                     }
                 }
                 // Actions of another company that now has the symbol do not belong to this stock.
-                let is_its_own = |told: &&Told| symbols.get(&told.stock_id) == Some(&told.action.symbol);
-                for told in told.iter().filter(is_its_own) {
-                    match told.action.ex_on >= oldest {
-                        true => recent += usize::from(note_told(tx, told, now, wall)?),
-                        false => past += usize::from(past_splits::note(tx, told, now)?),
+                let is_its_own = |reported: &&ReportedAction| {
+                    symbols.get(&reported.stock_id) == Some(&reported.action.symbol)
+                };
+                for reported in reported.iter().filter(is_its_own) {
+                    match reported.action.ex_on >= oldest {
+                        true => recent += usize::from(record_reported_action(tx, reported, now, wall)?),
+                        false => past += usize::from(past_splits::note(tx, reported, now)?),
                     }
                 }
                 Ok::<_, Error>((recent, past))
             })
             .await?;
         for (stock, actions) in seen {
-            self.seen_actions.insert(stock, actions);
+            self.observed_actions.insert(stock, actions);
         }
         if recent + past > 0 {
-            self.noted.increase();
+            self.action_counter.increase();
         }
         if recent > 0 {
             self.apply_corporate_actions().await?;
@@ -111,10 +116,10 @@ impl CorporateActions {
 
     /// Whether recent answers about prices contain all actions since the stock's last price, so that no call for
     /// actions is needed.
-    pub(crate) fn has_seen_news(&self, stock: &Stock, now: Timestamp) -> bool {
+    pub(crate) fn has_observed_all_actions(&self, stock: &Stock, now: Timestamp) -> bool {
         let Some(last) = &stock.last else { return false };
         let since = (exchange_date(last.as_of) + Days::new(1)).min(exchange_date(now));
-        let seen = self.market.quotes.actions_seen(&stock.listing.symbol);
+        let seen = self.market.quotes.observed_actions(&stock.listing.symbol);
         seen.is_some_and(|seen| seen.covers(since, now))
     }
 
@@ -158,7 +163,7 @@ impl CorporateActions {
                     Ok::<_, Error>(())
                 })
                 .await?;
-            self.note_seen_actions(std::slice::from_ref(&stock)).await?;
+            self.record_observed_actions(std::slice::from_ref(&stock)).await?;
             renewed += 1;
         }
         Ok(renewed)

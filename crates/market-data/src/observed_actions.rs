@@ -9,25 +9,25 @@ use domain::{CorporateAction, Symbol, Timestamp};
 /// How long an answer counts as current.
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(10);
 /// The most symbols in memory. When there are more, all are dropped; the next answers report their actions again.
-const MOST_SYMBOLS: usize = 10_000;
+const MAX_SYMBOLS: usize = 10_000;
 
 /// The splits and dividends in the answers about the prices of one symbol.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ActionsSeen {
+pub struct ObservedActions {
     /// The actions, ordered by `ex_on`.
     pub actions: Vec<CorporateAction>,
     /// For each current answer: the day from which it is complete, and the time when it came.
     answers: Vec<(NaiveDate, Timestamp)>,
 }
 
-impl ActionsSeen {
+impl ObservedActions {
     /// Whether answers of the last ten minutes contain all actions since `first`, inclusive.
     pub fn covers(&self, first: NaiveDate, at: Timestamp) -> bool {
         self.answers.iter().any(|(since, told_at)| *since <= first && is_fresh(*told_at, at))
     }
 
     /// Adds an answer that is complete from the day `since` on.
-    fn take_in(&mut self, since: NaiveDate, actions: Vec<CorporateAction>, at: Timestamp) {
+    fn record(&mut self, since: NaiveDate, actions: Vec<CorporateAction>, at: Timestamp) {
         self.actions.retain(|action| action.ex_on < since);
         self.actions.extend(actions);
         self.actions.sort_by_key(|action| (action.ex_on, action.precedence()));
@@ -41,12 +41,12 @@ fn is_fresh(told_at: Timestamp, at: Timestamp) -> bool {
     (at - told_at).abs() <= FRESH_FOR
 }
 
-/// [`ActionsSeen`] of many symbols, in the memory of one process.
+/// [`ObservedActions`] of many symbols, in the memory of one process.
 #[derive(Debug, Default)]
-pub(crate) struct SeenBySymbol(Mutex<HashMap<Symbol, ActionsSeen>>);
+pub(crate) struct ObservedBySymbol(Mutex<HashMap<Symbol, ObservedActions>>);
 
-impl SeenBySymbol {
-    pub(crate) fn take_in(
+impl ObservedBySymbol {
+    pub(crate) fn record(
         &self,
         symbol: &Symbol,
         since: NaiveDate,
@@ -54,13 +54,13 @@ impl SeenBySymbol {
         at: Timestamp,
     ) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST_SYMBOLS && !seen.contains_key(symbol) {
+        if seen.len() >= MAX_SYMBOLS && !seen.contains_key(symbol) {
             seen.clear();
         }
-        seen.entry(symbol.clone()).or_default().take_in(since, actions, at);
+        seen.entry(symbol.clone()).or_default().record(since, actions, at);
     }
 
-    pub(crate) fn by_symbol(&self, symbol: &Symbol) -> Option<ActionsSeen> {
+    pub(crate) fn by_symbol(&self, symbol: &Symbol) -> Option<ObservedActions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 }
@@ -85,16 +85,16 @@ mod tests {
 
     #[test]
     fn an_answer_replaces_the_actions_of_its_days_and_covers_them_for_ten_minutes() {
-        let (mut seen, at) = (ActionsSeen::default(), Timestamp::from(chrono::DateTime::UNIX_EPOCH));
+        let (mut seen, at) = (ObservedActions::default(), Timestamp::from(chrono::DateTime::UNIX_EPOCH));
         let minutes = |n| at + TimeDelta::minutes(n);
-        seen.take_in(day("2000-01-01"), vec![split("2020-08-31"), split("2026-11-20")], at);
+        seen.record(day("2000-01-01"), vec![split("2020-08-31"), split("2026-11-20")], at);
         assert!(seen.covers(day("2026-11-01"), minutes(10)) && !seen.covers(day("2026-11-01"), minutes(11)));
         // An answer about one day, which no longer contains the split.
-        seen.take_in(day("2026-11-20"), Vec::new(), minutes(5));
+        seen.record(day("2026-11-20"), Vec::new(), minutes(5));
         assert_eq!(seen.actions, [split("2020-08-31")]);
         assert!(seen.covers(day("2026-11-01"), minutes(10)));
         assert!(seen.covers(day("2026-11-20"), minutes(15)) && !seen.covers(day("2026-11-19"), minutes(15)));
-        seen.take_in(day("2026-11-23"), vec![split("2026-11-23")], minutes(30));
+        seen.record(day("2026-11-23"), vec![split("2026-11-23")], minutes(30));
         assert_eq!(seen.actions, [split("2020-08-31"), split("2026-11-23")]);
         assert!(!seen.covers(day("2026-11-20"), minutes(30)));
     }
