@@ -1,8 +1,9 @@
 //! Lists of stocks with their trading restrictions, and the prices of several stocks.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use domain::{Listing, Stock, StockFilter, StockId, Symbol, TradingHold, UserId};
+use domain::{Listing, Stock, StockFilter, Symbol, TradingHold, UserId};
 use persistence::{listings, stock_list};
 
 use crate::error::{Error, Result};
@@ -114,19 +115,28 @@ impl Stocks {
     /// # Errors
     /// Only when the database fails.
     pub async fn with_restrictions(&self, listings: Vec<Listing>) -> Result<Vec<TradableStock>> {
-        let symbols: Vec<Symbol> = listings.iter().map(|listing| listing.symbol.clone()).collect();
-        let known =
-            self.store.read(move |tx| persistence::stocks::by_symbols(tx, &symbols).map_err(Error::from));
-        let known: HashMap<Symbol, (StockId, bool)> = known
-            .await?
-            .into_iter()
-            .map(|stock| (stock.listing.symbol.clone(), (stock.id, stock.delisted_on.is_some())))
-            .collect();
+        let mut known: HashMap<Symbol, Arc<Stock>> = HashMap::with_capacity(listings.len());
+        let mut unread: Vec<Symbol> = Vec::new();
+        for Listing { symbol, .. } in &listings {
+            match self.instruments.remembered(symbol) {
+                Some(stock) => drop(known.insert(symbol.clone(), stock)),
+                None => unread.push(symbol.clone()),
+            }
+        }
+        if !unread.is_empty() {
+            let start = self.instruments.start_read();
+            let found =
+                self.store.read(move |tx| persistence::stocks::by_symbols(tx, &unread).map_err(Error::from));
+            for stock in found.await? {
+                self.instruments.remember(&stock, start);
+                known.insert(stock.listing.symbol.clone(), Arc::new(stock));
+            }
+        }
         let holds = self.corporate_actions.trading_holds().await?;
         let tradable = |listing: Listing| {
-            let restriction = known
-                .get(&listing.symbol)
-                .and_then(|(id, is_delisted)| TradingRestriction::for_stock(*is_delisted, holds.get(id)));
+            let restriction = known.get(&listing.symbol).and_then(|stock| {
+                TradingRestriction::for_stock(stock.delisted_on.is_some(), holds.get(&stock.id))
+            });
             TradableStock { listing, restriction }
         };
         Ok(listings.into_iter().map(tradable).collect())

@@ -1,4 +1,4 @@
-//! Quotes of cached stocks: they need no statements, and are at most two seconds old on every process.
+//! Quotes and searches of cached stocks: they need no statements, and are at most two seconds old on every process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,31 @@ async fn quotes_of_a_provider_send_no_statements() {
         assert!(matches!(outdated, Err(Error::Store(_))), "{outdated:?}");
         exchange.database().sql("ALTER TABLE hidden_stocks RENAME TO stocks").unwrap();
     }
+}
+
+#[tokio::test]
+async fn searches_for_cached_stocks_send_no_statements_and_show_a_delisting() {
+    let exchange = Exchange::new().await;
+    exchange.stocks().import_catalogue().await.unwrap();
+    let search = async || {
+        let found = exchange.stocks().search_stocks("apple", 10).await.unwrap();
+        let found = exchange.stocks().with_restrictions(found).await.unwrap();
+        found
+            .iter()
+            .map(|one| (one.listing.symbol.to_string(), one.restriction.is_some()))
+            .collect::<Vec<_>>()
+    };
+    all_quotes(&exchange).await;
+    let traded = [("AAPL".to_owned(), false)];
+    assert_eq!(search().await, traded);
+    let before = exchange.statements();
+    for _ in 0..100 {
+        assert_eq!(search().await, traded);
+    }
+    assert_eq!(exchange.statements() - before, 0);
+    exchange.database().sql("UPDATE stocks SET delisted_on = '2026-11-19' WHERE symbol = 'AAPL'").unwrap();
+    exchange.pass(TimeDelta::seconds(2));
+    assert_eq!(search().await, [("AAPL".to_owned(), true)]);
 }
 
 async fn id_and_end(exchange: &Exchange, name: &str) -> (domain::StockId, Option<chrono::NaiveDate>) {
