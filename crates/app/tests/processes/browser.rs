@@ -3,6 +3,7 @@
 mod accessibility;
 mod charts;
 mod explanations;
+mod imports;
 
 use std::path::Path;
 use std::process::Command;

@@ -16,7 +16,7 @@ const RUN_AXE: &str = r#"
 
 impl Browser {
     /// Fails if axe finds a violation: of all rules in the light theme, and of color contrast in the dark theme.
-    async fn assert_accessible(&self, axe: &str, page: &str) {
+    pub(super) async fn assert_accessible(&self, axe: &str, page: &str) {
         for (scheme, rules) in [("light", Value::Null), ("dark", json!(["color-contrast"]))] {
             self.emulate("", scheme).await;
             self.run(axe).await;
@@ -32,11 +32,16 @@ impl Browser {
     }
 }
 
+/// The source of axe-core.
+pub(super) fn axe() -> String {
+    std::fs::read_to_string(AXE)
+        .unwrap_or_else(|error| panic!("{AXE}: {error}; run scripts/assets --with-tests"))
+}
+
 /// Every page of a user with data, in the light and the dark theme, on a phone and on a desktop.
 #[tokio::test]
 async fn pages_fit_phones_and_desks_and_are_accessible() {
-    let axe = std::fs::read_to_string(AXE)
-        .unwrap_or_else(|error| panic!("{AXE}: {error}; run scripts/assets --with-tests"));
+    let axe = axe();
     let stack = Stack::of(Installation::embedded(), 1, 0).await;
     let made = stack.installation();
     let admin = ["user", "create", "--username", "root", "--email", "root@example.org", "--admin"];
