@@ -228,11 +228,11 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(unknown.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "`color` is unknown: the fields are cash_balance, description and name.",
+      "detail": "`color` is unknown: the fields are cash_balance, description, kind and name.",
       "errors": [
         {
           "field": "color",
-          "message": "is unknown: the fields are cash_balance, description and name",
+          "message": "is unknown: the fields are cash_balance, description, kind and name",
           "pointer": "/color"
         }
       ],

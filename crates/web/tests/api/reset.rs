@@ -31,6 +31,7 @@ async fn a_reset_archives_the_portfolio_and_returns_a_new_one() {
       "created_at": "2026-11-20T19:13:00Z",
       "description": "",
       "id": "[id]",
+      "kind": "practice",
       "link_key": null,
       "name": "Growth",
       "updated_at": "2026-11-20T19:13:00Z",

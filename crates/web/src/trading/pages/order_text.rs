@@ -345,7 +345,7 @@ mod tests {
         };
         assert!(
             fill_sentence(&later, "AAPL").contains(
-                ": ask 189.40 on 20 Nov 2026, 15:31:07 New York, 2 days old, no slippage. 1.00 left"
+                ": ask 189.40 on 20 Nov 2026, 15:31:07 New York, 2 days old, no slippage. 1.00 was debited"
             ),
             "{}",
             fill_sentence(&later, "AAPL")
