@@ -6,7 +6,7 @@ mod reversals;
 use std::collections::HashSet;
 
 use chrono::NaiveDate;
-use diesel::dsl::sql;
+use diesel::dsl::{exists, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -388,29 +388,36 @@ pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Up to `limit` dividends that are due by `now` and not paid, ordered by action and portfolio, after the given one.
-pub fn unpaid(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    after: (ActionId, PortfolioId),
-    limit: i64,
-) -> Result<Vec<(KnownAction, Applied)>, StoreError> {
-    let (action_id, portfolio) = after;
-    let rows: Vec<(ActionRow, Applied)> = corporate_actions::table
-        .inner_join(portfolio_actions::table)
-        .filter(portfolio_actions::paid_at.is_null())
-        .filter(corporate_actions::pays_at.le(now))
-        .filter(portfolio_actions::action_id.gt(action_id).or(
-            portfolio_actions::action_id.eq(action_id).and(portfolio_actions::portfolio_id.gt(portfolio)),
-        ))
-        .order((portfolio_actions::action_id, portfolio_actions::portfolio_id))
-        .limit(limit)
-        .select((ActionRow::as_select(), Applied::as_select()))
+/// The dividends that are due by `now` and not paid to all portfolios, in the order of payment.
+pub fn with_unpaid(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
+    let unpaid = portfolio_actions::table.filter(
+        portfolio_actions::action_id.eq(corporate_actions::id).and(portfolio_actions::paid_at.is_null()),
+    );
+    let rows: Vec<ActionRow> = corporate_actions::table
+        .filter(corporate_actions::pays_at.le(now).and(exists(unpaid)))
+        .order((corporate_actions::pays_at, corporate_actions::id))
+        .select(ActionRow::as_select())
         .load(tx.conn)?;
-    rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
+    rows.into_iter().map(action).collect()
 }
 
-/// The dividends that a portfolio is owed and that are due by `at`, in order of action.
+/// Up to `limit` payments of the dividend `action` that are not made, ordered by portfolio, after the given one.
+pub fn unpaid(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    after: PortfolioId,
+    limit: i64,
+) -> Result<Vec<Applied>, StoreError> {
+    Ok(portfolio_actions::table
+        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::paid_at.is_null()))
+        .filter(portfolio_actions::portfolio_id.gt(after))
+        .order(portfolio_actions::portfolio_id)
+        .limit(limit)
+        .select(Applied::as_select())
+        .load(tx.conn)?)
+}
+
+/// The dividends that a portfolio is owed and that are due by `at`, in the order of payment.
 pub fn unpaid_of(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -420,7 +427,7 @@ pub fn unpaid_of(
         .inner_join(portfolio_actions::table)
         .filter(portfolio_actions::portfolio_id.eq(portfolio).and(portfolio_actions::paid_at.is_null()))
         .filter(corporate_actions::pays_at.le(at))
-        .order(portfolio_actions::action_id)
+        .order((corporate_actions::pays_at, corporate_actions::id))
         .select((ActionRow::as_select(), Applied::as_select()))
         .load(tx.conn)?;
     rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()

@@ -81,11 +81,7 @@ async fn an_interrupted_demonstration_says_what_to_do() {
     .await;
     making.kill();
     let refused = installation.run(&["demo"]).await;
-    assert!(
-        refused.failed().contains("demonstration that was interrupted; delete the database"),
-        "{}",
-        refused.stderr
-    );
+    assert!(refused.failed().contains("incomplete demonstration; delete the database"), "{}", refused.stderr);
 }
 
 /// The columns of a CSV export of transactions that do not differ between installations: neither ids nor receipts.

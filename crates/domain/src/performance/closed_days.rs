@@ -12,10 +12,11 @@ use crate::performance::twr::Growth;
 use crate::performance::volatility::{Downside, Returns};
 use crate::performance::{Analysis, Close};
 
-/// What the measures of a window need of all of its days but the last. With [`Series::continued`] a window is measured
+/// The part of a window's days that its measures need, without the last day. With
+/// [`Series::continued`](super::Series::continued) a window is measured
 /// as if its days were there, in a time that does not grow with their number.
 ///
-/// Each measure goes over the days of a window once, day by day ([`Fold`](super::series::Fold)). These are the states
+/// Each measure goes over the days of a window once, day by day (the trait `Fold`). These are the states
 /// that they have reached after the closed days.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedDays {

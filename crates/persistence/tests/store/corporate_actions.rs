@@ -151,16 +151,16 @@ async fn a_dividend_is_owed_until_it_is_paid() {
     let inserted = row.clone();
     db.write(move |tx| actions::insert_applied(tx, &[inserted])).await;
     db.write(move |tx| portfolios::save_dividends(tx, portfolio, &money("25.75"), &money("25.75"))).await;
-    let unpaid = async |at| {
-        let none = (domain::ActionId(0), PortfolioId(0));
-        db.read(move |tx| actions::unpaid(tx, at, none, 10)).await
-    };
-    assert_eq!(unpaid(pays_at - TimeDelta::seconds(1)).await, []);
-    assert_eq!(unpaid(pays_at).await, [(known, row)]);
+    let with_unpaid = async |at| db.read(move |tx| actions::with_unpaid(tx, at)).await;
+    let unpaid = async |after| db.read(move |tx| actions::unpaid(tx, id, PortfolioId(after), 10)).await;
+    assert_eq!(with_unpaid(pays_at - TimeDelta::seconds(1)).await, []);
+    assert_eq!(with_unpaid(pays_at).await, [known]);
+    assert_eq!(unpaid(portfolio.0 - 1).await, [row]);
+    assert_eq!(unpaid(portfolio.0).await, []);
     let owed = db.read(move |tx| actions::owed_since(tx, &[portfolio], moment(0))).await.remove(0);
     assert!(!owed.at(moment(100)) && owed.at(moment(101)));
     db.write(move |tx| actions::set_paid(tx, portfolio, id, pays_at)).await;
-    assert_eq!(unpaid(pays_at).await, []);
+    assert_eq!((with_unpaid(pays_at).await, unpaid(0).await), (Vec::new(), Vec::new()));
     let owed = db.read(move |tx| actions::owed_since(tx, &[portfolio], moment(0))).await.remove(0);
     assert!(owed.at(pays_at) && !owed.at(pays_at + TimeDelta::seconds(1)));
     let by_many = |ids: Vec<i64>, from| {

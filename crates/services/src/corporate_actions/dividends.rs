@@ -3,33 +3,30 @@
 use std::collections::HashMap;
 
 use domain::portfolio::actions::Booking;
-use domain::{ActionId, Calendar, CorporateActionKind, KnownAction, PortfolioId, PortfolioRef, Timestamp};
+use domain::{Calendar, CorporateActionKind, KnownAction, PortfolioId, PortfolioRef, Timestamp};
 use persistence::corporate_actions::{self as actions, Applied};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{Tx, portfolios, transactions};
 
 use super::stale_snapshots::mark_snapshots;
 use super::{BATCH, CorporateActions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Change;
 
-/// The last dividend processed, and the changes.
-type PaidBatch = (Option<(ActionId, PortfolioId)>, Vec<Change>);
+/// The last portfolio processed, and the changes.
+type PaidBatch = (Option<PortfolioId>, Vec<Change>);
 
-/// Pays up to [`BATCH`] dividends of one action. Returns the last one processed and the changes to announce, one for
-/// each dividend paid.
+/// Pays a dividend to up to [`BATCH`] portfolios. Returns the last portfolio processed and the changes to announce, one
+/// for each payment.
 fn pay_batch(
     tx: &mut Tx<'_>,
-    after: (ActionId, PortfolioId),
-    calendar: Calendar,
-    now: Timestamp,
+    known: &KnownAction,
+    after: PortfolioId,
+    (calendar, now): (Calendar, Timestamp),
 ) -> Result<PaidBatch> {
-    let mut due = actions::unpaid(tx, now, after, BATCH)?;
-    let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, Vec::new())) };
-    due.retain(|(other, _)| other.id == known.id);
-    let rows: Vec<Applied> = due.into_iter().map(|(_, row)| row).collect();
-    let last = rows.last().map(|row| (row.action_id, row.portfolio_id));
-    let paid = pay(tx, &known, &rows)?;
+    let rows = actions::unpaid(tx, known.id, after, BATCH)?;
+    let last = rows.last().map(|row| row.portfolio_id);
+    let paid = pay(tx, known, &rows)?;
     for (at, _) in &paid {
         mark_snapshots(tx, *at, calendar, now)?;
     }
@@ -77,9 +74,16 @@ fn pay(tx: &mut Tx<'_>, known: &KnownAction, rows: &[Applied]) -> Result<Vec<(Ti
 }
 
 impl CorporateActions {
+    /// Pays all dividends that are due, one after the other in the order of payment: a journal is in the order of time, so
+    /// a payment that is made late would be booked at the time of a later one.
     pub(super) async fn pay_dividends(&self, now: Timestamp) -> Result<usize> {
         let calendar = self.market.calendar;
-        let pay = move |tx: &mut Tx<'_>, after| pay_batch(tx, after, calendar, now);
-        self.in_batches((ActionId(0), PortfolioId(0)), pay).await
+        let due = self.store.read(move |tx| actions::with_unpaid(tx, now).map_err(Error::from)).await?;
+        let mut paid = 0;
+        for known in due {
+            let pay = move |tx: &mut Tx<'_>, after| pay_batch(tx, &known, after, (calendar, now));
+            paid += self.in_batches(PortfolioId(0), pay).await?;
+        }
+        Ok(paid)
     }
 }

@@ -1,7 +1,8 @@
 //! Trades on and after an ex-date at prices from before it.
 
+use domain::calendar::exchange_date;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::{Calendar, Freshness, OrderStatus, PerShare, Side};
+use domain::{Calendar, Freshness, OrderStatus, PerShare, Side, TransactionFilter};
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, order, price, shares, symbol};
@@ -115,5 +116,39 @@ async fn a_working_order_fills_at_a_late_close_less_the_dividend() {
     assert_eq!(worth(&exchange, sam).await, ["980.00", "0.00", "2000.00"]);
     let valued = exchange.books().valuation(sam.reference()).await.unwrap().valuation;
     assert_eq!(valued.day_change, money("0"));
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn payments_that_are_late_are_booked_in_the_order_of_their_days() {
+    let exchange = Exchange::new().await;
+    let dividend = |ticker: &str, ex_on: &str, pays_on: &str| {
+        let amount = PerShare::from_scaled(1, 0).unwrap();
+        let kind = CorporateActionKind::CashDividend { amount, pays_on: day(pays_on) };
+        let action = CorporateAction::new(symbol(ticker), day(ex_on), kind);
+        exchange.prices.announce(moment("2026-11-01T00:00:00Z"), action);
+    };
+    // The one that goes ex first is paid last.
+    dividend("AAPL", "2026-11-21", "2026-11-29");
+    dividend("MSFT", "2026-11-22", "2026-11-27");
+    dividend("JPM", "2026-11-23", "2026-11-28");
+    let sam = exchange.investor("sam", "10000.00").await;
+    for ticker in ["AAPL", "MSFT", "JPM"] {
+        exchange.buy(sam, ticker, "1").await.unwrap();
+    }
+    exchange.at("2026-11-24T16:00:00Z");
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+    exchange.work().await;
+    // No worker runs on the three days of payment.
+    exchange.at("2026-12-01T16:00:00Z");
+    exchange.work().await;
+    let page =
+        exchange.books().transactions(sam.reference(), TransactionFilter::default(), None, 3).await.unwrap();
+    let paid: Vec<String> = page
+        .items
+        .iter()
+        .map(|line| format!("{} {}", line.symbol.as_ref().unwrap(), exchange_date(line.entry.timestamp)))
+        .collect();
+    assert_eq!(paid, ["AAPL 2026-11-29", "JPM 2026-11-28", "MSFT 2026-11-27"]);
     exchange.assert_books_balance().await;
 }
