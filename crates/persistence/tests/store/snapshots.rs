@@ -248,6 +248,34 @@ async fn a_snapshot_of_a_portfolio_that_is_being_deleted_is_refused() {
     assert_eq!(db.read(snapshots::count).await, 0);
 }
 
+/// On PostgreSQL the two must take their locks in the same order.
+#[tokio::test]
+async fn snapshots_are_replaced_while_several_of_their_portfolios_are_deleted() {
+    let db = Db::new().await;
+    let sam = db.user("sam").await.id;
+    let (first, second, kept) =
+        (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
+    let rows = move |total| [second, kept].map(|id| snapshot(id, november(20), total, true)).to_vec();
+    save(&db, rows("1.00")).await;
+    let (deleted, is_deleted) = tokio::sync::oneshot::channel();
+    let (store, url) = (db.store(), db.url());
+    let deleting = tokio::spawn(async move {
+        store
+            .write(move |tx| {
+                portfolios::delete(tx, first, sam)?;
+                deleted.send(()).unwrap();
+                Db::until_somebody_waits(&url);
+                portfolios::delete(tx, second, sam)
+            })
+            .await
+    });
+    is_deleted.await.unwrap();
+    let refused = db.try_write(move |tx| snapshots::save(tx, &rows("2.00"))).await;
+    assert!(matches!(refused, Err(StoreError::MissingReference(_))), "{refused:?}");
+    assert!(deleting.await.unwrap().unwrap());
+    assert_eq!(all(&db, kept).await, [snapshot(kept, november(20), "1.00", true)]);
+}
+
 #[tokio::test]
 async fn ids_of_portfolios_with_snapshots_do_not_change() {
     let db = Db::new().await;
