@@ -54,7 +54,6 @@
   function flowMarks(days, { grouped }) {
     return days.slice(1).filter((day) => /[1-9]/.test(day.flow)).map((day) => ({
       date: day.time,
-      kind: day.flow.startsWith("-") ? "withdrawal" : "deposit",
       text: `${day.flow.startsWith("-") ? "Withdrawal" : "Deposit"} ${grouped(day.flow.replace("-", ""))}`,
     }));
   }
@@ -315,8 +314,6 @@
     buy: { position: "belowBar", shape: "arrowUp", color: "--ink" },
     sell: { position: "aboveBar", shape: "arrowDown", color: "--ink" },
     dividend: { position: "belowBar", shape: "circle", color: "--accent" },
-    deposit: { position: "belowBar", shape: "circle", color: "--ink-2", size: 0.5 },
-    withdrawal: { position: "aboveBar", shape: "circle", color: "--ink-2", size: 0.5 },
     other: { position: "aboveBar", shape: "square", color: "--ink-2" },
   };
 
@@ -328,6 +325,22 @@
       return { time: date, ...shape, color: color(name) };
     })));
     return (day) => notesOf(known, day).map((text) => part("", text));
+  }
+
+  // Draws ticks at the lower edge on the days of deposits and withdrawals. Returns a function for a day's notes.
+  function markFlows(frame, series, days) {
+    const flows = flowMarks(days, { grouped });
+    const draw = (target) => target.useBitmapCoordinateSpace((space) => {
+      const [width, height] = [Math.max(1, Math.floor(space.horizontalPixelRatio)), 8 * space.verticalPixelRatio];
+      space.context.fillStyle = color("--ink-2");
+      for (const { date } of flows) {
+        const x = frame.chart.timeScale().timeToCoordinate(date);
+        if (x === null) continue;
+        space.context.fillRect(Math.round(x * space.horizontalPixelRatio), space.bitmapSize.height - height, width, height);
+      }
+    });
+    series.attachPrimitive({ paneViews: () => [{ renderer: () => ({ draw }) }] });
+    return (day) => notesOf(flows, day).map((text) => part("", text));
   }
 
   const area = () => ({
@@ -431,7 +444,7 @@
         () => ({ color: color("--ink-2") }));
       compared.setData(line(days, "benchmark"));
     }
-    return { growth, notes: mark(frame, growth, flowMarks(days, { grouped })) };
+    return { growth, notes: markFlows(frame, growth, days) };
   }
 
   const describeGrowth = ({ days, symbol }, notes, withDrawdown) => (day) => {
@@ -488,7 +501,7 @@
       clear();
       const value = frame.add(library.AreaSeries, { ...plain, ...custom(money) }, area);
       value.setData(line(days, "value"));
-      const notes = mark(frame, value, flowMarks(days, { grouped }));
+      const notes = markFlows(frame, value, days);
       [series, live] = [[value], value];
       frame.main = () => value;
       frame.valueAt = (day) => days.find(({ time }) => time === day).value;

@@ -364,15 +364,15 @@ fn gain_note(measured: &Performance) -> String {
     let start = (!measured.start_value.is_zero())
         .then(|| format!("on {} at the start", format::money(&measured.start_value)));
     let paid = match flow {
-        flow if flow.is_positive() => Some(format!("{} paid in", format::money(flow))),
-        flow if flow.is_negative() => Some(format!("{} taken out", format::money(&flow.abs()))),
+        flow if flow.is_positive() => Some(format!("net deposits of {}", format::money(flow))),
+        flow if flow.is_negative() => Some(format!("net withdrawals of {}", format::money(&flow.abs()))),
         _ => None,
     };
     match (start, paid) {
         (Some(start), Some(paid)) => format!("{start}, {paid}"),
         (Some(start), None) => start,
         (None, Some(paid)) => format!("on {paid}"),
-        (None, None) => "on nothing paid in".to_owned(),
+        (None, None) => "without deposits".to_owned(),
     }
 }
 

@@ -54,8 +54,8 @@ test("deposits and withdrawals are marked, except the one that opened the portfo
   ];
   const { days } = charts.performanceData({ series, benchmark: null });
   assert.deepEqual(charts.flowMarks(days, { grouped: (text) => text }), [
-    { date: "2026-11-23", kind: "deposit", text: "Deposit 2500.00" },
-    { date: "2026-11-24", kind: "withdrawal", text: "Withdrawal 10.50" },
+    { date: "2026-11-23", text: "Deposit 2500.00" },
+    { date: "2026-11-24", text: "Withdrawal 10.50" },
   ]);
 });
 

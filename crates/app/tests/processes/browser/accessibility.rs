@@ -14,6 +14,23 @@ const RUN_AXE: &str = r#"
         (error) => done([String(error)]),
     );"#;
 
+/// The rows of tables that are shown as cards and are wider than the screen.
+const WIDE_CARDS: &str = r#"
+    const texts = (row) => {
+        const nodes = document.createTreeWalker(row, NodeFilter.SHOW_TEXT), found = [];
+        while (nodes.nextNode()) if (!nodes.currentNode.parentElement.closest(".vh")) found.push(nodes.currentNode);
+        return found;
+    };
+    const right = (text) => {
+        const range = document.createRange();
+        range.selectNode(text);
+        return range.getBoundingClientRect().right;
+    };
+    return [...document.querySelectorAll(".cards :is(tbody, tfoot) tr")]
+        .filter((row) => getComputedStyle(row).display === "grid")
+        .filter((row) => texts(row).some((text) => right(text) > row.getBoundingClientRect().right + 1))
+        .map((row) => row.innerText);"#;
+
 impl Browser {
     /// Fails if axe finds a violation: of all rules in the light theme, and of color contrast in the dark theme.
     pub(super) async fn assert_accessible(&self, axe: &str, page: &str) {
@@ -29,6 +46,7 @@ impl Browser {
         let measured =
             self.run("const e = document.documentElement; return [e.scrollWidth, e.clientWidth];").await;
         assert!(measured[0].as_i64() <= measured[1].as_i64(), "{page} scrolls sideways: {measured}");
+        assert_eq!(self.run(WIDE_CARDS).await, json!([]), "{page} has cards that are cut off");
     }
 }
 
