@@ -101,7 +101,7 @@ pub struct UnconfirmedPrice {
     /// When a similar price was last reported. Market time.
     pub last_seen_at: Timestamp,
     pub doubt: Doubt,
-    /// The last accepted price, in the same shares.
+    /// The last accepted price, in the share basis of `price`.
     pub accepted: Price,
 }
 

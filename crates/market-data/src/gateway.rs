@@ -39,7 +39,7 @@ const LISTING_TEXTS: usize = 100;
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
 /// How often a full series is requested.
 const FULL_SERIES_EVERY: TimeDelta = TimeDelta::days(30);
-/// How far back the requests between two full series go.
+/// How many days of bars a request asks for while the last full series is recent.
 const LATEST_BARS: TimeDelta = TimeDelta::days(90);
 
 /// A price source with a cache.

@@ -62,7 +62,7 @@ impl OpenedFile {
     /// Remembers the open file. Called after the first connection.
     pub fn remember(&self) {
         if let Some(identity) = identity(&self.path) {
-            // The first of several connections is enough.
+            // An error means that an earlier connection has already stored the identity.
             let _ = self.identity.set(identity);
         }
     }

@@ -130,7 +130,7 @@ impl Store {
         }
     }
 
-    /// The most simultaneous transactions.
+    /// The maximum number of simultaneous transactions.
     pub fn connections(&self) -> usize {
         self.pool.size
     }

@@ -77,7 +77,7 @@ struct Log {
     path: PathBuf,
     /// The connection, which is opened when it is first needed.
     conn: Option<SqliteConnection>,
-    /// Whether a failure was logged whose end was not logged yet.
+    /// Whether a failure was logged and the recovery was not logged yet.
     has_failed: bool,
     was_long: bool,
 }

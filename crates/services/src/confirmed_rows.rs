@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use domain::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-/// How long a row counts after it was read.
+/// How long a cached row is valid after it was read.
 const CACHE_TTL: TimeDelta = TimeDelta::seconds(2);
 /// How often the rows in use are read again; the rest of the time is for the answer.
 const READ_EVERY: TimeDelta = TimeDelta::seconds(1);

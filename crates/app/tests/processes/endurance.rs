@@ -134,7 +134,7 @@ async fn nothing_acknowledged_is_lost_while_database_and_workers_fail() {
         let (count, slowest) = by_kind.entry(*fault).or_default();
         *count += 1;
         *slowest = took.max(*slowest);
-        // Data in silent connections must not arrive during the inspection.
+        // Closes frozen connections, so that their delayed data does not arrive during the check below.
         deployment.proxy.cut();
         deployment.proxy.speak();
         recovery(&bank).await;

@@ -495,7 +495,7 @@ async fn a_series_and_its_price_cost_one_call_for_all_processes() {
     assert!(restarted.is_scarce());
     let later = deployment.clock.now();
     assert_eq!(restarted.fetch_series(Purpose::Scheduled, &symbol("AAPL"), later).await, Ok(()));
-    // A request for only the price gets it too.
+    // A request for only the price is answered from the fetched series, without another call.
     let quote = restarted.quote(&symbol("AAPL"), later).await.unwrap().into_as_traded();
     assert_eq!(quote.price.to_string(), "152.50");
     assert_eq!(quote.previous_close.map(|close| close.to_string()).as_deref(), Some("151.00"));

@@ -78,7 +78,7 @@ fn check_email(fields: &mut Fields, email: &str) {
 /// The stored form of an e-mail address: as typed, but in NFC, and with letters beyond ASCII in lower case, because the
 /// databases' `lower` may not convert such letters.
 fn normalized_email(email: &str) -> String {
-    // Compose first: the base letter of a decomposed letter is ASCII.
+    // Composed first: the base letter of a decomposed letter is ASCII and would stay in upper case.
     let lower = email.trim().nfc().fold(String::new(), |mut lower, letter| {
         match letter.is_ascii() {
             true => lower.push(letter),

@@ -8,7 +8,7 @@ use persistence::jobs::{self, JobRunRow, JobStatus};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobKind {
-    /// The snapshots of a closed session; one run per session and part of the portfolios.
+    /// The snapshots of a closed session; one run for each partition of the portfolios.
     SnapshotPortfolios,
     /// Snapshots of the current session at current prices; only on request.
     ProvisionalSnapshots,

@@ -111,7 +111,7 @@ async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [Time
         for (of, requested_at) in deployment.requested_at().await {
             let since = last.insert(of.clone(), requested_at).unwrap_or(open).max(open);
             let group = usize::from((0..with_orders).all(|n| symbol(&name(n)) != of));
-            // The last price is that of the close.
+            // The request after the close fetches the closing price and does not count.
             if requested_at < close {
                 longest[group] = longest[group].max(requested_at - since);
             }

@@ -313,7 +313,7 @@ pub async fn create_token(
         Ok((info, secret)) => shell.show_token("/settings#tokens", info.name, secret).await,
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
-            // The form's field is a day, under another name.
+            // The form has the field expires_on, a day; the use case reports errors of expires_at.
             let fields: Vec<FieldError> = problem
                 .fields()
                 .iter()
